@@ -1,0 +1,143 @@
+//! CloudWatch embedded metric format, once per invocation.
+
+use std::io::{self, Write};
+
+use events_core::record::SkipReason;
+use events_processor::tally::Tally;
+use metrics::{Unit, counter, gauge, histogram};
+use metrics_cloudwatch_embedded::{Builder, Collector};
+
+/// CloudWatch namespace of every metric.
+pub const NAMESPACE: &str = "DeFiLlama/Events";
+/// Values the format takes in one metric of one document.
+const MAX_VALUES: usize = 100;
+
+/// Collects and writes the metrics of an invocation.
+pub struct Metrics {
+    totals: &'static Collector,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// What an invocation is known by, and how long it took.
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation<'a> {
+    /// Lambda's request id.
+    pub request_id: &'a str,
+    /// ms from the handler's entry to its answer.
+    pub processing_ms: f64,
+}
+
+impl Metrics {
+    /// Sets the process up to collect metrics; once per process.
+    pub fn new() -> io::Result<Self> {
+        let builder = Builder::new().cloudwatch_namespace(NAMESPACE).emit_zeros(true);
+        let totals = builder.init().map_err(|error| io::Error::other(error.to_string()))?;
+        metrics::describe_gauge!("processingTime", Unit::Milliseconds, "handler entry to answer");
+        metrics::describe_histogram!("endToEndLatency", Unit::Milliseconds, "change to commit");
+        Ok(Self { totals })
+    }
+
+    /// Writes one line with everything an invocation counted.
+    pub fn write(&self, invocation: Invocation<'_>, tally: &Tally, out: &mut impl Write) -> io::Result<()> {
+        for (name, value) in counts(tally) {
+            counter!(name).increment(value);
+        }
+        gauge!("processingTime").set(invocation.processing_ms);
+        let latency = histogram!("endToEndLatency");
+        for value in spread(&tally.end_to_end_ms) {
+            latency.record(value);
+        }
+        self.totals.set_property("requestId", invocation.request_id.to_owned());
+        // Written whole: a log line must not come between.
+        let mut line = Vec::new();
+        self.totals.flush(&mut line)?;
+        out.write_all(&line)
+    }
+}
+
+/// Every count under its metric's name.
+fn counts(tally: &Tally) -> [(&'static str, u64); 19] {
+    let skipped = |reason| tally.skipped.get(&reason).copied().unwrap_or(0);
+    [
+        ("processedCount", tally.processed),
+        ("errorCount", tally.errors),
+        ("eventsGenerated", tally.events),
+        ("cacheUpdates", tally.cache_updates),
+        ("pubsubPublished", tally.pubsub_published),
+        ("sqsPublished", tally.sqs_published),
+        ("dlqPublished", tally.dlq_published),
+        ("cacheHits", tally.cache_hits),
+        ("cacheMisses", tally.cache_misses),
+        ("late", tally.late),
+        ("alreadyApplied", tally.already_applied),
+        ("skipped", tally.skipped.values().sum()),
+        ("skippedRemoved", skipped(SkipReason::Removed)),
+        ("skippedRemovedByTtl", skipped(SkipReason::RemovedByTtl)),
+        ("skippedOtherRow", skipped(SkipReason::OtherRow)),
+        ("skippedDailyTvl", skipped(SkipReason::DailyTvl)),
+        ("skippedPriceHistory", skipped(SkipReason::PriceHistory)),
+        ("skippedPriceRedirect", skipped(SkipReason::PriceRedirect)),
+        ("skippedNoValue", skipped(SkipReason::NoValue)),
+    ]
+}
+
+/// At most as many values as the format takes, evenly over the sorted ones, the least and the greatest among them.
+fn spread(values: &[i64]) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let count = sorted.len().min(MAX_VALUES);
+    let position = |index: usize| index * (sorted.len() - 1) / (count - 1).max(1);
+    // Milliseconds of a latency are far below 2^53.
+    (0..count).map(|index| sorted[position(index)] as f64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_latencies_keeps_its_extremes() {
+        let values: Vec<i64> = (0..1_000).rev().collect();
+        let kept = spread(&values);
+        assert_eq!((kept.len(), kept[0], kept[99]), (100, 0.0, 999.0));
+        assert_eq!(spread(&[7]), [7.0]);
+        assert!(spread(&[]).is_empty());
+    }
+
+    #[test]
+    fn one_line_holds_every_metric_of_an_invocation() {
+        let tally = Tally {
+            processed: 7,
+            skipped: [(SkipReason::DailyTvl, 2), (SkipReason::NoValue, 1)].into(),
+            end_to_end_ms: vec![5, 3],
+            ..Tally::default()
+        };
+        let metrics = Metrics::new().unwrap();
+        let invocation = Invocation { request_id: "r-1", processing_ms: 1.25 };
+        let mut out = Vec::new();
+        metrics.write(invocation, &tally, &mut out).unwrap();
+        let line = String::from_utf8(out).unwrap();
+        assert_eq!(line.lines().count(), 1);
+        for part in [
+            r#""Namespace":"DeFiLlama/Events""#,
+            r#""requestId":"r-1""#,
+            r#""processedCount":7"#,
+            r#""processingTime":1.25"#,
+            r#""endToEndLatency":[3.0,5.0]"#,
+            r#""skipped":3"#,
+            r#""skippedDailyTvl":2"#,
+            r#""late":0"#,
+            r#"{"Name":"processingTime","Unit":"Milliseconds"}"#,
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        let mut again = Vec::new();
+        metrics.write(invocation, &Tally::default(), &mut again).unwrap();
+        assert!(String::from_utf8(again).unwrap().contains(r#""processedCount":0"#), "counts start anew");
+    }
+}

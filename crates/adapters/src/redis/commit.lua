@@ -1,0 +1,52 @@
+-- One row, atomically or not at all: baseline, hot keys, dedupe markers and publications.
+--
+-- KEYS  1 baseline; then the keys to set, the keys to delete, the markers
+-- ARGV  1 data time (ms)  2 stream  3 sequence number  4 values  5 baseline ttl (s)
+--       6 data time, 7 stream, 8 sequence number of the row of the same batch this one builds on ('' for none)
+--       9 number of keys to set  10 of keys to delete  11 of publications
+--       then for each key to set: value, ttl (s)
+--       then for each publication: marker ttl (s), payload, number of channels, channels
+-- Returns the number of events published, or -1 late, -2 already applied, -3 out of step: then nothing was changed.
+--
+-- The first read fails on a key of another type before anything is written; nothing after it can fail.
+
+-- True when sequence number a is not above b: digits beyond 2^53, so by length, then text.
+local function not_above(a, b)
+  a, b = string.gsub(a, '^0+', ''), string.gsub(b, '^0+', '')
+  if #a ~= #b then return #a < #b end
+  return a <= b
+end
+
+local stored = redis.call('HMGET', KEYS[1], 'time', 'stream', 'sequence')
+local time, stream, sequence = stored[1], stored[2], stored[3]
+if time and stream and sequence then
+  if tonumber(ARGV[1]) < tonumber(time) then return -1 end
+  if tonumber(ARGV[1]) == tonumber(time) and ARGV[2] == stream and not_above(ARGV[3], sequence) then return -2 end
+end
+if ARGV[6] ~= '' and (time ~= ARGV[6] or stream ~= ARGV[7] or sequence ~= ARGV[8]) then return -3 end
+
+redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+
+local key, arg = 2, 12
+for _ = 1, tonumber(ARGV[9]) do
+  redis.call('SET', KEYS[key], ARGV[arg], 'EX', ARGV[arg + 1])
+  key, arg = key + 1, arg + 2
+end
+for _ = 1, tonumber(ARGV[10]) do
+  redis.call('DEL', KEYS[key])
+  key = key + 1
+end
+local published = 0
+for _ = 1, tonumber(ARGV[11]) do
+  local fresh = redis.call('SET', KEYS[key], '1', 'EX', ARGV[arg], 'NX')
+  local payload, channels = ARGV[arg + 1], tonumber(ARGV[arg + 2])
+  if fresh then
+    published = published + 1
+    for channel = arg + 3, arg + 2 + channels do
+      redis.call('PUBLISH', ARGV[channel], payload)
+    end
+  end
+  key, arg = key + 1, arg + 3 + channels
+end
+return published

@@ -1,0 +1,181 @@
+//! How a connection is made.
+//!
+//! fred's defaults suit a server, not a Lambda: no command timeout, no detection of a dead connection, 10 s to connect,
+//! and a scan of the system's certificate store at every start. All are set here.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::interfaces::ClientLike;
+use fred::types::Builder;
+use fred::types::config::{
+    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TlsConnector, UnresponsiveConfig,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Longest pause between two attempts to connect again.
+const LONGEST_RECONNECT_PAUSE_MS: u32 = 500;
+/// Schemes of a URL, with the plain one fred is to see and whether TLS goes on top.
+const SCHEMES: [(&str, &str, bool); 4] = [
+    ("redis://", "redis://", false),
+    ("rediss://", "redis://", true),
+    ("redis-cluster://", "redis-cluster://", false),
+    ("rediss-cluster://", "redis-cluster://", true),
+];
+
+/// How to reach Redis.
+#[derive(Clone)]
+pub struct RedisSettings {
+    /// `redis://`, `rediss://`, `redis-cluster://` or `rediss-cluster://`; may hold a password.
+    pub url: String,
+    /// Certificates (PEM) to trust besides the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// Longest time to make a connection, with TLS and authentication.
+    pub connect_timeout: Duration,
+    /// Longest time for an answer.
+    pub command_timeout: Duration,
+    /// Time without a command after which the connection is tried first.
+    pub probe_after: Duration,
+    /// Longest time for the answer to that try.
+    pub probe_timeout: Duration,
+}
+
+impl fmt::Debug for RedisSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("RedisSettings").finish_non_exhaustive()
+    }
+}
+
+impl RedisSettings {
+    /// The usual times with a URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            ca_file: None,
+            connect_timeout: Duration::from_millis(1_000),
+            command_timeout: Duration::from_millis(2_000),
+            probe_after: Duration::from_millis(5_000),
+            probe_timeout: Duration::from_millis(250),
+        }
+    }
+}
+
+/// Why no client could be made.
+#[derive(Debug)]
+pub struct ConnectError(String);
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+/// Checks a URL without connecting.
+pub fn check_url(url: &str) -> Result<(), ConnectError> {
+    config(url).map(|_| ())
+}
+
+/// A client that connects, and connects again, in the background. Must be called within the async runtime.
+pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
+    let (mut config, tls) = config(&settings.url)?;
+    // A first failure to connect is no reason to give up for ever.
+    config.fail_fast = false;
+    if tls {
+        let connector = TlsConnector::from(tls_config(settings)?);
+        config.tls = Some(connector.into());
+    }
+    let connection = ConnectionConfig {
+        connection_timeout: settings.connect_timeout,
+        internal_command_timeout: settings.connect_timeout,
+        // Retries are the processor's: it knows what may be sent twice.
+        max_command_attempts: 1,
+        reconnect_on_auth_error: true,
+        unresponsive: UnresponsiveConfig {
+            max_timeout: Some(settings.command_timeout),
+            interval: settings.command_timeout / 4,
+        },
+        ..ConnectionConfig::default()
+    };
+    let performance = PerformanceConfig {
+        default_command_timeout: settings.command_timeout,
+        ..PerformanceConfig::default()
+    };
+    let client = Builder::from_config(config)
+        .set_connection_config(connection)
+        .set_performance_config(performance)
+        .set_policy(ReconnectPolicy::new_exponential(0, 20, LONGEST_RECONNECT_PAUSE_MS, 2))
+        .build()
+        .map_err(|error| ConnectError(error.details().to_owned()))?;
+    let _background = client.connect();
+    Ok(client)
+}
+
+fn config(url: &str) -> Result<(Config, bool), ConnectError> {
+    let Some((scheme, plain, tls)) = SCHEMES.iter().find(|(scheme, ..)| url.starts_with(scheme)) else {
+        return Err(ConnectError(format!(
+            "the URL begins with none of {}",
+            SCHEMES.map(|(scheme, ..)| scheme).join(" ")
+        )));
+    };
+    // fred would scan the certificate store while it reads a TLS URL.
+    let plain = format!("{plain}{}", &url[scheme.len()..]);
+    let config = Config::from_url(&plain).map_err(|error| ConnectError(error.details().to_owned()))?;
+    Ok((config, *tls))
+}
+
+/// TLS with the public certificate authorities built in, and one's own from a file.
+fn tls_config(settings: &RedisSettings) -> Result<ClientConfig, ConnectError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(path) = &settings.ca_file {
+        let fail = |error: &dyn fmt::Display| ConnectError(format!("{}: {error}", path.display()));
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fail(&error))? {
+            roots.add(certificate.map_err(|error| fail(&error))?).map_err(|error| fail(&error))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ConnectError(error.to_string()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_checked_without_connecting() {
+        for url in [
+            "redis://h:1/2",
+            "rediss://user:p%40ss@h",
+            "redis-cluster://h:1?node=i:2",
+            "rediss-cluster://h:1",
+        ] {
+            check_url(url).unwrap();
+        }
+        for url in ["", "http://h", "redis://", "redis://h:port", "h:6379"] {
+            assert!(check_url(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let settings = RedisSettings::new("redis://:secret@h");
+        assert!(!format!("{settings:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_missing_ca_file_is_named() {
+        let settings =
+            RedisSettings { ca_file: Some("/nowhere/ca.pem".into()), ..RedisSettings::new("rediss://h") };
+        assert!(tls_config(&settings).unwrap_err().to_string().starts_with("/nowhere/ca.pem: "));
+    }
+}

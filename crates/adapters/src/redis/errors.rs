@@ -1,0 +1,62 @@
+//! fred's errors as ours: whether a retry can help.
+
+use events_processor::ports::{ErrorKind, PortError};
+use fred::error::{Error, ErrorKind as Fred};
+
+/// Answers of a server that is on its way back.
+const PASSING: [&str; 9] = [
+    "LOADING",
+    "TRYAGAIN",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "READONLY",
+    "BUSY",
+    "NOREPLICAS",
+    "UNBLOCKED",
+    "MOVED",
+];
+
+/// The error, with its kind. The server's own words are kept; they hold no payload.
+pub(super) fn port_error(error: &Error) -> PortError {
+    let details = error.details();
+    let passing = PASSING.iter().any(|prefix| details.starts_with(prefix));
+    let kind = match error.kind() {
+        _ if passing => ErrorKind::Unavailable,
+        _ if details.starts_with("OOM") => ErrorKind::Throttled,
+        Fred::Timeout => ErrorKind::Timeout,
+        Fred::IO | Fred::Canceled | Fred::Cluster | Fred::Routing | Fred::Tls | Fred::Protocol => {
+            ErrorKind::Unavailable
+        }
+        Fred::Backpressure => ErrorKind::Throttled,
+        _ => ErrorKind::Refused,
+    };
+    PortError::new(kind, format!("redis: {details}"))
+}
+
+/// True when the server does not know the script.
+pub(super) fn is_no_script(error: &Error) -> bool {
+    error.details().starts_with("NOSCRIPT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_say_whether_a_retry_can_help() {
+        for (kind, details, ours) in [
+            (Fred::Unknown, "LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable),
+            (Fred::Unknown, "READONLY You can't write against a read only replica.", ErrorKind::Unavailable),
+            (Fred::Unknown, "OOM command not allowed", ErrorKind::Throttled),
+            (Fred::Timeout, "Request timed out.", ErrorKind::Timeout),
+            (Fred::IO, "Connection reset by peer", ErrorKind::Unavailable),
+            (Fred::Canceled, "Canceled.", ErrorKind::Unavailable),
+            (Fred::Backpressure, "", ErrorKind::Throttled),
+            (Fred::InvalidArgument, "WRONGTYPE Operation against a key", ErrorKind::Refused),
+            (Fred::Auth, "NOAUTH Authentication required.", ErrorKind::Refused),
+        ] {
+            assert_eq!(port_error(&Error::new(kind, details)).kind, ours, "{details}");
+        }
+        assert!(is_no_script(&Error::new(Fred::Unknown, "NOSCRIPT No matching script.")));
+    }
+}

@@ -1,0 +1,178 @@
+//! The store: Redis or Valkey through fred, one server (with replicas) or a cluster.
+//!
+//! Baselines are hashes (`time`, `stream`, `sequence`, `values`), everything else is JSON text.
+
+mod connect;
+mod errors;
+mod script;
+
+pub use connect::{ConnectError, RedisSettings, check_url};
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use events_core::baseline::{Mark, Stored};
+use events_core::plan::{Commit, Reads, Snapshot};
+use events_core::sequence::SequenceNumber;
+use events_processor::ports::{Committed, ErrorKind, PortError, Store};
+use fred::clients::{Client, Pipeline};
+use fred::error::Error;
+use fred::interfaces::{ClientLike, HashesInterface, KeysInterface};
+use fred::types::Value;
+
+use crate::timer::now_ms;
+
+/// Commands in one pipeline; a larger batch takes several, so that none outlives its timeout.
+const MAX_PIPELINE: usize = 1_000;
+/// Fields of a baseline.
+const FIELDS: [&str; 4] = ["time", "stream", "sequence", "values"];
+
+/// Redis behind the processor's store.
+pub struct RedisStore {
+    settings: RedisSettings,
+    client: RefCell<Client>,
+    last_used_ms: Cell<i64>,
+}
+
+impl std::fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisStore").finish_non_exhaustive()
+    }
+}
+
+impl RedisStore {
+    /// Prepares a store; connects in the background, so that a start does not wait for Redis.
+    pub fn new(settings: RedisSettings) -> Result<Self, ConnectError> {
+        let client = connect::client(&settings)?;
+        Ok(Self { settings, client: RefCell::new(client), last_used_ms: Cell::new(now_ms()) })
+    }
+
+    /// The client to use. After a pause as long as a frozen sandbox's, the connection is tried first and replaced when
+    /// it does not answer: the other side may have closed it without a word.
+    async fn client(&self) -> Result<Client, PortError> {
+        let idle_ms = now_ms() - self.last_used_ms.replace(now_ms());
+        let client = self.client.borrow().clone();
+        if idle_ms < i64::try_from(self.settings.probe_after.as_millis()).unwrap_or(i64::MAX) {
+            return Ok(client);
+        }
+        let probe = tokio::time::timeout(self.settings.probe_timeout, client.ping::<()>(None)).await;
+        if matches!(probe, Ok(Ok(()))) {
+            return Ok(client);
+        }
+        tracing::info!(idle_ms, "redis connection replaced after a pause");
+        let fresh = connect::client(&self.settings)
+            .map_err(|error| PortError::new(ErrorKind::Unavailable, error.to_string()))?;
+        let stale = self.client.replace(fresh.clone());
+        // The stale connection cannot say good-bye: let it go in the background.
+        tokio::spawn(async move { stale.quit().await });
+        Ok(fresh)
+    }
+
+    /// Every attempt is bounded here too: fred's own timeout does not cover waiting for a connection in all cases.
+    fn bound(&self) -> Duration {
+        self.settings.command_timeout + self.settings.connect_timeout
+    }
+
+    async fn run(
+        &self,
+        pipeline: &Pipeline<Client>,
+        expected: usize,
+    ) -> Result<Vec<Result<Value, Error>>, PortError> {
+        let answers = match tokio::time::timeout(self.bound(), pipeline.try_all::<Value>()).await {
+            Ok(answers) => answers,
+            Err(_) => return Err(PortError::new(ErrorKind::Timeout, "redis gave no answer in time")),
+        };
+        if answers.len() == expected {
+            return Ok(answers);
+        }
+        // A pipeline that failed whole has one answer, whatever its length.
+        let error = answers.into_iter().find_map(Result::err);
+        Err(error.map_or_else(
+            || PortError::new(ErrorKind::Unavailable, "redis answered in part"),
+            |error| errors::port_error(&error),
+        ))
+    }
+
+    async fn read_into(
+        &self,
+        client: &Client,
+        reads: &Reads,
+        snapshot: &mut Snapshot,
+    ) -> Result<(), PortError> {
+        let keys: Vec<(&String, bool)> = (reads.baselines.iter().map(|key| (key, true)))
+            .chain(reads.metas.iter().map(|key| (key, false)))
+            .collect();
+        for keys in keys.chunks(MAX_PIPELINE) {
+            let pipeline = client.pipeline();
+            for (key, is_baseline) in keys {
+                let queued = if *is_baseline {
+                    pipeline.hmget::<Value, _, _>(key.as_str(), FIELDS.to_vec()).await
+                } else {
+                    pipeline.get::<Value, _>(key.as_str()).await
+                };
+                queued.map_err(|error| errors::port_error(&error))?;
+            }
+            let answers = self.run(&pipeline, keys.len()).await?;
+            for ((key, is_baseline), answer) in keys.iter().zip(answers) {
+                take(key, *is_baseline, answer, snapshot)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes one answer into the snapshot. A key of another type counts as absent: its own commit will say so and fail
+/// alone, while a failed connection fails the read.
+fn take(
+    key: &str,
+    is_baseline: bool,
+    answer: Result<Value, Error>,
+    snapshot: &mut Snapshot,
+) -> Result<(), PortError> {
+    let value = match answer {
+        Ok(value) => value,
+        Err(error) => {
+            let error = errors::port_error(&error);
+            if error.is_transient() {
+                return Err(error);
+            }
+            tracing::warn!(key, error = error.message, "a key could not be read");
+            return Ok(());
+        }
+    };
+    if is_baseline {
+        snapshot.baselines.extend(baseline(value).map(|stored| (key.to_owned(), stored)));
+    } else {
+        snapshot.metas.extend(value.into_string().map(|json| (key.to_owned(), json)));
+    }
+    Ok(())
+}
+
+fn baseline(value: Value) -> Option<Stored> {
+    let fields: [Value; 4] = value.into_array().try_into().ok()?;
+    let [time, stream, sequence, values] = fields.map(Value::into_string);
+    let data_time_ms = time?.parse().ok()?;
+    let mark = Mark { data_time_ms, stream: stream?, sequence: SequenceNumber::new(&sequence?)? };
+    Some(Stored { mark, values: values? })
+}
+
+impl Store for RedisStore {
+    async fn read(&self, reads: &Reads) -> Result<Snapshot, PortError> {
+        let client = self.client().await?;
+        let mut snapshot = Snapshot::default();
+        self.read_into(&client, reads, &mut snapshot).await?;
+        Ok(snapshot)
+    }
+
+    async fn commit(&self, commits: &[&Commit]) -> Vec<Result<Committed, PortError>> {
+        let client = match self.client().await {
+            Ok(client) => client,
+            Err(error) => return vec![Err(error); commits.len()],
+        };
+        let mut results = Vec::with_capacity(commits.len());
+        for commits in commits.chunks(MAX_PIPELINE) {
+            results.extend(self.commit_chunk(&client, commits).await);
+        }
+        results
+    }
+}

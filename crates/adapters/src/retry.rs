@@ -1,0 +1,48 @@
+//! Pauses between retries: exponential backoff with jitter.
+//!
+//! The `backoff` crate was asked for by name. It is unmaintained (RUSTSEC-2025-0012), so it is used in this file alone;
+//! replacing it means replacing [`pause`].
+
+use std::time::Duration;
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff;
+
+/// The first pause, before jitter.
+const FIRST: Duration = Duration::from_millis(50);
+/// The longest pause, before jitter.
+const LONGEST: Duration = Duration::from_secs(2);
+/// A pause varies by this share up and down, so that many sandboxes do not come back at one moment.
+const JITTER: f64 = 0.5;
+
+/// How long to wait before retry number `attempt`, from 1: 50 ms, doubling to at most 2 s, ± 50 %.
+pub fn pause(attempt: u32) -> Duration {
+    let mut policy = ExponentialBackoff {
+        current_interval: FIRST,
+        initial_interval: FIRST,
+        randomization_factor: JITTER,
+        multiplier: 2.0,
+        max_interval: LONGEST,
+        max_elapsed_time: None,
+        ..ExponentialBackoff::default()
+    };
+    // It gives nothing only once its elapsed time is over, which is off.
+    (0..attempt.max(1)).filter_map(|_| policy.next_backoff()).last().unwrap_or(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_vary() {
+        for (attempt, middle_ms) in [(0, 50), (1, 50), (2, 100), (3, 200), (7, 2_000), (40, 2_000)] {
+            let pauses: Vec<_> = (0..200).map(|_| pause(attempt).as_millis()).collect();
+            assert!(
+                pauses.iter().all(|ms| (middle_ms / 2 - 1..=middle_ms * 3 / 2 + 1).contains(ms)),
+                "{attempt} {pauses:?}"
+            );
+            assert!(pauses.iter().any(|ms| ms != &pauses[0]), "no jitter at {attempt}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The queues: SQS FIFO through the AWS SDK, without the SDK's own retries.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sdk_sqs::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
+use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::Builder as HttpClient;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_types::retry::RetryConfig;
+use events_core::dispatch::Answer;
+use events_core::message::Message;
+use events_processor::ports::{ErrorKind, PortError, Queue};
+
+/// Error codes of one entry that mean its content: the same message will be refused for ever.
+const CONTENT_CODES: [&str; 5] = [
+    "InvalidMessageContents",
+    "InvalidParameterValue",
+    "InvalidAttributeValue",
+    "MessageTooLong",
+    "MissingParameter",
+];
+/// Parts of codes that ask for patience.
+const THROTTLE_CODES: [&str; 4] = ["Throttl", "TooManyRequests", "SlowDown", "OverLimit"];
+
+/// How to reach SQS.
+#[derive(Clone)]
+pub struct SqsSettings {
+    /// AWS region.
+    pub region: String,
+    /// Another endpoint than the region's own.
+    pub endpoint: Option<String>,
+    /// Access key id, secret key, and session token where there is one.
+    pub credentials: (String, String, Option<String>),
+    /// Longest time for one request.
+    pub attempt_timeout: Duration,
+    /// Longest time to connect.
+    pub connect_timeout: Duration,
+}
+
+impl fmt::Debug for SqsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Credentials are not printed.
+        f.debug_struct("SqsSettings")
+            .field("region", &self.region)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client for any number of queues.
+pub fn client(settings: &SqsSettings) -> Client {
+    let plain = settings.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let http = if plain {
+        HttpClient::new().build_http()
+    } else {
+        HttpClient::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+    };
+    let (key, secret, token) = settings.credentials.clone();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(settings.connect_timeout)
+        .operation_attempt_timeout(settings.attempt_timeout)
+        .operation_timeout(settings.attempt_timeout)
+        .build();
+    let mut config = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(settings.region.clone()))
+        .credentials_provider(Credentials::new(key, secret, token, None, "environment"))
+        .http_client(http)
+        .sleep_impl(TokioSleep::new())
+        // Retries are the dispatch's: it knows what may not overtake what.
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .timeout_config(timeouts);
+    config.set_endpoint_url(settings.endpoint.clone());
+    Client::from_conf(config.build())
+}
+
+/// One queue behind the processor's port.
+#[derive(Clone, Debug)]
+pub struct SqsQueue {
+    target: Option<(Client, String)>,
+    setting: &'static str,
+}
+
+impl SqsQueue {
+    /// The queue at `url`. Without one every send fails, naming the `setting` that is missing.
+    pub fn new(client: Option<Client>, url: Option<String>, setting: &'static str) -> Self {
+        Self { target: client.zip(url), setting }
+    }
+}
+
+impl Queue for SqsQueue {
+    async fn send(&self, messages: &[&Message]) -> Result<Vec<Answer>, PortError> {
+        let Some((client, url)) = &self.target else {
+            return Err(PortError::new(ErrorKind::Refused, format!("{} is not set", self.setting)));
+        };
+        let entries = messages.iter().enumerate().map(|(index, message)| entry(index, message));
+        let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error))?;
+        let sent = client.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
+        sent.map(|output| answers(messages.len(), &output)).map_err(|error| port_error(&error))
+    }
+}
+
+fn entry(index: usize, message: &Message) -> Result<SendMessageBatchRequestEntry, BuildError> {
+    let mut entry = SendMessageBatchRequestEntry::builder()
+        .id(index.to_string())
+        .message_group_id(&message.group_id)
+        .message_deduplication_id(&message.dedup_id)
+        .message_body(&*message.body);
+    if let Some(attributes) = &message.attributes {
+        entry = entry
+            .message_attributes("eventType", attribute("String", attributes.event_type.name())?)
+            .message_attributes("priority", attribute("String", attributes.priority.name())?)
+            .message_attributes("timestamp", attribute("Number", &attributes.timestamp.to_string())?)
+            .message_attributes("correlationId", attribute("String", &attributes.correlation_id)?);
+    }
+    entry.build()
+}
+
+fn attribute(data_type: &str, value: &str) -> Result<MessageAttributeValue, BuildError> {
+    MessageAttributeValue::builder().data_type(data_type).string_value(value).build()
+}
+
+fn refused(error: &BuildError) -> PortError {
+    PortError::new(ErrorKind::Refused, error.to_string())
+}
+
+/// The answers in the order of the entries; an entry that SQS does not mention was not accepted.
+fn answers(count: usize, output: &SendMessageBatchOutput) -> Vec<Answer> {
+    let mut answers = vec![Answer::Refused("sqs did not mention this entry".to_owned()); count];
+    let mut set = |id: &str, answer: Answer| {
+        if let Some(slot) = id.parse::<usize>().ok().and_then(|index| answers.get_mut(index)) {
+            *slot = answer;
+        }
+    };
+    for entry in output.successful() {
+        set(entry.id(), Answer::Accepted);
+    }
+    for entry in output.failed() {
+        set(entry.id(), refusal(entry));
+    }
+    answers
+}
+
+fn refusal(entry: &BatchResultErrorEntry) -> Answer {
+    let reason = format!("sqs: {} {}", entry.code(), entry.message().unwrap_or_default());
+    let content = CONTENT_CODES.iter().any(|code| entry.code().ends_with(code));
+    if entry.sender_fault() && content { Answer::Rejected(reason) } else { Answer::Refused(reason) }
+}
+
+fn port_error<E, R>(error: &SdkError<E, R>) -> PortError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: fmt::Debug,
+{
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
+    let kind = match error {
+        SdkError::TimeoutError(_) => ErrorKind::Timeout,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => ErrorKind::Timeout,
+        SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => ErrorKind::Unavailable,
+        _ if THROTTLE_CODES.iter().any(|part| code.contains(part)) => ErrorKind::Throttled,
+        SdkError::ServiceError(_) if !is_sender_fault(code) => ErrorKind::Unavailable,
+        _ => ErrorKind::Refused,
+    };
+    PortError::new(kind, format!("sqs: {}", DisplayErrorContext(error)))
+}
+
+/// Codes of faults on our side; what is not known may pass, and is tried again.
+fn is_sender_fault(code: &str) -> bool {
+    [
+        "QueueDoesNotExist",
+        "NonExistentQueue",
+        "AccessDenied",
+        "InvalidSecurity",
+        "InvalidAddress",
+        "UnsupportedOperation",
+        "Signature",
+        "Token",
+    ]
+    .iter()
+    .any(|part| code.contains(part))
+}

@@ -1,0 +1,405 @@
+//! In which order messages go to the queue.
+//!
+//! SQS can refuse entry k of a request and accept k + 1: sent again, k then stands behind k + 1 for good. So a request
+//! never holds messages of two records of one group, and a later record's messages wait until every earlier message
+//! of that group is accepted. Groups do not wait for each other. A state machine without I/O: requests come out,
+//! answers go in.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::message::Message;
+
+/// Bounds of the queue's requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most messages in a request.
+    pub entries: usize,
+    /// Most bytes in a request.
+    pub bytes: usize,
+    /// How often a refused message is sent again before its group is given up.
+    pub retries: u32,
+}
+
+/// A message of a batch: that of a record at a position among the record's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Entry {
+    /// Index of the record in the batch.
+    pub record: usize,
+    /// Index of the message in the record's plan.
+    pub message: usize,
+}
+
+/// A request to send now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its messages, in order.
+    pub entries: Vec<Entry>,
+    lanes: Vec<usize>,
+}
+
+/// The queue's answer to one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is in the queue.
+    Accepted,
+    /// Not now; why.
+    Refused(String),
+    /// Not ever; why.
+    Rejected(String),
+}
+
+/// Lanes to wake after a pause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The lanes; hand it back to [`Dispatch::wake`].
+    lanes: Vec<usize>,
+    /// Which retry it is, from 1.
+    pub attempt: u32,
+}
+
+/// The messages of one group still to be sent, record by record.
+#[derive(Debug)]
+struct Lane {
+    units: VecDeque<Unit>,
+    attempt: u32,
+}
+
+/// The messages of one record still to be sent.
+#[derive(Debug)]
+struct Unit {
+    record: usize,
+    messages: VecDeque<Item>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    message: usize,
+    size: usize,
+}
+
+/// Decides what is sent when.
+#[derive(Debug)]
+pub struct Dispatch {
+    limits: Limits,
+    lanes: Vec<Lane>,
+    ready: VecDeque<usize>,
+    failed: BTreeMap<usize, String>,
+    rejected: Vec<(Entry, String)>,
+}
+
+impl Dispatch {
+    /// Takes the messages of a batch: for each record, in order, its index and messages.
+    pub fn new<'a>(records: impl IntoIterator<Item = (usize, &'a [Message])>, limits: Limits) -> Self {
+        let mut lanes: Vec<Lane> = Vec::new();
+        let mut by_group: HashMap<&'a str, usize> = HashMap::new();
+        for (record, messages) in records {
+            let Some(first) = messages.first() else { continue };
+            let lane = *by_group.entry(&first.group_id).or_insert_with(|| {
+                lanes.push(Lane { units: VecDeque::new(), attempt: 0 });
+                lanes.len() - 1
+            });
+            let items = messages.iter().enumerate().map(|(message, m)| Item { message, size: m.size() });
+            lanes[lane].units.push_back(Unit { record, messages: items.collect() });
+        }
+        let ready = (0..lanes.len()).collect();
+        Self { limits, lanes, ready, failed: BTreeMap::new(), rejected: Vec::new() }
+    }
+
+    /// The next request that may be sent now; `None` until an answer or a wake-up brings more.
+    pub fn next_request(&mut self) -> Option<Request> {
+        let mut request = Request { entries: Vec::new(), lanes: Vec::new() };
+        let mut bytes = 0;
+        while let Some(&lane) = self.ready.front() {
+            let Some(unit) = self.lanes[lane].units.front() else {
+                self.ready.pop_front();
+                continue;
+            };
+            let (count, size) = self.head_of(unit);
+            let fits =
+                request.entries.len() + count <= self.limits.entries && bytes + size <= self.limits.bytes;
+            if !fits && !request.entries.is_empty() {
+                break;
+            }
+            let items = unit.messages.iter().take(count);
+            request.entries.extend(items.map(|item| Entry { record: unit.record, message: item.message }));
+            request.lanes.push(lane);
+            bytes += size;
+            self.ready.pop_front();
+        }
+        (!request.entries.is_empty()).then_some(request)
+    }
+
+    /// How many of a unit's messages fit into a request of their own, at least one, and their bytes.
+    fn head_of(&self, unit: &Unit) -> (usize, usize) {
+        let (mut count, mut bytes) = (0, 0);
+        for item in unit.messages.iter().take(self.limits.entries) {
+            if count > 0 && bytes + item.size > self.limits.bytes {
+                break;
+            }
+            count += 1;
+            bytes += item.size;
+        }
+        (count, bytes)
+    }
+
+    /// Takes the answers to a request, one for each entry, in order. A missing answer counts as refused.
+    pub fn answer(&mut self, request: &Request, answers: &[Answer]) -> Option<Retry> {
+        let mut refused: BTreeMap<usize, String> = BTreeMap::new();
+        let missing = Answer::Refused("no answer for this entry".to_owned());
+        for (position, entry) in request.entries.iter().enumerate() {
+            match answers.get(position).unwrap_or(&missing) {
+                Answer::Accepted => self.settle(request, *entry),
+                Answer::Rejected(reason) => {
+                    self.rejected.push((*entry, reason.clone()));
+                    self.settle(request, *entry);
+                }
+                Answer::Refused(reason) => {
+                    refused.entry(entry.record).or_insert_with(|| reason.clone());
+                }
+            }
+        }
+        let mut retry = Retry { lanes: Vec::new(), attempt: 0 };
+        for &lane in &request.lanes {
+            let record = self.lanes[lane].units.front().map(|unit| unit.record);
+            match record.and_then(|record| refused.get(&record)) {
+                Some(reason) => self.refuse(lane, reason, &mut retry),
+                None => self.advance(lane),
+            }
+        }
+        (!retry.lanes.is_empty()).then_some(retry)
+    }
+
+    /// A message is dealt with.
+    fn settle(&mut self, request: &Request, entry: Entry) {
+        for &lane in &request.lanes {
+            if let Some(unit) = self.lanes[lane].units.front_mut().filter(|unit| unit.record == entry.record)
+            {
+                unit.messages.retain(|item| item.message != entry.message);
+            }
+        }
+    }
+
+    fn refuse(&mut self, lane: usize, reason: &str, retry: &mut Retry) {
+        self.lanes[lane].attempt += 1;
+        if self.lanes[lane].attempt > self.limits.retries {
+            self.give_up(lane, reason);
+        } else {
+            retry.attempt = retry.attempt.max(self.lanes[lane].attempt);
+            retry.lanes.push(lane);
+        }
+    }
+
+    /// The lane's request went through: on to the rest of its record, or to the next record.
+    fn advance(&mut self, lane: usize) {
+        let units = &mut self.lanes[lane].units;
+        if units.front().is_some_and(|unit| unit.messages.is_empty()) {
+            units.pop_front();
+        }
+        if !units.is_empty() {
+            self.lanes[lane].attempt = 0;
+            self.ready.push_back(lane);
+        }
+    }
+
+    fn give_up(&mut self, lane: usize, reason: &str) {
+        for unit in self.lanes[lane].units.drain(..) {
+            self.failed.insert(unit.record, reason.to_owned());
+        }
+    }
+
+    /// The pause of a retry is over.
+    pub fn wake(&mut self, retry: Retry) {
+        self.ready.extend(retry.lanes);
+    }
+
+    /// Gives up everything not yet accepted.
+    pub fn abandon(&mut self, reason: &str) {
+        for lane in 0..self.lanes.len() {
+            self.give_up(lane, reason);
+        }
+        self.ready.clear();
+    }
+
+    /// Records whose messages are not all in the queue, with the reason, by index.
+    pub fn failed(&self) -> &BTreeMap<usize, String> {
+        &self.failed
+    }
+
+    /// Messages the queue will never take, with the reason.
+    pub fn take_rejected(&mut self) -> Vec<(Entry, String)> {
+        std::mem::take(&mut self.rejected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits { entries: 10, bytes: 1_000, retries: 3 };
+
+    fn messages(group: &str, sizes: &[usize]) -> Vec<Message> {
+        let message = |size: &usize| Message {
+            group_id: group.into(),
+            dedup_id: String::new(),
+            body: "x".repeat(*size).into(),
+            attributes: None,
+        };
+        sizes.iter().map(message).collect()
+    }
+
+    fn dispatch(records: &[Vec<Message>]) -> Dispatch {
+        Dispatch::new(records.iter().map(Vec::as_slice).enumerate(), LIMITS)
+    }
+
+    fn records(request: &Request) -> Vec<usize> {
+        request.entries.iter().map(|entry| entry.record).collect()
+    }
+
+    fn no() -> Answer {
+        Answer::Refused("throttled".into())
+    }
+
+    #[test]
+    fn a_request_never_holds_two_records_of_one_group() {
+        let batch = [messages("a", &[1, 1]), messages("b", &[1]), messages("a", &[1]), messages("c", &[1])];
+        let mut dispatch = dispatch(&batch);
+        let first = dispatch.next_request().unwrap();
+        assert_eq!(records(&first), [0, 0, 1, 3]);
+        assert_eq!(dispatch.next_request(), None, "record 2 waits for record 0");
+        assert_eq!(dispatch.answer(&first, &vec![Answer::Accepted; 4]), None);
+        assert_eq!(records(&dispatch.next_request().unwrap()), [2]);
+    }
+
+    #[test]
+    fn a_refused_message_holds_up_its_group_only() {
+        let batch = [messages("a", &[1, 1]), messages("b", &[1]), messages("a", &[1]), messages("b", &[1])];
+        let mut dispatch = dispatch(&batch);
+        let first = dispatch.next_request().unwrap();
+        let retry = dispatch.answer(&first, &[Answer::Accepted, no(), Answer::Accepted]).unwrap();
+        assert_eq!(retry.attempt, 1);
+        let second = dispatch.next_request().unwrap();
+        assert_eq!(records(&second), [3], "group b goes on");
+        assert_eq!(dispatch.answer(&second, &[Answer::Accepted]), None);
+        dispatch.wake(retry);
+        let third = dispatch.next_request().unwrap();
+        assert_eq!(third.entries, [Entry { record: 0, message: 1 }], "only what was refused is sent again");
+        dispatch.answer(&third, &[Answer::Accepted]);
+        assert_eq!(records(&dispatch.next_request().unwrap()), [2]);
+    }
+
+    #[test]
+    fn a_group_that_is_refused_too_often_is_given_up_whole() {
+        let batch = [messages("a", &[1]), messages("a", &[1]), messages("b", &[1])];
+        let mut dispatch = dispatch(&batch);
+        let mut sent = 0;
+        while let Some(request) = dispatch.next_request() {
+            sent += 1;
+            let answers: Vec<_> = records(&request)
+                .iter()
+                .map(|record| if *record == 2 { Answer::Accepted } else { no() })
+                .collect();
+            if let Some(retry) = dispatch.answer(&request, &answers) {
+                dispatch.wake(retry);
+            }
+        }
+        assert_eq!(sent, 4, "once, and three retries");
+        assert_eq!(dispatch.failed().keys().copied().collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(dispatch.failed()[&1], "throttled");
+    }
+
+    #[test]
+    fn a_missing_answer_is_no_acceptance() {
+        let batch = [messages("a", &[1]), messages("b", &[1])];
+        let mut dispatch = dispatch(&batch);
+        let request = dispatch.next_request().unwrap();
+        let retry = dispatch.answer(&request, &[Answer::Accepted]).unwrap();
+        dispatch.wake(retry);
+        assert_eq!(records(&dispatch.next_request().unwrap()), [1]);
+    }
+
+    #[test]
+    fn what_is_never_taken_is_set_aside_and_holds_up_nothing() {
+        let batch = [messages("a", &[1]), messages("a", &[1])];
+        let mut dispatch = dispatch(&batch);
+        let request = dispatch.next_request().unwrap();
+        assert_eq!(dispatch.answer(&request, &[Answer::Rejected("bad".into())]), None);
+        assert_eq!(dispatch.take_rejected(), [(Entry { record: 0, message: 0 }, "bad".into())]);
+        assert_eq!(records(&dispatch.next_request().unwrap()), [1]);
+        assert!(dispatch.failed().is_empty());
+    }
+
+    #[test]
+    fn requests_keep_to_ten_messages_and_to_their_bytes() {
+        let batch =
+            [messages("a", &[10; 25]), messages("b", &[600]), messages("c", &[600]), messages("d", &[2_000])];
+        let mut dispatch = dispatch(&batch);
+        let sizes: Vec<_> =
+            std::iter::from_fn(|| dispatch.next_request()).map(|request| request.entries.len()).collect();
+        assert_eq!(sizes, [10, 1, 1, 1], "10 of a's 25; b and c exceed the bytes together; d alone does");
+    }
+
+    #[test]
+    fn abandoning_fails_what_is_left() {
+        let batch = [messages("a", &[1]), messages("a", &[1]), messages("b", &[1])];
+        let mut dispatch = dispatch(&batch);
+        let request = dispatch.next_request().unwrap();
+        dispatch.answer(&request, &vec![Answer::Accepted; 2]);
+        dispatch.abandon("deadline");
+        assert_eq!(dispatch.failed().keys().copied().collect::<Vec<_>>(), [1]);
+        assert_eq!(dispatch.next_request(), None);
+    }
+
+    proptest! {
+        /// Whatever the queue answers, a group's first acceptances are in the order of its records.
+        #[test]
+        fn order_within_a_group_survives_any_answers(
+            groups in prop::collection::vec((0usize..4, 1usize..13), 1..30),
+            answers in prop::collection::vec(0u8..5, 1..400),
+            late in prop::collection::vec(any::<bool>(), 1..50),
+        ) {
+            let batch: Vec<_> = groups.iter().map(|(group, count)| messages(&group.to_string(), &vec![90; *count])).collect();
+            let mut dispatch = dispatch(&batch);
+            let mut answers = answers.into_iter().cycle();
+            let mut late = late.into_iter().cycle();
+            let (mut accepted, mut in_flight, mut asleep) = (Vec::new(), VecDeque::new(), VecDeque::new());
+            for _ in 0..10_000 {
+                if let Some(request) = dispatch.next_request() {
+                    prop_assert!(request.entries.len() <= 10);
+                    for pair in request.entries.windows(2) {
+                        prop_assert!(pair[0].record == pair[1].record || groups[pair[0].record].0 != groups[pair[1].record].0);
+                    }
+                    in_flight.push_back(request);
+                    if late.next() == Some(true) { continue }
+                }
+                if let Some(request) = in_flight.pop_back() {
+                    let given: Vec<_> = request.entries.iter().map(|_| match answers.next() {
+                        Some(0) => no(),
+                        Some(1) => Answer::Rejected("bad".into()),
+                        _ => Answer::Accepted,
+                    }).collect();
+                    accepted.extend(request.entries.iter().zip(&given).filter(|(_, a)| **a == Answer::Accepted).map(|(e, _)| *e));
+                    asleep.extend(dispatch.answer(&request, &given));
+                } else if let Some(retry) = asleep.pop_front() {
+                    dispatch.wake(retry);
+                } else {
+                    break;
+                }
+            }
+            let rejected: Vec<_> = dispatch.take_rejected().into_iter().map(|(entry, _)| entry).collect();
+            for group in 0..4 {
+                let order: Vec<_> = accepted.iter().map(|e| e.record).filter(|r| groups[*r].0 == group).collect();
+                prop_assert!(order.is_sorted(), "{order:?}");
+                let failed = dispatch.failed().keys().copied().find(|r| groups[*r].0 == group);
+                prop_assert!(failed.is_none_or(|first| order.iter().all(|r| *r <= first)), "nothing after a failure");
+            }
+            for (record, (_, count)) in groups.iter().enumerate() {
+                for message in 0..*count {
+                    let entry = Entry { record, message };
+                    let dealt = accepted.iter().filter(|e| **e == entry).count() + rejected.iter().filter(|e| **e == entry).count();
+                    prop_assert!(dealt == 1 || (dealt == 0 && dispatch.failed().contains_key(&record)), "{entry:?} {dealt}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! The event: what subscribers and the queue get, version 1.0.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::record::Source;
+use crate::subject::{Subject, segment};
+
+/// Version of the event's JSON.
+pub const VERSION: &str = "1.0";
+
+/// A structured event. Two deliveries of one record give the same event but for `metadata.processing_time`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// UUIDv5 of the source record's id, the event type and the chain.
+    pub event_id: String,
+    /// Type of `data`.
+    pub event_type: EventType,
+    /// When the change was made, ms since 1970; the data's own time where that is unknown.
+    pub timestamp: i64,
+    /// Where the change was made.
+    pub source: Source,
+    /// Always [`VERSION`].
+    pub version: &'static str,
+    /// About the event.
+    pub metadata: Metadata,
+    /// What changed.
+    pub data: Data,
+}
+
+/// Type of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventType {
+    /// A token's price moved.
+    PriceUpdate,
+    /// A protocol's TVL moved, in total or on one chain.
+    TvlChange,
+    /// A protocol's metadata or set of chains changed.
+    ProtocolUpdate,
+}
+
+impl EventType {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PriceUpdate => "price_update",
+            Self::TvlChange => "tvl_change",
+            Self::ProtocolUpdate => "protocol_update",
+        }
+    }
+}
+
+/// How urgent an event is; ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// The rest.
+    Low,
+    /// A change above 10 %, or of a protocol's metadata.
+    Medium,
+    /// A change above 50 %, or of a protocol's status.
+    High,
+}
+
+impl Priority {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
+/// About an event.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// `{pk}-{hour of the data time since 1970}`: events of one row and hour belong together.
+    pub correlation_id: String,
+    /// How far to trust it, 0.5 to 1.
+    pub confidence: f64,
+    /// ms from the handler's entry to the event.
+    pub processing_time: f64,
+    /// Always 0 here; dead letters count attempts.
+    pub retry_count: u32,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// For a subscriber's filter: type, ids, chain, size of the change.
+    pub tags: Vec<String>,
+}
+
+/// What changed; values in USD.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Data {
+    /// `price_update`.
+    Price(PriceData),
+    /// `tvl_change`.
+    Tvl(TvlData),
+    /// `protocol_update`.
+    Protocol(ProtocolData),
+}
+
+/// Data of a `price_update`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PriceData {
+    /// What follows `coingecko#` or `asset#`.
+    pub token_id: String,
+    /// Ticker symbol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
+    /// Chain key of an `asset#` token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// USD before.
+    pub previous_price: f64,
+    /// USD now.
+    pub current_price: f64,
+    /// Signed, of the previous price's magnitude.
+    pub change_percent: f64,
+    /// Signed, USD.
+    pub change_absolute: f64,
+    /// USD in 24 h.
+    #[serde(rename = "volume24h", skip_serializing_if = "Option::is_none")]
+    pub volume_24h: Option<f64>,
+    /// USD.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub market_cap: Option<f64>,
+    /// Decimals of the token contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decimals: Option<u8>,
+    /// Data time of the previous price, ms since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_timestamp: Option<i64>,
+}
+
+/// Data of a `tvl_change`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TvlData {
+    /// What follows `hourlyTvl#`.
+    pub protocol_id: String,
+    /// Display name, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol_name: Option<String>,
+    /// Slug of the protocol's page, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol_slug: Option<String>,
+    /// Chain key; absent for the total.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// USD before.
+    pub previous_tvl: f64,
+    /// USD now.
+    pub current_tvl: f64,
+    /// Signed, of the previous TVL's magnitude.
+    pub change_percent: f64,
+    /// Signed, USD.
+    pub change_absolute: f64,
+    /// USD by chain key; total only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breakdown: Option<BTreeMap<String, f64>>,
+    /// Data time of the previous TVL, ms since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_timestamp: Option<i64>,
+}
+
+/// Data of a `protocol_update`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProtocolData {
+    /// What follows `protocol#` or `hourlyTvl#`.
+    pub protocol_id: String,
+    /// Display name, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol_name: Option<String>,
+    /// Slug of the protocol's page, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol_slug: Option<String>,
+    /// The most weighty of what changed.
+    pub update_type: UpdateType,
+    /// Everything that changed.
+    pub changes: Vec<FieldChange>,
+    /// The chain of a `chain_added` or `chain_removed` found in a TVL row; in the tags only.
+    #[serde(skip)]
+    pub chain: Option<String>,
+}
+
+/// What a protocol update is about, by rising weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateType {
+    /// Any other field.
+    Metadata,
+    /// The category.
+    Category,
+    /// A new chain.
+    ChainAdded,
+    /// A chain no longer there.
+    ChainRemoved,
+    /// Rugged, dead, deprecated, or no longer so.
+    Status,
+}
+
+/// One field's change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldChange {
+    /// The field.
+    pub field: String,
+    /// Before; null where it was not there.
+    pub previous_value: Value,
+    /// Now; null where it is gone.
+    pub current_value: Value,
+}
+
+/// Why an event must not go out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidEvent(pub String);
+
+impl std::fmt::Display for InvalidEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "invalid event: {}", self.0)
+    }
+}
+
+impl std::error::Error for InvalidEvent {}
+
+impl Event {
+    /// What the event is about.
+    pub fn subject(&self) -> Subject {
+        match &self.data {
+            Data::Price(data) => Subject::Token(data.token_id.clone()),
+            Data::Tvl(data) => Subject::Protocol(data.protocol_id.clone()),
+            Data::Protocol(data) => Subject::Protocol(data.protocol_id.clone()),
+        }
+    }
+
+    /// The chain the event is about, where it is about one.
+    pub fn chain(&self) -> Option<&str> {
+        match &self.data {
+            Data::Price(data) => data.chain.as_deref(),
+            Data::Tvl(data) => data.chain.as_deref(),
+            Data::Protocol(data) => data.chain.as_deref(),
+        }
+    }
+
+    /// The name of what the event is about, where known: protocol name or token symbol.
+    pub fn name(&self) -> Option<&str> {
+        match &self.data {
+            Data::Price(data) => data.symbol.as_deref(),
+            Data::Tvl(data) => data.protocol_name.as_deref(),
+            Data::Protocol(data) => data.protocol_name.as_deref(),
+        }
+    }
+
+    /// Percentage of the change; `None` for a protocol update.
+    pub fn change_percent(&self) -> Option<f64> {
+        match &self.data {
+            Data::Price(data) => Some(data.change_percent),
+            Data::Tvl(data) => Some(data.change_percent),
+            Data::Protocol(_) => None,
+        }
+    }
+
+    /// The channels the event is published on, in order.
+    pub fn channels(&self) -> Vec<String> {
+        let mut channels = match &self.data {
+            Data::Price(data) => {
+                let mut channels =
+                    vec!["events:prices".to_owned(), format!("events:token:{}", data.token_id)];
+                channels
+                    .extend(data.chain.iter().map(|chain| format!("events:chain:{}:prices", segment(chain))));
+                channels
+            }
+            Data::Tvl(data) => {
+                let mut channels = vec!["events:tvl".to_owned()];
+                channels.extend(protocol_channels(&data.protocol_id, data.protocol_slug.as_deref()));
+                channels
+                    .extend(data.chain.iter().map(|chain| format!("events:chain:{}:tvl", segment(chain))));
+                channels
+            }
+            Data::Protocol(data) => {
+                let mut channels = vec!["events:protocols".to_owned()];
+                channels.extend(protocol_channels(&data.protocol_id, data.protocol_slug.as_deref()));
+                channels
+            }
+        };
+        if self.metadata.priority == Priority::High {
+            channels.push("events:alerts".to_owned());
+        }
+        channels
+    }
+
+    /// The JSON that is published and queued.
+    ///
+    /// Only characters of XML 1.0, which is all SQS takes: JSON escapes control characters by itself, and the two
+    /// code points beyond that XML lacks are escaped here.
+    pub fn to_json(&self) -> Result<String, InvalidEvent> {
+        let json = serde_json::to_string(self).map_err(|error| InvalidEvent(error.to_string()))?;
+        Ok(xml_safe(json))
+    }
+
+    /// Checks what no subscriber should have to.
+    pub fn validate(&self) -> Result<(), InvalidEvent> {
+        let fail = |what: &str| Err(InvalidEvent(what.to_owned()));
+        if self.subject().id().is_empty()
+            || self.event_id.is_empty()
+            || self.metadata.correlation_id.is_empty()
+        {
+            return fail("an id is empty");
+        }
+        if self.timestamp <= 0 {
+            return fail("the timestamp is not after 1970");
+        }
+        if !(0.5..=1.0).contains(&self.metadata.confidence) {
+            return fail("the confidence is outside 0.5 to 1");
+        }
+        if !self.metadata.processing_time.is_finite() || self.metadata.processing_time < 0.0 {
+            return fail("the processing time is no time");
+        }
+        if self.metadata.tags.len() < 2 {
+            return fail("a tag is missing");
+        }
+        self.validate_data().map_err(|what| InvalidEvent(what.to_owned()))
+    }
+
+    fn validate_data(&self) -> Result<(), &'static str> {
+        let (expected, numbers) = match &self.data {
+            Data::Price(data) => {
+                if data.previous_price < 0.0 || data.current_price < 0.0 {
+                    return Err("a price is below zero");
+                }
+                let numbers =
+                    [data.previous_price, data.current_price, data.change_percent, data.change_absolute];
+                (EventType::PriceUpdate, numbers)
+            }
+            Data::Tvl(data) => {
+                let breakdown = data.breakdown.iter().flat_map(BTreeMap::values);
+                if !breakdown.copied().all(f64::is_finite) {
+                    return Err("a number is not finite");
+                }
+                let numbers =
+                    [data.previous_tvl, data.current_tvl, data.change_percent, data.change_absolute];
+                (EventType::TvlChange, numbers)
+            }
+            Data::Protocol(data) => {
+                if data.changes.is_empty() {
+                    return Err("nothing changed");
+                }
+                (EventType::ProtocolUpdate, [0.0; 4])
+            }
+        };
+        if expected != self.event_type {
+            return Err("type and data differ");
+        }
+        if numbers.into_iter().all(f64::is_finite) { Ok(()) } else { Err("a number is not finite") }
+    }
+}
+
+fn protocol_channels(id: &str, slug: Option<&str>) -> Vec<String> {
+    let slug = slug.filter(|slug| *slug != id);
+    [Some(id), slug].into_iter().flatten().map(|name| format!("events:protocol:{}", segment(name))).collect()
+}
+
+/// Escapes the code points that XML 1.0 lacks and JSON leaves as they are; they can stand only inside JSON strings.
+pub(crate) fn xml_safe(json: String) -> String {
+    if !json.contains(['\u{FFFE}', '\u{FFFF}']) {
+        return json;
+    }
+    json.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tvl() -> Event {
+        Event {
+            event_id: "u-1".into(),
+            event_type: EventType::TvlChange,
+            timestamp: 1,
+            source: Source::Dynamodb,
+            version: VERSION,
+            metadata: Metadata {
+                correlation_id: "hourlyTvl#1-0".into(),
+                confidence: 0.9,
+                processing_time: 0.5,
+                retry_count: 0,
+                priority: Priority::High,
+                tags: vec!["tvl".into(), "1".into()],
+            },
+            data: Data::Tvl(TvlData {
+                protocol_id: "1".into(),
+                protocol_name: None,
+                protocol_slug: None,
+                chain: Some("base".into()),
+                previous_tvl: 1.0,
+                current_tvl: 2.0,
+                change_percent: 100.0,
+                change_absolute: 1.0,
+                breakdown: None,
+                previous_timestamp: None,
+            }),
+        }
+    }
+
+    fn data(event: &mut Event) -> &mut TvlData {
+        match &mut event.data {
+            Data::Tvl(data) => data,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn channels_are_general_then_specific_then_alerts() {
+        let mut event = tvl();
+        data(&mut event).protocol_slug = Some("aave".into());
+        let all = [
+            "events:tvl",
+            "events:protocol:1",
+            "events:protocol:aave",
+            "events:chain:base:tvl",
+            "events:alerts",
+        ];
+        assert_eq!(event.channels(), all);
+        data(&mut event).protocol_slug = Some("1".into());
+        event.metadata.priority = Priority::Medium;
+        assert_eq!(event.channels(), ["events:tvl", "events:protocol:1", "events:chain:base:tvl"]);
+    }
+
+    #[test]
+    fn an_odd_chain_reaches_no_other_channel() {
+        let mut event = tvl();
+        data(&mut event).chain = Some("x:prices\n*".into());
+        assert!(event.channels().contains(&"events:chain:x%3Aprices\n*:tvl".to_owned()));
+    }
+
+    #[test]
+    fn json_holds_only_what_sqs_accepts() {
+        let mut event = tvl();
+        data(&mut event).protocol_name = Some("a\u{0}\u{1f}\u{fffe}\u{ffff}\u{10ffff}é\"".into());
+        let json = event.to_json().unwrap();
+        assert!(json.contains(r#""a\u0000\u001f\ufffe\uffff"#), "{json}");
+        let back: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(back["data"]["protocolName"], "a\u{0}\u{1f}\u{fffe}\u{ffff}\u{10ffff}é\"");
+    }
+
+    #[test]
+    fn what_is_invalid_is_refused() {
+        type Spoil = fn(&mut Event);
+        let spoils: [(Spoil, &str); 9] = [
+            (|event| data(event).protocol_id.clear(), "an id is empty"),
+            (|event| event.event_id.clear(), "an id is empty"),
+            (|event| event.timestamp = 0, "timestamp"),
+            (|event| event.metadata.confidence = f64::NAN, "confidence"),
+            (|event| event.metadata.processing_time = -1.0, "processing time"),
+            (|event| event.metadata.tags.truncate(1), "tag"),
+            (|event| data(event).change_percent = f64::INFINITY, "not finite"),
+            (|event| data(event).breakdown = Some([("a".into(), f64::NAN)].into()), "not finite"),
+            (|event| event.event_type = EventType::PriceUpdate, "type and data differ"),
+        ];
+        assert_eq!(tvl().validate(), Ok(()));
+        for (spoil, says) in spoils {
+            let mut event = tvl();
+            spoil(&mut event);
+            let error = event.validate().unwrap_err().to_string();
+            assert!(error.contains(says), "{error} should say: {says}");
+        }
+    }
+
+    #[test]
+    fn a_price_below_zero_and_an_update_without_changes_are_refused() {
+        let mut event = tvl();
+        event.event_type = EventType::ProtocolUpdate;
+        event.data = Data::Protocol(ProtocolData {
+            protocol_id: "1".into(),
+            protocol_name: None,
+            protocol_slug: None,
+            update_type: UpdateType::Metadata,
+            changes: vec![],
+            chain: None,
+        });
+        assert_eq!(event.validate(), Err(InvalidEvent("nothing changed".into())));
+        event.event_type = EventType::PriceUpdate;
+        event.data = Data::Price(PriceData {
+            token_id: "t".into(),
+            symbol: None,
+            chain: None,
+            previous_price: -1.0,
+            current_price: 1.0,
+            change_percent: 200.0,
+            change_absolute: 2.0,
+            volume_24h: None,
+            market_cap: None,
+            decimals: None,
+            previous_timestamp: None,
+        });
+        assert_eq!(event.validate(), Err(InvalidEvent("a price is below zero".into())));
+    }
+}

@@ -1,0 +1,532 @@
+//! One stream record, decoded on its own.
+//!
+//! A batch is never decoded whole: a single record that is broken must not hold up the others. Keys are looked at
+//! first; the images of rows that are not ours are never read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::row::{Image, PriceImage, PriceRow, ProtocolRow, Row, RowError, RowKey, TvlRow};
+use crate::sequence::SequenceNumber;
+use crate::subject::Subject;
+
+/// Numbers above this are milliseconds since 1970, at or below it seconds (5138 AD).
+const LARGEST_SECONDS: f64 = 1e11;
+/// The end of year 9999, in ms: a time after it is no time.
+const LATEST_MS: f64 = 253_402_300_799_999.0;
+/// `userIdentity.principalId` of a delete by time to live.
+const TTL_PRINCIPAL: &str = "dynamodb.amazonaws.com";
+
+/// A record of a batch: what Lambda knows it by, and what it says.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The sequence number exactly as it came, for the batch response; `None` where it cannot be read.
+    pub identifier: Option<String>,
+    /// What the record turned out to be.
+    pub content: Content,
+}
+
+/// What a record turned out to be.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A row of ours.
+    Row(Box<SourceRow>),
+    /// Nothing for us.
+    Skipped(SkipReason),
+    /// Not readable now, nor ever.
+    Undecodable(Box<Undecodable>),
+}
+
+/// A record that can never be processed.
+#[derive(Clone, Debug)]
+pub struct Undecodable {
+    /// What is wrong, for a person.
+    pub reason: String,
+    /// The source record's id, or what stands for it.
+    pub record_id: String,
+    /// The record as it came.
+    pub raw: Arc<str>,
+}
+
+/// A row with where and when it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceRow {
+    /// The source record's id (`eventID`); stays the same when delivered again.
+    pub record_id: String,
+    /// Stream ARN.
+    pub stream: String,
+    /// Position within the stream.
+    pub sequence: SequenceNumber,
+    /// Where the change was made.
+    pub source: Source,
+    /// Partition key.
+    pub pk: String,
+    /// When the change was made, ms since 1970, where known.
+    pub created_ms: Option<i64>,
+    /// The time the data is about, ms since 1970; never after `created_ms`.
+    pub data_time_ms: i64,
+    /// The new image.
+    pub row: Row,
+    /// The image before, where the record has one of the same kind.
+    pub old: Option<OldRow>,
+}
+
+impl SourceRow {
+    /// What the row is about.
+    pub fn subject(&self) -> Subject {
+        match &self.row {
+            Row::Tvl(row) => Subject::Protocol(row.protocol_id.clone()),
+            Row::Price(row) => Subject::Token(row.token_id.clone()),
+            Row::Protocol(row) => Subject::Protocol(row.protocol_id.clone()),
+        }
+    }
+}
+
+/// A row as it was before the change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OldRow {
+    /// The old image.
+    pub row: Row,
+    /// The time its data is about, ms since 1970, where it says so.
+    pub data_time_ms: Option<i64>,
+}
+
+/// Where a change was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// A DynamoDB stream.
+    Dynamodb,
+    /// A PostgreSQL trigger.
+    Postgres,
+}
+
+/// Why a record is not for us. The names are those of the metric's dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// A deleted row; it never means that a value fell to 0.
+    Removed,
+    /// A row deleted by time to live.
+    RemovedByTtl,
+    /// Not one of our partition keys.
+    OtherRow,
+    /// `dailyTvl#…` repeats the hourly row.
+    DailyTvl,
+    /// A price row with `SK` ≠ 0: the same tick again.
+    PriceHistory,
+    /// A price row that points to another token.
+    PriceRedirect,
+    /// A row of ours without a single finite value.
+    NoValue,
+}
+
+impl SkipReason {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [Self; 7] = [
+        Self::Removed,
+        Self::RemovedByTtl,
+        Self::OtherRow,
+        Self::DailyTvl,
+        Self::PriceHistory,
+        Self::PriceRedirect,
+        Self::NoValue,
+    ];
+
+    /// The name used in metrics and summaries.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::RemovedByTtl => "removed_by_ttl",
+            Self::OtherRow => "other_row",
+            Self::DailyTvl => "daily_tvl",
+            Self::PriceHistory => "price_history",
+            Self::PriceRedirect => "price_redirect",
+            Self::NoValue => "no_value",
+        }
+    }
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Decodes one record from its raw JSON. Never fails: what cannot be read says so in its content.
+pub fn decode(raw: &RawValue) -> Record {
+    decode_text(raw.get())
+}
+
+/// [`decode`] of a text.
+pub fn decode_text(raw: &str) -> Record {
+    match Envelope::read(raw) {
+        Ok(envelope) => {
+            let identifier = Some(envelope.sequence.as_str().to_owned());
+            let content = match envelope.content() {
+                Ok(content) => content,
+                Err(reason) => Content::Undecodable(Box::new(Undecodable {
+                    reason,
+                    record_id: envelope.record_id,
+                    raw: raw.into(),
+                })),
+            };
+            Record { identifier, content }
+        }
+        Err(reason) => {
+            let identifier = legible_identifier(raw);
+            let record_id = identifier.clone().unwrap_or_else(|| crate::id::of_text(raw));
+            let content = Content::Undecodable(Box::new(Undecodable { reason, record_id, raw: raw.into() }));
+            Record { identifier, content }
+        }
+    }
+}
+
+/// The sequence number of a record that is otherwise broken, if it can be made out.
+fn legible_identifier(raw: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(raw).ok()?;
+    let text = value.get("dynamodb")?.get("SequenceNumber")?.as_str()?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[derive(Deserialize)]
+struct RawEnvelope<'a> {
+    #[serde(rename = "eventID")]
+    event_id: Option<String>,
+    #[serde(rename = "eventName")]
+    event_name: Option<String>,
+    #[serde(rename = "eventSource")]
+    event_source: Option<String>,
+    #[serde(rename = "eventSourceARN")]
+    stream: Option<String>,
+    #[serde(rename = "userIdentity")]
+    user_identity: Option<UserIdentity>,
+    #[serde(borrow)]
+    dynamodb: Option<RawChange<'a>>,
+}
+
+#[derive(Deserialize)]
+struct UserIdentity {
+    #[serde(rename = "principalId", alias = "PrincipalId")]
+    principal_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawChange<'a> {
+    #[serde(borrow)]
+    approximate_creation_date_time: Option<&'a RawValue>,
+    #[serde(borrow)]
+    keys: Option<&'a RawValue>,
+    #[serde(borrow)]
+    new_image: Option<&'a RawValue>,
+    #[serde(borrow)]
+    old_image: Option<&'a RawValue>,
+    sequence_number: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    #[serde(rename = "PK")]
+    pk: Text,
+    #[serde(rename = "SK")]
+    sk: Digits,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    #[serde(rename = "S")]
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct Digits {
+    #[serde(rename = "N")]
+    value: String,
+}
+
+struct Envelope<'a> {
+    record_id: String,
+    stream: String,
+    sequence: SequenceNumber,
+    source: Source,
+    raw: RawEnvelope<'a>,
+    change: RawChange<'a>,
+}
+
+impl<'a> Envelope<'a> {
+    fn read(raw: &'a str) -> Result<Self, String> {
+        let mut raw: RawEnvelope<'a> =
+            serde_json::from_str(raw).map_err(|error| format!("not a stream record: {error}"))?;
+        let change = raw.dynamodb.take().ok_or("not a stream record: no \"dynamodb\"")?;
+        let number = change.sequence_number.as_deref().ok_or("no SequenceNumber")?;
+        let sequence = SequenceNumber::new(number)
+            .ok_or_else(|| format!("SequenceNumber {number:?} is not 1 to 40 decimal digits"))?;
+        let stream = raw.stream.take().unwrap_or_default();
+        let record_id = match raw.event_id.take() {
+            Some(id) if !id.is_empty() => id,
+            _ => format!("{stream}#{sequence}"),
+        };
+        let source =
+            if raw.event_source.as_deref() == Some("postgres") { Source::Postgres } else { Source::Dynamodb };
+        Ok(Self { record_id, stream, sequence, source, raw, change })
+    }
+
+    fn content(&self) -> Result<Content, String> {
+        match self.raw.event_name.as_deref() {
+            Some("INSERT" | "MODIFY") => {}
+            Some("REMOVE") => return Ok(Content::Skipped(self.removal())),
+            other => {
+                let name = other.unwrap_or("missing");
+                return Err(format!("eventName is {name:?}; INSERT, MODIFY and REMOVE are known"));
+            }
+        }
+        let keys = self.change.keys.ok_or("no Keys")?;
+        let keys: Keys = serde_json::from_str(keys.get()).map_err(|error| format!("Keys: {error}"))?;
+        let key = RowKey::parse(&keys.pk.value);
+        match key {
+            RowKey::Other => return Ok(Content::Skipped(SkipReason::OtherRow)),
+            RowKey::Daily => return Ok(Content::Skipped(SkipReason::DailyTvl)),
+            RowKey::Tvl(_) | RowKey::Coingecko(_) | RowKey::Asset(..) | RowKey::Protocol(_) => {}
+        }
+        let sk: f64 =
+            keys.sk.value.parse().map_err(|_| format!("Keys: SK {:?} is no number", keys.sk.value))?;
+        if sk != 0.0 && matches!(key, RowKey::Coingecko(_) | RowKey::Asset(..)) {
+            return Ok(Content::Skipped(SkipReason::PriceHistory));
+        }
+        let image = image("NewImage", self.change.new_image)?.ok_or("no NewImage")?;
+        let row = match read_row(&key, &image).map_err(|error| error.to_string())? {
+            Ok(row) => row,
+            Err(reason) => return Ok(Content::Skipped(reason)),
+        };
+        let old = match image_of_old(self.change.old_image)? {
+            Some(image) => {
+                let row = match read_row(&key, &image) {
+                    // What is wrong with the old price is mended by the new one.
+                    Err(RowError::NegativePrice) => Err(SkipReason::NoValue),
+                    row => row.map_err(|error| format!("OldImage: {error}"))?,
+                };
+                row.ok().map(|row| OldRow { row, data_time_ms: data_time(&image, sk, None) })
+            }
+            None => None,
+        };
+        let created_ms = self.created_ms();
+        let data_time_ms = data_time(&image, sk, created_ms).ok_or(
+            "no time: none of SK_ORIGNAL, timestamp, SK and ApproximateCreationDateTime is a time after 1970",
+        )?;
+        Ok(Content::Row(Box::new(SourceRow {
+            record_id: self.record_id.clone(),
+            stream: self.stream.clone(),
+            sequence: self.sequence.clone(),
+            source: self.source,
+            pk: keys.pk.value,
+            created_ms,
+            data_time_ms,
+            row,
+            old,
+        })))
+    }
+
+    fn removal(&self) -> SkipReason {
+        let principal = self.raw.user_identity.as_ref().and_then(|identity| identity.principal_id.as_deref());
+        if principal == Some(TTL_PRINCIPAL) { SkipReason::RemovedByTtl } else { SkipReason::Removed }
+    }
+
+    /// The creation time from whole seconds, fractions or milliseconds; `None` where there is none to be had.
+    fn created_ms(&self) -> Option<i64> {
+        let raw = self.change.approximate_creation_date_time?;
+        raw.get().trim_matches('"').parse().ok().and_then(to_ms)
+    }
+}
+
+fn image(name: &str, raw: Option<&RawValue>) -> Result<Option<Image>, String> {
+    let Some(raw) = raw else { return Ok(None) };
+    let item: Option<serde_dynamo::Item> =
+        serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {error}"))?;
+    Ok(item.map(serde_dynamo::Item::into_inner))
+}
+
+fn image_of_old(raw: Option<&RawValue>) -> Result<Option<Image>, String> {
+    Ok(image("OldImage", raw)?.filter(|image| !image.is_empty()))
+}
+
+fn read_row(key: &RowKey, image: &Image) -> Result<Result<Row, SkipReason>, RowError> {
+    Ok(match key {
+        RowKey::Tvl(id) => {
+            let row = TvlRow::from_image(id.clone(), image)?;
+            if row.is_empty() { Err(SkipReason::NoValue) } else { Ok(Row::Tvl(row)) }
+        }
+        RowKey::Coingecko(id) => price(PriceRow::from_image(id.clone(), None, image)?),
+        RowKey::Asset(id, chain) => price(PriceRow::from_image(id.clone(), Some(chain.clone()), image)?),
+        RowKey::Protocol(id) => Ok(Row::Protocol(ProtocolRow::from_image(id.clone(), image)?)),
+        RowKey::Daily => Err(SkipReason::DailyTvl),
+        RowKey::Other => Err(SkipReason::OtherRow),
+    })
+}
+
+fn price(image: PriceImage) -> Result<Row, SkipReason> {
+    match image {
+        PriceImage::Price(row) => Ok(Row::Price(row)),
+        PriceImage::Redirect => Err(SkipReason::PriceRedirect),
+        PriceImage::NoValue => Err(SkipReason::NoValue),
+    }
+}
+
+/// `SK_ORIGNAL`, else `timestamp`, else `SK` when > 0, else the creation time; not after the creation time, because a
+/// clock that ran ahead once must not make every later row look late.
+fn data_time(image: &Image, sk: f64, created_ms: Option<i64>) -> Option<i64> {
+    let attribute = |name| match image.get(name) {
+        Some(serde_dynamo::AttributeValue::N(text) | serde_dynamo::AttributeValue::S(text)) => {
+            text.parse().ok().and_then(to_ms)
+        }
+        _ => None,
+    };
+    let time =
+        attribute("SK_ORIGNAL").or_else(|| attribute("timestamp")).or_else(|| to_ms(sk)).or(created_ms)?;
+    Some(created_ms.map_or(time, |created| time.min(created)))
+}
+
+/// Seconds or milliseconds since 1970 as milliseconds; `None` for what is no time after 1970.
+fn to_ms(time: f64) -> Option<i64> {
+    let ms = if time > LARGEST_SECONDS { time } else { time * 1000.0 };
+    // Checked to be within 1 to LATEST_MS, so the conversion is exact to the millisecond.
+    (1.0..=LATEST_MS).contains(&ms).then(|| ms.round() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A TVL record with `extra` put into its stream part.
+    fn record(extra: &str) -> String {
+        format!(
+            r#"{{"eventID":"e1","eventName":"INSERT","eventSource":"aws:dynamodb","eventSourceARN":"arn:s","dynamodb":{{
+            "Keys":{{"PK":{{"S":"hourlyTvl#1"}},"SK":{{"N":"1700000000"}}}},"SequenceNumber":"111111100000000000000",
+            "NewImage":{{"PK":{{"S":"hourlyTvl#1"}},"SK":{{"N":"1700000000"}},"tvl":{{"N":"5"}}}}{extra}}}}}"#
+        )
+    }
+
+    fn row(text: &str) -> SourceRow {
+        match decode_text(text).content {
+            Content::Row(row) => *row,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn reason(text: &str) -> String {
+        match decode_text(text).content {
+            Content::Undecodable(broken) => broken.reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn skipped(text: &str) -> SkipReason {
+        match decode_text(text).content {
+            Content::Skipped(reason) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_record_needs_no_size_and_no_creation_time() {
+        let row = row(&record(""));
+        assert_eq!((row.created_ms, row.data_time_ms), (None, 1_700_000_000_000));
+        assert_eq!(
+            (row.record_id.as_str(), row.stream.as_str(), row.source),
+            ("e1", "arn:s", Source::Dynamodb)
+        );
+    }
+
+    #[test]
+    fn creation_times_come_in_four_forms() {
+        for (text, ms) in [
+            ("1700000001", Some(1_700_000_001_000)),
+            ("1700000001.25", Some(1_700_000_001_250)),
+            ("1.700000001E9", Some(1_700_000_001_000)),
+            ("1700000001250", Some(1_700_000_001_250)),
+            ("\"1700000001\"", Some(1_700_000_001_000)),
+            ("null", None),
+            ("0", None),
+            ("\"yesterday\"", None),
+        ] {
+            let row = row(&record(&format!(r#","ApproximateCreationDateTime":{text}"#)));
+            assert_eq!(row.created_ms, ms, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_data_time_is_the_rows_own_but_never_after_its_writing() {
+        let with = |attributes: &str, created: &str| {
+            let text = record(&format!(r#","ApproximateCreationDateTime":{created}"#));
+            row(&text.replace(r#""tvl":"#, &format!(r#"{attributes}"tvl":"#))).data_time_ms
+        };
+        assert_eq!(with(r#""SK_ORIGNAL":{"N":"1600000000"},"#, "1700000009"), 1_600_000_000_000);
+        assert_eq!(with(r#""SK_ORIGNAL":{"S":"1600000000"},"#, "1700000009"), 1_600_000_000_000);
+        assert_eq!(
+            with(r#""SK_ORIGNAL":{"S":"soon"},"timestamp":{"N":"1650000000"},"#, "1700000009"),
+            1_650_000_000_000
+        );
+        assert_eq!(with("", "1700000009"), 1_700_000_000_000);
+        assert_eq!(with(r#""SK_ORIGNAL":{"N":"1900000000"},"#, "1700000009"), 1_700_000_009_000);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_skipped_unread() {
+        let with_pk = |pk: &str| record(r#","OldImage":{"x":{"WAT":1}}"#).replace("hourlyTvl#1", pk);
+        assert_eq!(skipped(&with_pk("daily#fees#1")), SkipReason::OtherRow);
+        assert_eq!(skipped(&with_pk("dailyTvl#1")), SkipReason::DailyTvl);
+        assert_eq!(skipped(&with_pk("coingecko#a")), SkipReason::PriceHistory);
+        assert_eq!(skipped(&record("").replace("INSERT", "REMOVE")), SkipReason::Removed);
+        let ttl = record("").replace(
+            r#""INSERT","#,
+            r#""REMOVE","userIdentity":{"type":"Service","principalId":"dynamodb.amazonaws.com"},"#,
+        );
+        assert_eq!(skipped(&ttl), SkipReason::RemovedByTtl);
+        assert_eq!(skipped(&record("").replace(r#""tvl""#, r#""tvl-x""#)), SkipReason::NoValue);
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_what_is_wrong() {
+        for (text, says) in [
+            ("7".to_owned(), "not a stream record"),
+            ("{}".to_owned(), "no \"dynamodb\""),
+            (record("").replace("SequenceNumber", "Sequence"), "no SequenceNumber"),
+            (record("").replace("111111100000000000000", "x1"), "SequenceNumber \"x1\" is not 1 to 40"),
+            (record("").replace("INSERT", "UPSERT"), "eventName is \"UPSERT\""),
+            (record("").replace("\"Keys\"", "\"Kees\""), "no Keys"),
+            (record("").replace(r#""PK":{"S""#, r#""PK":{"B""#), "Keys: missing field `S`"),
+            (record("").replace(r#""N":"1700000000""#, r#""N":"soon""#), "SK \"soon\" is no number"),
+            (record("").replace("NewImage", "NoImage"), "no NewImage"),
+            (record("").replace(r#"{"N":"5"}"#, r#"{"X":"5"}"#), "NewImage: "),
+            (record(r#","OldImage":{"tvl":{"X":"5"}}"#), "OldImage: "),
+            (record(r#","OldImage":{"tvl":{"N":"1E999"}}"#), "OldImage: attribute \"tvl\""),
+            (record("").replace("1700000000", "0"), "no time"),
+        ] {
+            let reason = reason(&text);
+            assert!(reason.contains(says), "{reason} should say: {says}");
+        }
+    }
+
+    #[test]
+    fn a_broken_record_keeps_its_identifier_where_legible() {
+        let broken = decode_text(r#"{"eventID":7,"dynamodb":{"SequenceNumber":"42"}}"#);
+        assert_eq!(broken.identifier.as_deref(), Some("42"));
+        assert_eq!(decode_text("[]").identifier, None);
+    }
+
+    #[test]
+    fn without_an_event_id_the_position_stands_for_it() {
+        let text = record("").replace(r#""eventID":"e1","#, "");
+        assert_eq!(row(&text).record_id, "arn:s#111111100000000000000");
+    }
+
+    #[test]
+    fn names_of_reasons_are_those_of_their_json() {
+        for reason in SkipReason::ALL {
+            assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
+        }
+    }
+}

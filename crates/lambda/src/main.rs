@@ -1,0 +1,51 @@
+//! The Lambda's executable: `bootstrap`.
+
+use std::process::ExitCode;
+
+use events_lambda::handler::{StreamBatch, handle};
+use events_lambda::settings::Settings;
+use events_lambda::telemetry::{Telemetry, start_log};
+use events_lambda::world;
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// One thread: a Lambda runs one invocation at a time, and its work is waiting.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let settings = match Settings::for_lambda() {
+        Ok(settings) => settings,
+        Err(error) => {
+            start_log(tracing::Level::INFO);
+            tracing::error!(%error, "wrong settings");
+            return ExitCode::FAILURE;
+        }
+    };
+    start_log(settings.log_level);
+    match run(&settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: &Settings) -> Result<(), Error> {
+    let redis = settings.redis.as_ref().ok_or("REDIS_URL is not set")?;
+    if settings.events_dlq_url.is_none() {
+        tracing::warn!("EVENTS_DLQ_URL is not set: a record that can never succeed will be reported failed");
+    }
+    let processor = &world::processor(settings, redis)?;
+    let telemetry = &Telemetry::new()?;
+    let margin = settings.deadline_margin;
+    let service = service_fn(|event: LambdaEvent<StreamBatch>| handle(processor, telemetry, margin, event));
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = Runtime::new(service).run() => ended,
+        // Everything an invocation has to say is written before it answers: there is nothing left to flush.
+        _ = terminate.recv() => {
+            tracing::info!("terminated");
+            Ok(())
+        }
+    }
+}

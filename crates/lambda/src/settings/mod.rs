@@ -1,0 +1,326 @@
+//! Every setting, read once at start from the environment.
+//!
+//! A wrong one stops the start: the message names it, its value and what it accepts, and all wrong ones are named at
+//! once. An empty value is an unset one.
+
+mod read;
+
+pub use read::SettingsError;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use events_adapters::redis::{RedisSettings, check_url};
+use events_adapters::sqs::SqsSettings;
+use events_core::config::{ChangeBaseline, Config, Threshold, Ttls};
+use events_core::event::Priority;
+use events_core::keys::KeyStyle;
+use read::Reader;
+
+/// Requests to a queue under way at once. FIFO queues answer in some 10 ms; more would only find throttling sooner.
+const MAX_REQUESTS_IN_FLIGHT: usize = 16;
+/// What SQS takes at most in a message, bytes.
+const SQS_MOST_BYTES: usize = 1_048_576;
+/// Room for a dead letter's own words, bytes.
+const SQS_LEAST_BYTES: usize = 16_384;
+/// Longest time of any one call, ms: Lambda ends an invocation after 15 minutes.
+const LONGEST_MS: u64 = 900_000;
+/// Longest time to live, s.
+const LONGEST_TTL: u64 = 31_536_000;
+
+/// Everything the processor can be told from outside.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What to compare, what to make of it, and how often to retry.
+    pub processor: events_processor::Settings,
+    /// Redis, where `REDIS_URL` is set.
+    pub redis: Option<RedisSettings>,
+    /// SQS, where a queue is set.
+    pub sqs: Option<SqsSettings>,
+    /// `EVENTS_QUEUE_URL`.
+    pub events_queue_url: Option<String>,
+    /// `EVENTS_DLQ_URL`.
+    pub events_dlq_url: Option<String>,
+    /// `BATCH_SIZE`: records in a batch, of the replay and the event source mapping.
+    pub batch_size: usize,
+    /// `DEADLINE_MARGIN_MS`: how long before the invocation's deadline no more work is started.
+    pub deadline_margin: Duration,
+    /// `LOG_LEVEL`.
+    pub log_level: tracing::Level,
+}
+
+impl Settings {
+    /// Reads the process's environment for the Lambda, which needs Redis, and the queue unless it is turned off.
+    pub fn for_lambda() -> Result<Self, SettingsError> {
+        Self::read(|name| std::env::var(name).ok(), Needs::Everything)
+    }
+
+    /// Reads the process's environment for a replay, where what is not set is played in memory.
+    pub fn for_replay() -> Result<Self, SettingsError> {
+        Self::read(|name| std::env::var(name).ok(), Needs::Nothing)
+    }
+
+    /// Reads settings from any source of texts by name.
+    pub fn read(get: impl Fn(&str) -> Option<String>, needs: Needs) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(&get);
+        let settings = settings(&mut reader, needs);
+        reader.finish(settings)
+    }
+}
+
+/// What must be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Redis, and the queue unless it is turned off.
+    Everything,
+    /// Nothing.
+    Nothing,
+}
+
+fn settings(reader: &mut Reader<'_>, needs: Needs) -> Settings {
+    let core = core(reader);
+    let max_retries = reader.whole("MAX_RETRIES", 3, 0..=10);
+    let redis = redis(reader);
+    let events_queue_url = reader.fifo_queue("EVENTS_QUEUE_URL");
+    let events_dlq_url = reader.fifo_queue("EVENTS_DLQ_URL");
+    if needs == Needs::Everything {
+        reader.require("REDIS_URL", "redis://HOST:PORT, rediss://…, redis-cluster://… or rediss-cluster://…");
+        if core.queueing {
+            reader.require("EVENTS_QUEUE_URL", "the URL of a FIFO queue (or ENABLE_SQS=false)");
+        }
+    }
+    let queues = events_queue_url.is_some() || events_dlq_url.is_some();
+    let sqs = queues.then(|| sqs(reader));
+    reader.one_of("SQS_OUTAGE", &[("block", ())], ());
+    Settings {
+        processor: events_processor::Settings {
+            core,
+            max_retries: u32::try_from(max_retries).unwrap_or(u32::MAX),
+            max_requests_in_flight: MAX_REQUESTS_IN_FLIGHT,
+        },
+        redis,
+        sqs,
+        events_queue_url,
+        events_dlq_url,
+        batch_size: usize::try_from(reader.whole("BATCH_SIZE", 100, 1..=10_000)).unwrap_or(usize::MAX),
+        deadline_margin: reader.millis("DEADLINE_MARGIN_MS", 1_000, 0..=LONGEST_MS),
+        log_level: reader.one_of("LOG_LEVEL", &LOG_LEVELS, tracing::Level::INFO),
+    }
+}
+
+const LOG_LEVELS: [(&str, tracing::Level); 5] = [
+    ("error", tracing::Level::ERROR),
+    ("warn", tracing::Level::WARN),
+    ("info", tracing::Level::INFO),
+    ("debug", tracing::Level::DEBUG),
+    ("trace", tracing::Level::TRACE),
+];
+
+const PRIORITIES: [(&str, Priority); 3] =
+    [("low", Priority::Low), ("medium", Priority::Medium), ("high", Priority::High)];
+
+const CHANGE_BASELINES: [(&str, ChangeBaseline); 2] =
+    [("previous", ChangeBaseline::Previous), ("last_event", ChangeBaseline::LastEvent)];
+
+fn core(reader: &mut Reader<'_>) -> Config {
+    let usual = Config::default();
+    let ttl = |reader: &mut Reader<'_>, name, usual| reader.whole(name, usual, 1..=LONGEST_TTL);
+    Config {
+        tvl: Threshold {
+            percent: reader.threshold("TVL_MIN_CHANGE_PERCENT", usual.tvl.percent),
+            absolute: reader.threshold("TVL_MIN_CHANGE_ABSOLUTE", usual.tvl.absolute),
+        },
+        price: Threshold {
+            percent: reader.threshold("PRICE_MIN_CHANGE_PERCENT", usual.price.percent),
+            absolute: reader.threshold("PRICE_MIN_CHANGE_ABSOLUTE", usual.price.absolute),
+        },
+        protocol_always: reader.flag("PROTOCOL_ALWAYS_TRIGGER", true),
+        change_baseline: reader.one_of("CHANGE_BASELINE", &CHANGE_BASELINES, usual.change_baseline),
+        ttls: Ttls {
+            price: ttl(reader, "PRICE_TTL_SECS", usual.ttls.price),
+            tvl: ttl(reader, "TVL_TTL_SECS", usual.ttls.tvl),
+            meta: ttl(reader, "PROTOCOL_META_TTL_SECS", usual.ttls.meta),
+            event: ttl(reader, "EVENT_TTL_SECS", usual.ttls.event),
+            baseline: ttl(reader, "BASELINE_TTL_SECS", usual.ttls.baseline),
+        },
+        keys: KeyStyle {
+            prefix: reader.text("REDIS_KEY_PREFIX").unwrap_or_default(),
+            hashtag: reader.flag("REDIS_KEY_HASHTAG", false),
+        },
+        caching: reader.flag("ENABLE_CACHING", true),
+        pubsub: reader.flag("ENABLE_PUBSUB", true),
+        queueing: reader.flag("ENABLE_SQS", true),
+        min_priority: reader.one_of("SQS_MIN_PRIORITY", &PRIORITIES, usual.min_priority),
+        max_message_bytes: usize::try_from(reader.whole(
+            "SQS_MAX_MESSAGE_BYTES",
+            SQS_MOST_BYTES as u64,
+            SQS_LEAST_BYTES as u64..=SQS_MOST_BYTES as u64,
+        ))
+        .unwrap_or(SQS_MOST_BYTES),
+    }
+}
+
+fn redis(reader: &mut Reader<'_>) -> Option<RedisSettings> {
+    let usual = RedisSettings::new("");
+    let settings = RedisSettings {
+        url: String::new(),
+        ca_file: reader.text("REDIS_CA_FILE").map(PathBuf::from),
+        connect_timeout: reader.millis("REDIS_CONNECT_TIMEOUT_MS", ms(usual.connect_timeout), 1..=LONGEST_MS),
+        command_timeout: reader.millis("REDIS_COMMAND_TIMEOUT_MS", ms(usual.command_timeout), 8..=LONGEST_MS),
+        probe_after: reader.millis("REDIS_PROBE_AFTER_MS", ms(usual.probe_after), 1..=LONGEST_MS),
+        probe_timeout: reader.millis("REDIS_PROBE_TIMEOUT_MS", ms(usual.probe_timeout), 1..=LONGEST_MS),
+    };
+    let url = reader.secret("REDIS_URL", |url| check_url(url).map_err(|error| error.to_string()))?;
+    if url.starts_with("redis-cluster://") || url.starts_with("rediss-cluster://") {
+        reader.demand("REDIS_KEY_HASHTAG", "true", "a cluster takes the keys of one row only from one slot");
+    }
+    Some(RedisSettings { url, ..settings })
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn sqs(reader: &mut Reader<'_>) -> SqsSettings {
+    reader.require(
+        "AWS_ACCESS_KEY_ID",
+        "an AWS access key (Lambda sets it; for a profile: aws configure export-credentials --format env)",
+    );
+    reader.require("AWS_SECRET_ACCESS_KEY", "its secret");
+    let endpoint = reader.url("AWS_ENDPOINT_URL_SQS").or_else(|| reader.url("AWS_ENDPOINT_URL"));
+    SqsSettings {
+        region: reader.text("AWS_REGION").unwrap_or_else(|| "eu-central-1".to_owned()),
+        endpoint,
+        credentials: (
+            reader.text("AWS_ACCESS_KEY_ID").unwrap_or_default(),
+            reader.text("AWS_SECRET_ACCESS_KEY").unwrap_or_default(),
+            reader.text("AWS_SESSION_TOKEN"),
+        ),
+        attempt_timeout: reader.millis("SQS_ATTEMPT_TIMEOUT_MS", 2_000, 1..=LONGEST_MS),
+        connect_timeout: reader.millis("SQS_CONNECT_TIMEOUT_MS", 1_000, 1..=LONGEST_MS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: [(&str, &str); 4] = [
+        ("REDIS_URL", "redis://h:1"),
+        ("EVENTS_QUEUE_URL", "https://sqs.example/0/events.fifo"),
+        ("AWS_ACCESS_KEY_ID", "k"),
+        ("AWS_SECRET_ACCESS_KEY", "s"),
+    ];
+
+    fn read(extra: &[(&str, &str)], needs: Needs) -> Result<Settings, String> {
+        let get = |name: &str| {
+            let value = |pairs: &[(&str, &str)]| {
+                pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
+            };
+            value(extra).or_else(|| value(&GOOD))
+        };
+        Settings::read(get, needs).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_not_set_has_the_value_of_the_specification() {
+        let settings = read(&[], Needs::Everything).unwrap();
+        assert_eq!(settings.processor.core, Config::default());
+        assert_eq!((settings.processor.max_retries, settings.batch_size), (3, 100));
+        assert_eq!(settings.sqs.unwrap().region, "eu-central-1");
+    }
+
+    #[test]
+    fn every_setting_is_taken() {
+        let extra = [
+            ("TVL_MIN_CHANGE_PERCENT", "2.5"),
+            ("PRICE_MIN_CHANGE_ABSOLUTE", "0"),
+            ("PROTOCOL_ALWAYS_TRIGGER", "false"),
+            ("CHANGE_BASELINE", "last_event"),
+            ("BASELINE_TTL_SECS", "60"),
+            ("REDIS_KEY_PREFIX", "rt:"),
+            ("REDIS_KEY_HASHTAG", "TRUE"),
+            ("ENABLE_CACHING", "0"),
+            ("ENABLE_PUBSUB", "1"),
+            ("SQS_MIN_PRIORITY", "high"),
+            ("SQS_MAX_MESSAGE_BYTES", "262144"),
+            ("BATCH_SIZE", "7"),
+            ("LOG_LEVEL", "debug"),
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+            ("REDIS_COMMAND_TIMEOUT_MS", "500"),
+        ];
+        let settings = read(&extra, Needs::Everything).unwrap();
+        let core = settings.processor.core;
+        assert_eq!(
+            (core.tvl.percent.to_string(), core.price.absolute.to_string()),
+            ("2.5".into(), "0".into())
+        );
+        assert_eq!(
+            (core.protocol_always, core.caching, core.pubsub, core.keys.hashtag),
+            (false, false, true, true)
+        );
+        assert_eq!((core.change_baseline, core.min_priority), (ChangeBaseline::LastEvent, Priority::High));
+        assert_eq!(
+            (core.ttls.baseline, core.keys.prefix.as_str(), core.max_message_bytes),
+            (60, "rt:", 262_144)
+        );
+        assert_eq!((settings.batch_size, settings.log_level), (7, tracing::Level::DEBUG));
+        assert_eq!(settings.sqs.unwrap().endpoint.as_deref(), Some("http://127.0.0.1:1"));
+        assert_eq!(settings.redis.unwrap().command_timeout, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_wrong_one_is_named_with_its_value_and_what_it_accepts() {
+        for (name, value, accepts) in [
+            ("BATCH_SIZE", "0", "a whole number from 1 to 10000"),
+            ("MAX_RETRIES", "many", "a whole number from 0 to 10"),
+            ("TVL_MIN_CHANGE_PERCENT", "-1", "a decimal number from 0 up"),
+            ("PRICE_MIN_CHANGE_PERCENT", "NaN", "a decimal number from 0 up"),
+            ("ENABLE_SQS", "yes!", "true or false"),
+            ("CHANGE_BASELINE", "first", "previous or last_event"),
+            ("SQS_MIN_PRIORITY", "urgent", "low, medium or high"),
+            ("SQS_OUTAGE", "spill", "block"),
+            ("EVENTS_QUEUE_URL", "https://sqs.example/0/events", "an http(s) URL that ends in .fifo"),
+            ("AWS_ENDPOINT_URL_SQS", "localhost", "an http(s) URL"),
+            ("REDIS_KEY_PREFIX", "a\nb", "text without control characters"),
+        ] {
+            let error = read(&[(name, value)], Needs::Everything).unwrap_err();
+            assert!(error.contains(&format!("{name} is {value:?}; it accepts {accepts}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn all_wrong_ones_are_named_at_once_and_no_secret_is() {
+        let extra = [("BATCH_SIZE", "x"), ("REDIS_URL", "http://:hunter2@h"), ("LOG_LEVEL", "loud")];
+        let error = read(&extra, Needs::Everything).unwrap_err();
+        for name in ["BATCH_SIZE", "REDIS_URL", "LOG_LEVEL"] {
+            assert!(error.contains(name), "{error}");
+        }
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn what_is_needed_and_missing_is_named() {
+        let missing = [("REDIS_URL", ""), ("EVENTS_QUEUE_URL", "")];
+        let error = read(&missing, Needs::Everything).unwrap_err();
+        assert!(
+            error.contains("REDIS_URL is not set") && error.contains("EVENTS_QUEUE_URL is not set"),
+            "{error}"
+        );
+        let without_queue = [("EVENTS_QUEUE_URL", ""), ("ENABLE_SQS", "false")];
+        assert!(read(&without_queue, Needs::Everything).unwrap().sqs.is_none());
+        let in_memory = read(&missing, Needs::Nothing).unwrap();
+        assert!(in_memory.redis.is_none() && in_memory.sqs.is_none());
+        let error = read(&[("AWS_ACCESS_KEY_ID", "")], Needs::Everything).unwrap_err();
+        assert!(error.contains("AWS_ACCESS_KEY_ID is not set"), "{error}");
+    }
+
+    #[test]
+    fn a_cluster_needs_hash_tags() {
+        let cluster = [("REDIS_URL", "redis-cluster://h:1")];
+        let error = read(&cluster, Needs::Everything).unwrap_err();
+        assert!(error.contains("REDIS_KEY_HASHTAG") && error.contains("one slot"), "{error}");
+        let tagged = [cluster[0], ("REDIS_KEY_HASHTAG", "true")];
+        assert!(read(&tagged, Needs::Everything).is_ok());
+    }
+}

@@ -1,0 +1,70 @@
+//! Logs and metrics: JSON lines on standard output, which Lambda hands to CloudWatch.
+
+use std::io;
+use std::time::Duration;
+
+use events_adapters::metrics::{Invocation, Metrics};
+use events_processor::Batch;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Reasons of failures named in one log line.
+const NAMED_FAILURES: usize = 3;
+
+/// Where an invocation's numbers go.
+#[derive(Debug)]
+pub struct Telemetry {
+    metrics: Metrics,
+}
+
+/// Starts the log: JSON, a line each. Libraries are heard from warnings up, ourselves from `level`.
+pub fn start_log(level: tracing::Level) {
+    let ours = ["events_core", "events_processor", "events_adapters", "events_lambda", "bootstrap"];
+    let targets = ours.into_iter().map(|target| (target, LevelFilter::from_level(level)));
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_targets(targets);
+    let layer = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false);
+    // A second start, as in tests, keeps the first log.
+    let _already_started = tracing_subscriber::registry().with(layer).with(filter).try_init();
+}
+
+impl Telemetry {
+    /// Sets the metrics up; once per process.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { metrics: Metrics::new()? })
+    }
+
+    /// Writes the metrics and the one log line of an invocation. No payload is in either.
+    pub fn invocation(&self, request_id: &str, took: Duration, batch: &Batch) {
+        let processing_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+        let tally = &batch.tally;
+        let written =
+            self.metrics.write(Invocation { request_id, processing_ms }, tally, &mut io::stdout().lock());
+        if let Err(error) = written {
+            tracing::error!(request_id, %error, "metrics could not be written");
+        }
+        let reasons: Vec<&str> = batch.failures.values().take(NAMED_FAILURES).map(String::as_str).collect();
+        if !reasons.is_empty() {
+            tracing::warn!(request_id, failed = batch.failures.len(), ?reasons, "records failed");
+        }
+        tracing::info!(
+            request_id,
+            processing_ms,
+            records = tally.processed,
+            events = tally.events,
+            sqs = tally.sqs_published,
+            published = tally.pubsub_published,
+            skipped = tally.skipped.values().sum::<u64>(),
+            late = tally.late,
+            already_applied = tally.already_applied,
+            dead_letters = tally.dlq_published,
+            failed = batch.failures.len(),
+            verdict = ?batch.verdict,
+            "invocation"
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! One batch, whole.
+
+use std::time::Duration;
+
+use events_core::config::Config;
+use events_core::plan::{self, Outcome, Reads, RecordPlan, Snapshot, Times};
+use events_core::record::{Record, decode};
+use events_core::report::{self, Verdict};
+use serde_json::value::RawValue;
+
+use crate::delivery::{Deadline, Failures};
+use crate::ports::{PortError, Queue, Store, Timer};
+use crate::tally::Tally;
+
+/// What the processor can be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What to compare, and what to make of it.
+    pub core: Config,
+    /// How often a failed call is made again.
+    pub max_retries: u32,
+    /// Requests to a queue that may be under way at once.
+    pub max_requests_in_flight: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { core: Config::default(), max_retries: 3, max_requests_in_flight: 16 }
+    }
+}
+
+/// The processor with its world.
+#[derive(Debug)]
+pub struct Processor<S, Q, D, T> {
+    /// Redis.
+    pub store: S,
+    /// The events queue.
+    pub queue: Q,
+    /// The dead letter queue.
+    pub dead_letters: D,
+    /// Time.
+    pub timer: T,
+    /// Settings.
+    pub settings: Settings,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// What Lambda is to be told.
+    pub verdict: Verdict,
+    /// The plan of each record, in order.
+    pub records: Vec<RecordPlan>,
+    /// Failed records by index, with the reason.
+    pub failures: Failures,
+    /// Counts.
+    pub tally: Tally,
+}
+
+impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
+    /// Processes a batch within `time_left`, counted from now.
+    pub async fn process(&self, batch: &[&RawValue], time_left: Duration) -> Batch {
+        let entered = self.timer.monotonic();
+        let deadline = Deadline(entered + time_left);
+        let records: Vec<Record> = batch.iter().map(|raw| decode(raw)).collect();
+        let reads = Reads::of(&records, &self.settings.core);
+        let mut tally = Tally::default();
+        let mut failures = Failures::new();
+        let read = self.read(&reads, deadline).await;
+        let snapshot = read.as_ref().map_or_else(|_| Snapshot::default(), Clone::clone);
+        let elapsed = self.timer.monotonic().saturating_sub(entered);
+        let times = Times { now_ms: self.timer.now_ms(), processing_ms: millis(elapsed) };
+        let mut records = plan::plan(records, &snapshot, &self.settings.core, times);
+        match &read {
+            Ok(_) => count_reads(&reads, &snapshot, &mut tally),
+            Err(error) => hold_back(&mut records, error, &mut failures),
+        }
+        self.send(&mut records, deadline, &mut failures, &mut tally).await;
+        self.commit(&records, deadline, &mut failures, &mut tally).await;
+        count(&records, &failures, &mut tally);
+        Batch { verdict: report::verdict(&records, &failures), records, failures, tally }
+    }
+
+    async fn read(&self, reads: &Reads, deadline: Deadline) -> Result<Snapshot, PortError> {
+        if reads.is_empty() {
+            return Ok(Snapshot::default());
+        }
+        let mut attempt = 0;
+        loop {
+            let error = match self.store.read(reads).await {
+                Ok(snapshot) => return Ok(snapshot),
+                Err(error) => error,
+            };
+            attempt += 1;
+            let pause = self.timer.backoff(attempt);
+            let in_time = self.timer.monotonic() + pause < deadline.0;
+            if !error.is_transient() || attempt > self.settings.max_retries || !in_time {
+                return Err(error);
+            }
+            self.timer.sleep(pause).await;
+        }
+    }
+}
+
+fn millis(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Without baselines nothing is known of any row: none is sent, all are to come again. Letters still go out.
+fn hold_back(records: &mut [RecordPlan], error: &PortError, failures: &mut Failures) {
+    for (index, record) in records.iter_mut().enumerate() {
+        if record.subject.is_some() {
+            failures.insert(index, format!("read: {error}"));
+            record.events.clear();
+            record.messages.clear();
+            record.dead_letters.clear();
+        }
+    }
+}
+
+fn count_reads(reads: &Reads, snapshot: &Snapshot, tally: &mut Tally) {
+    let hits = reads.baselines.iter().filter(|key| snapshot.baselines.contains_key(*key)).count();
+    tally.cache_hits = hits as u64;
+    tally.cache_misses = (reads.baselines.len() - hits) as u64;
+}
+
+fn count(records: &[RecordPlan], failures: &Failures, tally: &mut Tally) {
+    tally.processed = records.len() as u64;
+    tally.errors = failures.len() as u64 + tally.dlq_published;
+    for record in records {
+        tally.events += record.events.len() as u64;
+        match &record.outcome {
+            Outcome::Late => tally.late += 1,
+            Outcome::AlreadyApplied => tally.already_applied += 1,
+            Outcome::Skipped(reason) => *tally.skipped.entry(*reason).or_default() += 1,
+            Outcome::Events | Outcome::FirstSeen | Outcome::Unchanged | Outcome::DeadLetter(_) => {}
+        }
+    }
+}

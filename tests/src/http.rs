@@ -1,0 +1,76 @@
+//! A minimal HTTP/1 server on loopback for the stand-ins of AWS services.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// A request, read to its end.
+pub(crate) type Request = hyper::Request<Bytes>;
+/// An answer; `None` closes the connection without one.
+pub(crate) type Answer = Option<hyper::Response<Full<Bytes>>>;
+
+/// Serves until dropped; then every connection is closed.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start<F, Fut>(handler: F) -> Self
+    where
+        F: Fn(Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Answer> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
+        let addr = listener.local_addr().expect("a bound address");
+        let handler = Arc::new(handler);
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(connection(stream, Arc::clone(&handler)));
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Self { addr, task }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn connection<F, Fut>(stream: TcpStream, handler: Arc<F>)
+where
+    F: Fn(Request) -> Fut,
+    Fut: Future<Output = Answer>,
+{
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request: hyper::Request<Incoming>| async {
+        let (head, body) = request.into_parts();
+        // An error of the service makes hyper close the connection.
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let answer = handler(Request::from_parts(head, body)).await;
+        answer.ok_or_else(|| io::Error::other("no answer, as scripted"))
+    });
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// An answer with a status, headers and a body.
+pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    let mut response = hyper::Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(*name, *value);
+    }
+    Some(response.body(Full::new(body.into())).unwrap_or_else(|error| panic!("a valid answer: {error}")))
+}

@@ -1,0 +1,39 @@
+//! The parts a test of the event processor needs around it: real servers, proxies that misbehave on command,
+//! and probes that look at the outcome without the code under test.
+//!
+//! | module | what a test gets |
+//! |---|---|
+//! | [`redis`], [`redis_cluster`] | a Redis or Valkey server, or a three-node cluster, of its own |
+//! | [`sqs`] | an SQS FIFO emulator with faithful behaviour, one per test binary |
+//! | [`sqs_sink`], [`sqs_faults`] | an SQS that records every request and fails as scripted |
+//! | [`runtime_api`] | the Lambda Runtime API, which hands out invocations |
+//! | [`bootstrap`] | the Lambda binary as a child process |
+//! | [`tls`], [`fault_proxy`] | something between the client and the server |
+//! | [`resp`], [`subscriber`] | raw Redis commands and subscriptions |
+//! | [`wait`] | waiting for a condition instead of sleeping |
+//!
+//! A harness that cannot do its work has nothing better to do than to fail the test with one clear line, so it
+//! panics where production code would return an error.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "test code: a panic is how a test fails"
+)]
+
+pub mod bootstrap;
+pub mod fault_proxy;
+mod http;
+pub mod process;
+pub mod redis;
+pub mod redis_cluster;
+pub mod resp;
+pub mod runtime_api;
+pub mod sqs;
+pub mod sqs_faults;
+mod sqs_rules;
+pub mod sqs_sink;
+pub mod subscriber;
+pub mod tls;
+pub mod wait;

@@ -1,0 +1,115 @@
+//! TLS in front of a plain server, with a certificate authority of the test's own.
+//!
+//! The server binaries at hand do not all speak TLS; this also lets one server be reached both ways.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// A listener that terminates TLS for `localhost` and `127.0.0.1` and forwards the plain bytes. Ends on drop.
+#[derive(Debug)]
+pub struct TlsProxy {
+    port: u16,
+    ca_pem: String,
+    ca: RootCertStore,
+    dir: TempDir,
+    task: JoinHandle<()>,
+}
+
+impl TlsProxy {
+    /// Starts in front of `target`.
+    pub async fn start(target: SocketAddr) -> Self {
+        let ca = authority();
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.as_ref().der().clone()).expect("a valid authority");
+        let ca_pem = ca.as_ref().pem();
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(dir.path().join("ca.pem"), &ca_pem).expect("a file for the authority");
+
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(&ca)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
+        let port = listener.local_addr().expect("a bound address").port();
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                connections.spawn(async move {
+                    let (Ok(mut client), Ok(mut server)) =
+                        (acceptor.accept(client).await, TcpStream::connect(target).await)
+                    else {
+                        return;
+                    };
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Self { port, ca_pem, ca: roots, dir, task }
+    }
+
+    /// `rediss://localhost:port`
+    pub fn url(&self) -> String {
+        format!("rediss://localhost:{}", self.port)
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The authority's certificate.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The same in a file, which lives as long as the proxy.
+    pub fn ca_path(&self) -> PathBuf {
+        Path::join(self.dir.path(), "ca.pem")
+    }
+
+    /// A client configuration that trusts this authority only.
+    pub fn client_config(&self) -> ClientConfig {
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring has the default versions")
+            .with_root_certificates(self.ca.clone())
+            .with_no_client_auth()
+    }
+}
+
+impl Drop for TlsProxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "test authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate().expect("a key");
+    CertifiedIssuer::self_signed(params, key).expect("an authority")
+}
+
+fn server_config(ca: &CertifiedIssuer<'static, KeyPair>) -> ServerConfig {
+    let names = ["localhost", "127.0.0.1"].map(String::from);
+    let key = KeyPair::generate().expect("a key");
+    let leaf =
+        CertificateParams::new(names).expect("valid names").signed_by(&key, ca).expect("a certificate");
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has the default versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .expect("a usable certificate")
+}
