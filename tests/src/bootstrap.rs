@@ -1,12 +1,12 @@
 //! The Lambda binary as a child process, in the environment AWS gives it.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::ExitStatus;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::process::{Process, Spec};
+use crate::process::{Process, Spec, workspace};
 use crate::runtime_api::RuntimeApi;
 use crate::wait::within;
 
@@ -22,6 +22,24 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("AWS_LAMBDA_LOG_STREAM_NAME", "test"),
     ("RUST_BACKTRACE", "1"),
 ];
+
+/// The Lambda's executable, built when it is not.
+pub fn bootstrap_path() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let build = ["build", "--package", "events-lambda", "--bin", "bootstrap", "--message-format", "json"];
+        let output = Command::new(cargo).args(build).current_dir(workspace()).output().expect("cargo runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = String::from_utf8(output.stdout).expect("cargo writes JSON");
+        let executable = |line: &str| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(PathBuf::from(message["executable"].as_str()?))
+        };
+        lines.lines().rev().find_map(executable).expect("cargo names the executable")
+    })
+    .clone()
+}
 
 /// A running function; killed on drop.
 #[derive(Debug)]
@@ -39,6 +57,8 @@ impl Bootstrap {
         let pairs = ENVIRONMENT.iter().chain(env);
         spec.env = pairs.map(|(key, value)| (key.to_string(), value.to_string())).collect();
         spec.env.push(("AWS_LAMBDA_RUNTIME_API".into(), api.addr().to_string()));
+        // Where coverage is measured, of the child too.
+        spec.env.extend(std::env::var("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE".into(), file)));
         spec.env.push(("_HANDLER".into(), "bootstrap".into()));
         let mut process = Process::start(&spec);
         let stdout = process.take_stdout().expect("the pipe asked for");

@@ -25,10 +25,12 @@
 pub mod bootstrap;
 pub mod fault_proxy;
 mod http;
+pub mod oracle;
 pub mod process;
 pub mod redis;
 pub mod redis_cluster;
 pub mod resp;
+pub mod rows;
 pub mod runtime_api;
 pub mod sqs;
 pub mod sqs_faults;
@@ -37,3 +39,4 @@ pub mod sqs_sink;
 pub mod subscriber;
 pub mod tls;
 pub mod wait;
+pub mod world;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::event::{Data, Event, EventType, InvalidEvent, Priority, xml_safe};
 use crate::id;
@@ -101,9 +102,9 @@ pub enum Failed<'a> {
 #[derive(Serialize)]
 struct Letter<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<Value>,
+    event: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    record: Option<Value>,
+    record: Option<&'a RawValue>,
     error: LetterError<'a>,
     timestamp: i64,
     #[serde(rename = "truncatedFrom", skip_serializing_if = "Option::is_none")]
@@ -143,11 +144,11 @@ impl DeadLetters {
         };
         let room = self.max_bytes.saturating_sub(LETTER_OVERHEAD);
         let (error, stage) = (head(error, LETTER_OVERHEAD / 4), head(stage, LETTER_OVERHEAD / 4));
-        let mut body = self.body(content(text), is_event, error, stage, None);
+        let mut body = self.body(&content(text), is_event, error, stage, None);
         let mut keep = room;
         while body.len() > self.max_bytes && keep > 0 {
             // Escaping can make a cut text longer than it was: cut until it fits.
-            body = self.body(Value::from(head(text, keep)), is_event, error, stage, Some(text.len()));
+            body = self.body(&quoted(head(text, keep)), is_event, error, stage, Some(text.len()));
             keep /= 2;
         }
         Message {
@@ -160,7 +161,7 @@ impl DeadLetters {
 
     fn body(
         &self,
-        content: Value,
+        content: &RawValue,
         is_event: bool,
         message: &str,
         stack: &str,
@@ -174,9 +175,14 @@ impl DeadLetters {
     }
 }
 
-/// The text as the JSON it is, or as a string where it is none.
-fn content(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+/// The text as the JSON it is, byte for byte, or as a string where it is none.
+fn content(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned()).unwrap_or_else(|_| quoted(text))
+}
+
+/// A text as a JSON string.
+fn quoted(text: &str) -> Box<RawValue> {
+    RawValue::from_string(Value::from(text).to_string()).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// At most `bytes` of a text, cut at a character.
@@ -197,8 +203,10 @@ mod tests {
 
     #[test]
     fn a_letter_holds_the_record_the_reason_and_the_time() {
-        let letter = LETTERS.letter(Failed::Record(r#"{"a":[1]}"#), "r1", None, "no Keys", "decode");
-        let expected = r#"{"record":{"a":[1]},"error":{"message":"no Keys","stack":"decode"},"timestamp":7}"#;
+        let letter =
+            LETTERS.letter(Failed::Record(r#"{"b": [1], "a":1.10}"#), "r1", None, "no Keys", "decode");
+        let expected =
+            r#"{"record":{"b": [1], "a":1.10},"error":{"message":"no Keys","stack":"decode"},"timestamp":7}"#;
         assert_eq!(&*letter.body, expected);
         assert_eq!((letter.group_id.as_str(), letter.attributes.clone()), ("undecodable", None));
         let later = DeadLetters { now_ms: 8, ..LETTERS };

@@ -23,7 +23,10 @@ if time and stream and sequence then
   if tonumber(ARGV[1]) < tonumber(time) then return -1 end
   if tonumber(ARGV[1]) == tonumber(time) and ARGV[2] == stream and not_above(ARGV[3], sequence) then return -2 end
 end
-if ARGV[6] ~= '' and (time ~= ARGV[6] or stream ~= ARGV[7] or sequence ~= ARGV[8]) then return -3 end
+if ARGV[6] ~= '' then
+  local there = time == ARGV[6] and stream == ARGV[7] and sequence
+  if not there or not (not_above(sequence, ARGV[8]) and not_above(ARGV[8], sequence)) then return -3 end
+end
 
 redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
