@@ -29,7 +29,12 @@ pub fn bootstrap_path() -> PathBuf {
     PATH.get_or_init(|| {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let build = ["build", "--package", "events-lambda", "--bin", "bootstrap", "--message-format", "json"];
-        let output = Command::new(cargo).args(build).current_dir(workspace()).output().expect("cargo runs");
+        // Beside this very test, so that both are built alike (with coverage or without).
+        let own = std::env::current_exe().expect("a test has a path");
+        let target = own.ancestors().nth(3).expect("target/debug/deps/test");
+        let mut command = Command::new(cargo);
+        command.args(build).arg("--target-dir").arg(target).current_dir(workspace());
+        let output = command.output().expect("cargo runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let lines = String::from_utf8(output.stdout).expect("cargo writes JSON");
         let executable = |line: &str| {

@@ -76,7 +76,7 @@ pub fn stream(seed: u64, rows: u64) -> Vec<Box<RawValue>> {
             },
             1 => metadata(&random.below(12).to_string(), hour * 60, n, &fields(&mut random)),
             2 => insert(
-                *random.one_of(&["dailyTvl#1", "daily#fees#1", "delete#1"]),
+                random.one_of::<&str>(&["dailyTvl#1", "daily#fees#1", "delete#1"]),
                 1,
                 n,
                 1_767_225_600,

@@ -1,4 +1,10 @@
 //! Everything that crosses crates, in one binary: it links once.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "test code: a panic is how a test fails"
+)]
 
 mod fixture;
 mod lambda;

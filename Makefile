@@ -1,0 +1,33 @@
+# make help lists the targets.
+.PHONY: help local-stream test check tools coverage verify
+.DEFAULT_GOAL := help
+
+# local-stream: FIXTURE=FILE or -, BATCH_SIZE=N, EVENTS=FILE, JSON=1
+FIXTURE ?= tests/fixtures/stream.jsonl
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
+
+local-stream: ## replay FIXTURE=FILE (- is standard input); BATCH_SIZE=N EVENTS=FILE JSON=1
+	@cargo build --quiet --profile local --package local-stream
+	@target/local/local-stream $(if $(BATCH_SIZE),--batch-size '$(BATCH_SIZE)') $(if $(EVENTS),--events '$(EVENTS)') \
+		$(if $(filter 1 true,$(JSON)),--json) -- '$(FIXTURE)'
+
+test: tools ## all tests; installs the servers they talk to
+	cargo test --workspace
+	python3 -m unittest discover --quiet -s tests/oracle
+
+check: ## formatting, clippy, documentation; warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+
+tools: ## what the tests need, into .tools
+	@sh tests/install-tools.sh
+
+coverage: tools ## line coverage of all tests
+	sh tests/coverage.sh
+
+verify: tools ## compare with the oracle on STREAM=FILE (records, one a line), through bootstrap, Redis and SQS
+	@test -n '$(STREAM)' || { echo 'make verify STREAM=FILE: stream records as JSON lines' >&2; exit 2; }
+	VERIFY_STREAM='$(abspath $(STREAM))' cargo test --package events-tests --test suite -- oracle::a_long_stream --nocapture
