@@ -9,7 +9,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 local-stream: ## replay FIXTURE=FILE (- is standard input); BATCH_SIZE=N EVENTS=FILE JSON=1
-	@cargo build --quiet --profile local --package local-stream
+	@cargo build $(if $(wildcard target/local/local-stream),--quiet) --profile local --package local-stream
 	@target/local/local-stream $(if $(BATCH_SIZE),--batch-size '$(BATCH_SIZE)') $(if $(EVENTS),--events '$(EVENTS)') \
 		$(if $(filter 1 true,$(JSON)),--json) -- '$(FIXTURE)'
 
