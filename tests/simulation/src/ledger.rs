@@ -295,7 +295,8 @@ pub fn finished(world: &World, id: usize, task: &Task, batch: &Batch) {
             format!("task {id} does not report row {} ({:?})", row.index, row.kind)
         });
     }
-    if let Some(row) = rows.get(reported).filter(|row| matches!(row.kind, Kind::Poison(_))) {
+    let in_time = world.now() < crate::run::micros(task.deadline);
+    if let Some(row) = rows.get(reported).filter(|row| in_time && matches!(row.kind, Kind::Poison(_))) {
         let alone = batch.failures.keys().all(|failed| *failed == reported);
         let lettered = world.ledger.borrow().acknowledged.iter().any(|(task, _)| *task == id)
             && world.ledger.borrow().record_letters.contains(&row.record_id)
@@ -304,7 +305,7 @@ pub fn finished(world: &World, id: usize, task: &Task, batch: &Batch) {
             format!("task {id} reports row {}, whose letter is sent", row.index)
         });
     }
-    let calm = !task.troubled && world.now() < crate::run::micros(task.deadline);
+    let calm = in_time && !task.troubled;
     for row in rows.iter().filter(|_| calm) {
         let group = match row.kind {
             Kind::Values(_) => world.rows.keys[row.key].group.as_str(),
