@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use events_adapters::redis::{RedisSettings, RedisStore};
 use events_core::baseline::Mark;
+use events_core::breaker::BreakerSettings;
 use events_core::config::Config;
 use events_core::keys::KeyStyle;
 use events_core::plan::{Commit, Publication, Set};
@@ -430,8 +431,14 @@ async fn without_redis_nothing_is_sent_and_the_first_row_is_reported() {
     assert!(started.elapsed() < SOON, "took {:?}", started.elapsed());
     assert!(processor.queue.is_empty(), "a row that cannot be committed is not announced");
     assert_eq!(processor.dead_letters.len(), 1, "what is broken is put aside all the same");
+    assert_eq!(batch.tally.breaker_open, 0, "four attempts do not open the breaker, five do");
+    let batch = process(&processor, &records[1..]).await;
+    assert_eq!((batch.verdict, batch.tally.breaker_open), (Verdict::From(number(2)), 1));
+    assert!(batch.failures[&0].contains("breaker open"), "{:?}", batch.failures);
     server.restart().await;
-    eventually(SOON, || async { process(&processor, &records[1..]).await.verdict == Verdict::Done }).await;
+    let back = BreakerSettings::default().open_ms.unsigned_abs() + 5_000;
+    let recovered = || async { process(&processor, &records[1..]).await.verdict == Verdict::Done };
+    eventually(Duration::from_millis(back), recovered).await;
 }
 
 #[tokio::test]
