@@ -77,10 +77,13 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         tally: &mut Tally,
     ) -> Option<String> {
         let mut error: Option<String> = None;
-        let mut again = Vec::new();
+        let mut again: Vec<usize> = Vec::new();
         let mut answers = answers.into_iter();
         for index in open.drain(..) {
+            let waits = |earlier: &usize| plan[*earlier].subject == plan[index].subject;
             match answers.next() {
+                // The row that must come first is to be tried again, and so is this one.
+                Some(Ok(Committed::OutOfStep)) if again.iter().any(waits) => again.push(index),
                 Some(Ok(committed)) => self.committed(&plan[index], committed, index, failures, tally),
                 Some(Err(refused)) if !refused.is_transient() => {
                     failures.insert(index, format!("commit: {refused}"));

@@ -8,7 +8,7 @@ use events_core::baseline::Mark;
 use events_core::breaker::BreakerSettings;
 use events_core::config::Config;
 use events_core::keys::KeyStyle;
-use events_core::plan::{Commit, Publication, Set};
+use events_core::plan::{After, Commit, Publication, Set};
 use events_core::report::Verdict;
 use events_core::sequence::SequenceNumber;
 use events_processor::memory::{MemoryQueue, MemoryStore};
@@ -189,6 +189,7 @@ fn mark(time: i64, stream: &str, sequence: &str) -> Mark {
 }
 
 fn commit(key: &str, mark: Mark, after: Option<Mark>) -> Commit {
+    let after = after.map(|mark| After { baseline_key: key.into(), mark });
     Commit {
         baseline_key: key.into(),
         mark,
@@ -253,8 +254,17 @@ async fn a_row_is_written_only_on_top_of_the_row_it_was_planned_on() {
     let chained = commit("cache:a", second.clone(), Some(first.clone()));
     assert_eq!(store.commit(&[&chained]).await, [Ok(Committed::OutOfStep)]);
     assert_eq!(server.cmd(&["KEYS", "*"]).await.texts().len(), 0, "nothing was written");
-    let both = [&commit("cache:a", first, None), &chained];
+    let other = Commit { baseline_key: "cache:b".into(), ..chained.clone() };
+    assert_eq!(
+        store.commit(&[&other]).await,
+        [Ok(Committed::OutOfStep)],
+        "the first may be under another key"
+    );
+    let both = [&commit("cache:a", first, None), &other];
     assert_eq!(store.commit(&both).await, vec![Ok(Committed::Applied { published: 0 }); 2]);
+    let both = [&commit("cache:a", mark(1, "s", "1"), None), &chained];
+    let answers = [Ok(Committed::AlreadyApplied), Ok(Committed::Applied { published: 0 })];
+    assert_eq!(store.commit(&both).await, answers);
 }
 
 #[tokio::test]
