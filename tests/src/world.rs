@@ -20,19 +20,20 @@ pub type MemoryProcessor = Processor<MemoryStore, MemoryQueue, MemoryQueue, Mach
 
 /// A processor in memory that keeps what it publishes.
 pub fn in_memory(core: Config) -> MemoryProcessor {
-    Processor {
-        store: MemoryStore::recording(),
-        queue: MemoryQueue::default(),
-        dead_letters: MemoryQueue::default(),
-        timer: MachineClock::default(),
-        settings: Settings { core, ..Settings::default() },
-    }
+    let (queue, dead_letters) = (MemoryQueue::default(), MemoryQueue::default());
+    let settings = Settings { core, ..Settings::default() };
+    Processor::new(MemoryStore::recording(), queue, dead_letters, MachineClock::default(), settings)
 }
 
 /// A processor around a store and queues.
-pub fn around<S, Q, D>(store: S, queue: Q, dead_letters: D, core: Config) -> Processor<S, Q, D, SystemTimer> {
+pub fn around<S: Store, Q: Queue, D: Queue>(
+    store: S,
+    queue: Q,
+    dead_letters: D,
+    core: Config,
+) -> Processor<S, Q, D, SystemTimer> {
     let settings = Settings { core, ..Settings::default() };
-    Processor { store, queue, dead_letters, timer: SystemTimer::default(), settings }
+    Processor::new(store, queue, dead_letters, SystemTimer::default(), settings)
 }
 
 /// Processes raw records as one batch.
@@ -41,7 +42,7 @@ pub async fn process<S: Store, Q: Queue, D: Queue, T: Timer>(
     records: &[Box<RawValue>],
 ) -> Batch {
     let records: Vec<&RawValue> = records.iter().map(AsRef::as_ref).collect();
-    processor.process(&records, AMPLE).await
+    processor.process(&records, AMPLE, Duration::ZERO).await
 }
 
 /// A record from its JSON.

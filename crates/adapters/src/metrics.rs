@@ -61,7 +61,7 @@ impl Metrics {
 }
 
 /// Every count under its metric's name.
-fn counts(tally: &Tally) -> [(&'static str, u64); 19] {
+fn counts(tally: &Tally) -> [(&'static str, u64); 20] {
     let skipped = |reason| tally.skipped.get(&reason).copied().unwrap_or(0);
     [
         ("processedCount", tally.processed),
@@ -75,6 +75,7 @@ fn counts(tally: &Tally) -> [(&'static str, u64); 19] {
         ("cacheMisses", tally.cache_misses),
         ("late", tally.late),
         ("alreadyApplied", tally.already_applied),
+        ("breakerOpen", tally.breaker_open),
         ("skipped", tally.skipped.values().sum()),
         ("skippedRemoved", skipped(SkipReason::Removed)),
         ("skippedRemovedByTtl", skipped(SkipReason::RemovedByTtl)),

@@ -12,9 +12,12 @@
 //! - [`plan`] puts a batch together: [`message`]s for the queues, a commit for Redis under the names of [`keys`].
 //! - [`dispatch`] decides in which order messages are sent, [`report`] what Lambda is told.
 //!
+//! [`breaker`] is the circuit breaker that the processor keeps for Redis and for SQS.
+//!
 //! [`subject`] is what a row is about, and so what order is kept for; [`config`] is everything that can be set.
 
 pub mod baseline;
+pub mod breaker;
 pub mod config;
 pub mod detect;
 pub mod dispatch;

@@ -112,8 +112,9 @@ pub struct Commit {
     pub baseline_key: String,
     /// The row's mark.
     pub mark: Mark,
-    /// Where the row was compared with an earlier one of this batch: that row must have been committed.
-    pub after: Option<Mark>,
+    /// The row before it of the same subject in this batch, where there is one: it must have been committed, whatever
+    /// became of its command. What was compared with it would be wrong, and its events would come second.
+    pub after: Option<After>,
     /// The baseline's values, JSON.
     pub values: String,
     /// The baseline's time to live, s.
@@ -124,6 +125,15 @@ pub struct Commit {
     pub deletes: Vec<String>,
     /// Events to publish.
     pub publications: Vec<Publication>,
+}
+
+/// A row that must have been committed before another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct After {
+    /// Key of its baseline; of another row kind, it may be another than that of the row that waits.
+    pub baseline_key: String,
+    /// Its mark.
+    pub mark: Mark,
 }
 
 /// A key to set.
@@ -161,7 +171,14 @@ pub struct Times {
 
 /// Plans a batch.
 pub fn plan(records: Vec<Record>, snapshot: &Snapshot, config: &Config, times: Times) -> Vec<RecordPlan> {
-    let mut planner = Planner { config, times, snapshot, known: HashMap::new(), metas: HashMap::new() };
+    let mut planner = Planner {
+        config,
+        times,
+        snapshot,
+        known: HashMap::new(),
+        last: HashMap::new(),
+        metas: HashMap::new(),
+    };
     records.into_iter().map(|record| planner.record(record)).collect()
 }
 
@@ -170,8 +187,6 @@ struct Known {
     mark: Mark,
     /// `None` where the cached values cannot be read: they count as no baseline, the mark still guards.
     values: Option<Values>,
-    /// True once a row of this batch left it.
-    of_this_batch: bool,
 }
 
 struct Planner<'a> {
@@ -179,6 +194,8 @@ struct Planner<'a> {
     times: Times,
     snapshot: &'a Snapshot,
     known: HashMap<String, Known>,
+    /// The last row of each subject that this batch is to commit.
+    last: HashMap<Subject, After>,
     metas: HashMap<String, ProtocolMeta>,
 }
 
@@ -232,11 +249,11 @@ impl Planner<'_> {
                 let cached =
                     known.as_ref().and_then(|known| Some((known.values.as_ref()?, known.mark.data_time_ms)));
                 let detection = detect(source, cached, self.config);
-                let after = known.filter(|known| known.of_this_batch).map(|known| known.mark);
-                let next =
-                    Known { mark: mark.clone(), values: Some(detection.next.clone()), of_this_batch: true };
+                let next = Known { mark: mark.clone(), values: Some(detection.next.clone()) };
                 self.known.insert(baseline_key.clone(), next);
-                self.apply(source, detection, baseline_key, Chained { mark, after }, plan);
+                let own = After { baseline_key, mark };
+                let after = self.last.insert(subject, own.clone());
+                self.apply(source, detection, own, after, plan);
                 return;
             }
         }
@@ -246,24 +263,24 @@ impl Planner<'_> {
     fn cached(&self, key: &str) -> Option<Known> {
         let stored = self.snapshot.baselines.get(key)?;
         let values = Values::from_json(&stored.values);
-        Some(Known { mark: stored.mark.clone(), values, of_this_batch: false })
+        Some(Known { mark: stored.mark.clone(), values })
     }
 
     fn apply(
         &mut self,
         source: &SourceRow,
         detection: Detection,
-        baseline_key: String,
-        chained: Chained,
+        own: After,
+        after: Option<After>,
         plan: &mut RecordPlan,
     ) {
         let subject = source.subject();
         let meta = self.meta(source, &subject);
         let Detection { findings, compared, next, gone_chains } = detection;
         let mut commit = Commit {
-            baseline_key,
-            mark: chained.mark,
-            after: chained.after,
+            baseline_key: own.baseline_key,
+            mark: own.mark,
+            after,
             values: next.to_json(),
             baseline_ttl: self.config.ttls.baseline,
             sets: Vec::new(),
@@ -399,10 +416,4 @@ impl Planner<'_> {
         let value = json!(fields).to_string();
         Set { key: self.config.keys.meta(subject), value, ttl: self.config.ttls.meta }
     }
-}
-
-/// A row's mark, and the row of the same batch it builds on.
-struct Chained {
-    mark: Mark,
-    after: Option<Mark>,
 }

@@ -1,4 +1,5 @@
 //! Whole batches through the pure part: the exact bytes of events, and what must hold for any input.
+#![allow(clippy::needless_pass_by_value, clippy::panic, clippy::unwrap_used, reason = "test code")]
 
 use std::path::Path;
 

@@ -31,7 +31,7 @@ pub async fn handle<S: Store, Q: Queue, D: Queue, T: Timer>(
     let LambdaEvent { payload, context } = event;
     let time_left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     let records: Vec<&RawValue> = payload.records.iter().map(AsRef::as_ref).collect();
-    let batch = processor.process(&records, time_left.saturating_sub(margin)).await;
+    let batch = processor.process(&records, time_left, margin).await;
     telemetry.invocation(&context.request_id, entered.elapsed(), &batch);
     respond(&batch)
 }

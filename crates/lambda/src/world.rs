@@ -13,13 +13,8 @@ pub type RealProcessor = Processor<RedisStore, SqsQueue, SqsQueue, SystemTimer>;
 /// Wires the processor. Must be called within the async runtime; connects in the background.
 pub fn processor(settings: &Settings, redis: &RedisSettings) -> Result<RealProcessor, ConnectError> {
     let (queue, dead_letters) = queues(settings);
-    Ok(Processor {
-        store: RedisStore::new(redis.clone())?,
-        queue,
-        dead_letters,
-        timer: SystemTimer::default(),
-        settings: settings.processor.clone(),
-    })
+    let store = RedisStore::new(redis.clone())?;
+    Ok(Processor::new(store, queue, dead_letters, SystemTimer::default(), settings.processor.clone()))
 }
 
 /// The events queue and the dead letter queue. One that is not set fails every send with its name.

@@ -11,7 +11,8 @@
 //! - One read, the queue's requests, one commit: nothing is a round trip per record.
 //! - What failed is reported, lowest first; everything else is done.
 
-pub mod delivery;
+mod commit;
+mod delivery;
 pub mod memory;
 pub mod ports;
 pub mod process;

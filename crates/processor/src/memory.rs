@@ -51,8 +51,9 @@ impl MemoryStore {
 
     fn apply(&self, commit: &Commit) -> Committed {
         let mut baselines = self.baselines.borrow_mut();
-        let stored = baselines.get(&commit.baseline_key).map(|stored| &stored.mark);
-        if let Some(refused) = judge(commit, stored) {
+        let mark = |key: &String| baselines.get(key).map(|stored| &stored.mark);
+        let before = commit.after.as_ref().and_then(|after| mark(&after.baseline_key));
+        if let Some(refused) = judge(commit, mark(&commit.baseline_key), before) {
             return refused;
         }
         let stored = Stored { mark: commit.mark.clone(), values: commit.values.clone() };
@@ -83,13 +84,14 @@ impl MemoryStore {
     }
 }
 
-/// Why a commit changes nothing, if so. The script that Redis runs judges the same way.
-fn judge(commit: &Commit, stored: Option<&Mark>) -> Option<Committed> {
+/// Why a commit changes nothing, if so: `stored` is the mark under its own key, `before` the one under the key of the
+/// row it comes after. The script that Redis runs judges the same way.
+pub fn judge(commit: &Commit, stored: Option<&Mark>, before: Option<&Mark>) -> Option<Committed> {
     match commit.mark.judge(stored) {
         Verdict::Late => Some(Committed::Late),
         Verdict::AlreadyApplied => Some(Committed::AlreadyApplied),
         Verdict::Apply => {
-            let in_step = commit.after.as_ref().is_none_or(|after| stored == Some(after));
+            let in_step = commit.after.as_ref().is_none_or(|after| before == Some(&after.mark));
             (!in_step).then_some(Committed::OutOfStep)
         }
     }

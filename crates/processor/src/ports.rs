@@ -74,6 +74,8 @@ pub enum ErrorKind {
     Timeout,
     /// Asked to slow down.
     Throttled,
+    /// Not called at all: the circuit breaker is open.
+    BreakerOpen,
     /// An answer, but not one to this question: another key's type, missing rights, a missing queue.
     Refused,
 }
@@ -86,7 +88,7 @@ impl PortError {
 
     /// True when the same call may succeed within the same invocation.
     pub fn is_transient(&self) -> bool {
-        !matches!(self.kind, ErrorKind::Refused)
+        !matches!(self.kind, ErrorKind::Refused | ErrorKind::BreakerOpen)
     }
 }
 
@@ -96,6 +98,7 @@ impl fmt::Display for PortError {
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::Timeout => "timed out",
             ErrorKind::Throttled => "throttled",
+            ErrorKind::BreakerOpen => "breaker open",
             ErrorKind::Refused => "refused",
         };
         write!(f, "{kind}: {}", self.message)

@@ -1,15 +1,20 @@
 //! One batch, whole.
 
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
+use events_core::breaker::{Breaker, BreakerSettings};
 use events_core::config::Config;
 use events_core::plan::{self, Outcome, Reads, RecordPlan, Snapshot, Times};
 use events_core::record::{Record, decode};
 use events_core::report::{self, Verdict};
+use futures::future::{Either, select};
 use serde_json::value::RawValue;
 
-use crate::delivery::{Deadline, Failures};
-use crate::ports::{PortError, Queue, Store, Timer};
+use crate::delivery::Failures;
+use crate::ports::{ErrorKind, PortError, Queue, Store, Timer};
 use crate::tally::Tally;
 
 /// What the processor can be told.
@@ -21,11 +26,18 @@ pub struct Settings {
     pub max_retries: u32,
     /// Requests to a queue that may be under way at once.
     pub max_requests_in_flight: usize,
+    /// When calls to Redis or to the events queue are no longer tried.
+    pub breaker: BreakerSettings,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { core: Config::default(), max_retries: 3, max_requests_in_flight: 16 }
+        Self {
+            core: Config::default(),
+            max_retries: 3,
+            max_requests_in_flight: 16,
+            breaker: BreakerSettings::default(),
+        }
     }
 }
 
@@ -42,6 +54,23 @@ pub struct Processor<S, Q, D, T> {
     pub timer: T,
     /// Settings.
     pub settings: Settings,
+    pub(crate) breakers: Breakers,
+}
+
+/// Circuit breakers, one for each system; their state lives as long as the processor.
+#[derive(Debug)]
+pub(crate) struct Breakers {
+    pub(crate) store: RefCell<Breaker>,
+    pub(crate) queue: RefCell<Breaker>,
+}
+
+/// The time an invocation has, as two moments of the timer's monotonic time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    /// Until then reading and sending goes on.
+    pub(crate) sending: Duration,
+    /// Until then what was sent may be committed: else a batch too large for its time would never get anywhere.
+    pub(crate) committing: Duration,
 }
 
 /// What became of a batch.
@@ -58,10 +87,20 @@ pub struct Batch {
 }
 
 impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
-    /// Processes a batch within `time_left`, counted from now.
-    pub async fn process(&self, batch: &[&RawValue], time_left: Duration) -> Batch {
+    /// A processor around its world.
+    pub fn new(store: S, queue: Q, dead_letters: D, timer: T, settings: Settings) -> Self {
+        let breaker = || RefCell::new(Breaker::new(settings.breaker));
+        let breakers = Breakers { store: breaker(), queue: breaker() };
+        Self { store, queue, dead_letters, timer, settings, breakers }
+    }
+
+    /// Processes a batch. `time_left` is the time from now to the invocation's deadline; `margin` before it no more is
+    /// sent, and the last quarter of the margin is left for the answer.
+    pub async fn process(&self, batch: &[&RawValue], time_left: Duration, margin: Duration) -> Batch {
         let entered = self.timer.monotonic();
-        let deadline = Deadline(entered + time_left);
+        let end = entered + time_left;
+        let deadline =
+            Deadline { sending: end.saturating_sub(margin), committing: end.saturating_sub(margin / 4) };
         let records: Vec<Record> = batch.iter().map(|raw| decode(raw)).collect();
         let reads = Reads::of(&records, &self.settings.core);
         let mut tally = Tally::default();
@@ -78,6 +117,8 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         self.send(&mut records, deadline, &mut failures, &mut tally).await;
         self.commit(&records, deadline, &mut failures, &mut tally).await;
         count(&records, &failures, &mut tally);
+        tally.breaker_open = u64::from(self.breakers.store.borrow().is_open())
+            + u64::from(self.breakers.queue.borrow().is_open());
         Batch { verdict: report::verdict(&records, &failures), records, failures, tally }
     }
 
@@ -87,17 +128,56 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         }
         let mut attempt = 0;
         loop {
-            let error = match self.store.read(reads).await {
+            self.ask(&self.breakers.store, "redis")?;
+            let result = self.within(deadline.sending, "redis", self.store.read(reads)).await;
+            self.tell(&self.breakers.store, result.as_ref().err());
+            let error = match result {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(error) => error,
             };
             attempt += 1;
             let pause = self.timer.backoff(attempt);
-            let in_time = self.timer.monotonic() + pause < deadline.0;
+            let in_time = self.timer.monotonic() + pause < deadline.sending;
             if !error.is_transient() || attempt > self.settings.max_retries || !in_time {
                 return Err(error);
             }
             self.timer.sleep(pause).await;
+        }
+    }
+
+    /// Whether the breaker lets a call through; the error of one that does not.
+    pub(crate) fn ask(&self, breaker: &RefCell<Breaker>, name: &str) -> Result<(), PortError> {
+        if breaker.borrow_mut().allows(self.timer.now_ms()) {
+            return Ok(());
+        }
+        Err(PortError::new(
+            ErrorKind::BreakerOpen,
+            format!("{name} failed too often; it is tried again soon"),
+        ))
+    }
+
+    /// Tells the breaker how a call ended. A refusal is an answer: the other side is well.
+    pub(crate) fn tell(&self, breaker: &RefCell<Breaker>, error: Option<&PortError>) {
+        match error {
+            Some(error) if error.is_transient() => breaker.borrow_mut().failed(self.timer.now_ms()),
+            Some(_) | None => breaker.borrow_mut().succeeded(),
+        }
+    }
+
+    /// A call that ends at the deadline, answered or not.
+    pub(crate) async fn within<R>(
+        &self,
+        deadline: Duration,
+        name: &str,
+        call: impl Future<Output = Result<R, PortError>>,
+    ) -> Result<R, PortError> {
+        let left = deadline.saturating_sub(self.timer.monotonic());
+        match select(pin!(call), pin!(self.timer.sleep(left))).await {
+            Either::Left((result, _)) => result,
+            Either::Right(((), _)) => Err(PortError::new(
+                ErrorKind::Timeout,
+                format!("{name}: the deadline of the invocation is near"),
+            )),
         }
     }
 }

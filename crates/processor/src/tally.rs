@@ -31,6 +31,8 @@ pub struct Tally {
     pub late: u64,
     /// Records done before.
     pub already_applied: u64,
+    /// Circuit breakers not closed at the end, 0 to 2.
+    pub breaker_open: u64,
     /// ms from the change to the commit, one for each row committed whose creation time is known.
     pub end_to_end_ms: Vec<i64>,
 }

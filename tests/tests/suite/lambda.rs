@@ -171,7 +171,8 @@ async fn a_partial_failure_names_the_first_record_and_a_retry_finishes() {
 #[tokio::test]
 async fn an_outage_of_redis_is_reported_and_survived() {
     let sink = SqsSink::start().await;
-    let mut function = Function::on_sink(&sink, &[("REDIS_COMMAND_TIMEOUT_MS", "200")]).await;
+    let mut function =
+        Function::on_sink(&sink, &[("REDIS_COMMAND_TIMEOUT_MS", "200"), ("BREAKER_OPEN_SECS", "1")]).await;
     function.answer(&[tvl("1", 0, 1, 1e6, &[])]).await;
     function.redis.kill();
     let rows = [tvl("1", 1, 2, 2e6, &[])];

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use events_adapters::redis::{RedisSettings, RedisStore};
 use events_core::baseline::Mark;
+use events_core::breaker::BreakerSettings;
 use events_core::config::Config;
 use events_core::keys::KeyStyle;
-use events_core::plan::{Commit, Publication, Set};
+use events_core::plan::{After, Commit, Publication, Set};
 use events_core::report::Verdict;
 use events_core::sequence::SequenceNumber;
 use events_processor::memory::{MemoryQueue, MemoryStore};
@@ -188,6 +189,7 @@ fn mark(time: i64, stream: &str, sequence: &str) -> Mark {
 }
 
 fn commit(key: &str, mark: Mark, after: Option<Mark>) -> Commit {
+    let after = after.map(|mark| After { baseline_key: key.into(), mark });
     Commit {
         baseline_key: key.into(),
         mark,
@@ -252,8 +254,17 @@ async fn a_row_is_written_only_on_top_of_the_row_it_was_planned_on() {
     let chained = commit("cache:a", second.clone(), Some(first.clone()));
     assert_eq!(store.commit(&[&chained]).await, [Ok(Committed::OutOfStep)]);
     assert_eq!(server.cmd(&["KEYS", "*"]).await.texts().len(), 0, "nothing was written");
-    let both = [&commit("cache:a", first, None), &chained];
+    let other = Commit { baseline_key: "cache:b".into(), ..chained.clone() };
+    assert_eq!(
+        store.commit(&[&other]).await,
+        [Ok(Committed::OutOfStep)],
+        "the first may be under another key"
+    );
+    let both = [&commit("cache:a", first, None), &other];
     assert_eq!(store.commit(&both).await, vec![Ok(Committed::Applied { published: 0 }); 2]);
+    let both = [&commit("cache:a", mark(1, "s", "1"), None), &chained];
+    let answers = [Ok(Committed::AlreadyApplied), Ok(Committed::Applied { published: 0 })];
+    assert_eq!(store.commit(&both).await, answers);
 }
 
 #[tokio::test]
@@ -430,8 +441,14 @@ async fn without_redis_nothing_is_sent_and_the_first_row_is_reported() {
     assert!(started.elapsed() < SOON, "took {:?}", started.elapsed());
     assert!(processor.queue.is_empty(), "a row that cannot be committed is not announced");
     assert_eq!(processor.dead_letters.len(), 1, "what is broken is put aside all the same");
+    assert_eq!(batch.tally.breaker_open, 0, "four attempts do not open the breaker, five do");
+    let batch = process(&processor, &records[1..]).await;
+    assert_eq!((batch.verdict, batch.tally.breaker_open), (Verdict::From(number(2)), 1));
+    assert!(batch.failures[&0].contains("breaker open"), "{:?}", batch.failures);
     server.restart().await;
-    eventually(SOON, || async { process(&processor, &records[1..]).await.verdict == Verdict::Done }).await;
+    let back = BreakerSettings::default().open_ms.unsigned_abs() + 5_000;
+    let recovered = || async { process(&processor, &records[1..]).await.verdict == Verdict::Done };
+    eventually(Duration::from_millis(back), recovered).await;
 }
 
 #[tokio::test]

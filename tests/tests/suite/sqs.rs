@@ -1,18 +1,20 @@
 //! The queues: against an emulator that behaves like SQS FIFO, and against one that fails as told.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use events_adapters::sqs::{SqsQueue, SqsSettings, client};
 use events_adapters::timer::SystemTimer;
+use events_core::breaker::BreakerSettings;
 use events_core::config::Config;
 use events_core::report::Verdict;
-use events_processor::Processor;
 use events_processor::memory::MemoryStore;
+use events_processor::{Processor, Settings};
 use events_tests::rows::{metadata, number, price, tvl};
 use events_tests::sqs::{Message, SqsEmulator};
 use events_tests::sqs_faults::{Entries, Fault, When};
 use events_tests::sqs_sink::{Entry, SqsSink};
+use events_tests::wait::eventually;
 use events_tests::world::{around, fixture, in_memory, process, raw};
 use serde_json::value::RawValue;
 
@@ -299,4 +301,49 @@ async fn the_least_priority_narrows_what_is_queued_and_nothing_else() {
     let batch = process(&processor, &rows).await;
     assert_eq!((batch.tally.events, batch.tally.sqs_published, batch.tally.pubsub_published), (4, 2, 4));
     assert_eq!(sink.accepted_in_group("protocol:1").len(), 2);
+}
+
+#[tokio::test]
+async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back() {
+    const OPEN: Duration = Duration::from_millis(400);
+    let sink = SqsSink::start().await;
+    let mut processor = on_sink(&sink, Config::default());
+    processor.settings.max_retries = 1;
+    processor = Processor::new(
+        processor.store,
+        processor.queue,
+        processor.dead_letters,
+        processor.timer,
+        Settings {
+            breaker: BreakerSettings { open_ms: 400, ..BreakerSettings::default() },
+            ..processor.settings
+        },
+    );
+    known(&processor).await;
+    sink.script(When::Any, 1_000, Fault::http_500());
+    let rows = moving(1);
+    let mut failed = None;
+    while sink.requests().len() < 5 {
+        failed = Some(process(&processor, &rows).await);
+    }
+    let opened = Instant::now();
+    assert_eq!(failed.unwrap().tally.breaker_open, 1);
+    let refused = process(&processor, &rows).await;
+    if opened.elapsed() < OPEN {
+        assert_eq!(
+            (sink.requests().len(), refused.verdict),
+            (5, Verdict::From(number(10))),
+            "failed without a call"
+        );
+        assert!(refused.failures[&0].contains("breaker open"), "{:?}", refused.failures);
+    }
+    let quiet = [metadata("9", 0, 900, &[("name", "Nine")])];
+    assert_eq!(process(&processor, &quiet).await.verdict, Verdict::Done, "what needs no queue goes on");
+    sink.heal();
+    eventually(Duration::from_secs(10), || async {
+        process(&processor, &rows).await.verdict == Verdict::Done
+    })
+    .await;
+    assert_eq!(ids(&sink.accepted()).len(), 8);
+    assert_in_order(&sink.accepted());
 }

@@ -1,14 +1,15 @@
 -- One row, atomically or not at all: baseline, hot keys, dedupe markers and publications.
 --
--- KEYS  1 baseline; then the keys to set, the keys to delete, the markers
+-- KEYS  1 baseline  2 baseline of the row of the same batch that must come first; then the keys to set, the keys to
+--       delete, the markers
 -- ARGV  1 data time (ms)  2 stream  3 sequence number  4 values  5 baseline ttl (s)
---       6 data time, 7 stream, 8 sequence number of the row of the same batch this one builds on ('' for none)
+--       6 data time, 7 stream, 8 sequence number of the row that must come first ('' for none)
 --       9 number of keys to set  10 of keys to delete  11 of publications
 --       then for each key to set: value, ttl (s)
 --       then for each publication: marker ttl (s), payload, number of channels, channels
 -- Returns the number of events published, or -1 late, -2 already applied, -3 out of step: then nothing was changed.
 --
--- The first read fails on a key of another type before anything is written; nothing after it can fail.
+-- The reads fail on a key of another type before anything is written; nothing after it can fail.
 
 -- True when sequence number a is not above b: digits beyond 2^53, so by length, then text.
 local function not_above(a, b)
@@ -24,14 +25,15 @@ if time and stream and sequence then
   if tonumber(ARGV[1]) == tonumber(time) and ARGV[2] == stream and not_above(ARGV[3], sequence) then return -2 end
 end
 if ARGV[6] ~= '' then
-  local there = time == ARGV[6] and stream == ARGV[7] and sequence
-  if not there or not (not_above(sequence, ARGV[8]) and not_above(ARGV[8], sequence)) then return -3 end
+  local first = redis.call('HMGET', KEYS[2], 'time', 'stream', 'sequence')
+  local there = first[1] == ARGV[6] and first[2] == ARGV[7] and first[3]
+  if not there or not (not_above(first[3], ARGV[8]) and not_above(ARGV[8], first[3])) then return -3 end
 end
 
 redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 
-local key, arg = 2, 12
+local key, arg = 3, 12
 for _ = 1, tonumber(ARGV[9]) do
   redis.call('SET', KEYS[key], ARGV[arg], 'EX', ARGV[arg + 1])
   key, arg = key + 1, arg + 2

@@ -25,21 +25,16 @@ impl RedisStore {
         commits: &[&Commit],
     ) -> Vec<Result<Committed, PortError>> {
         let mut results = self.call(client, commits).await;
-        let unknown: Vec<usize> =
-            (0..results.len()).filter(|index| matches!(results[*index], Err(Refusal::NoScript))).collect();
-        if !unknown.is_empty() {
+        if results.iter().any(|result| matches!(result, Err(Refusal::NoScript))) {
             let loaded = tokio::time::timeout(self.bound(), SCRIPT.load(client)).await;
             if let Ok(Err(error)) = &loaded {
                 tracing::warn!(error = %error, "the commit script could not be loaded");
             }
-            let again: Vec<&Commit> = (0..commits.len())
-                .filter(|index| needs_again(&results, commits, *index))
-                .map(|index| commits[index])
-                .collect();
-            let positions: Vec<usize> =
-                (0..commits.len()).filter(|index| needs_again(&results, commits, *index)).collect();
-            for (position, result) in positions.into_iter().zip(self.call(client, &again).await) {
-                results[position] = result;
+            let again: Vec<usize> =
+                (0..commits.len()).filter(|index| needs_again(&results[*index])).collect();
+            let repeated: Vec<&Commit> = again.iter().map(|index| commits[*index]).collect();
+            for (index, result) in again.into_iter().zip(self.call(client, &repeated).await) {
+                results[index] = result;
             }
         }
         results.into_iter().map(|result| result.map_err(Refusal::into_port_error)).collect()
@@ -59,16 +54,10 @@ impl RedisStore {
     }
 }
 
-/// True for a row the server did not know the script for, and for one that waits for such a row.
-fn needs_again(results: &[Result<Committed, Refusal>], commits: &[&Commit], index: usize) -> bool {
-    match &results[index] {
-        Err(Refusal::NoScript) => true,
-        Ok(Committed::OutOfStep) => (0..index).any(|earlier| {
-            commits[earlier].baseline_key == commits[index].baseline_key
-                && matches!(results[earlier], Err(Refusal::NoScript))
-        }),
-        _ => false,
-    }
+/// True for a row whose server did not know the script, and for one that waits for another row: that one may be among
+/// them.
+fn needs_again(result: &Result<Committed, Refusal>) -> bool {
+    matches!(result, Err(Refusal::NoScript) | Ok(Committed::OutOfStep))
 }
 
 /// Why one call of the script did nothing.
@@ -95,7 +84,8 @@ async fn queue(pipeline: &Pipeline<Client>, commit: &Commit) -> Result<(), Error
 
 /// The script's arguments, in the order its head describes.
 fn arguments(commit: &Commit) -> Vec<Value> {
-    let mut keys: Vec<Value> = vec![text(&commit.baseline_key)];
+    let first = commit.after.as_ref().map_or(&commit.baseline_key, |after| &after.baseline_key);
+    let mut keys: Vec<Value> = vec![text(&commit.baseline_key), text(first)];
     keys.extend(commit.sets.iter().map(|set| text(&set.key)));
     keys.extend(commit.deletes.iter().map(|key| text(key)));
     keys.extend(commit.publications.iter().map(|publication| text(&publication.marker_key)));
@@ -104,7 +94,7 @@ fn arguments(commit: &Commit) -> Vec<Value> {
     arguments.append(&mut keys);
     arguments.extend(mark(Some(&commit.mark)));
     arguments.extend([text(&commit.values), text(&commit.baseline_ttl.to_string())]);
-    arguments.extend(mark(commit.after.as_ref()));
+    arguments.extend(mark(commit.after.as_ref().map(|after| &after.mark)));
     arguments.extend([commit.sets.len(), commit.deletes.len(), commit.publications.len()].map(count));
     for set in &commit.sets {
         arguments.extend([text(&set.value), text(&set.ttl.to_string())]);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use events_adapters::redis::{RedisSettings, check_url};
 use events_adapters::sqs::SqsSettings;
+use events_core::breaker::BreakerSettings;
 use events_core::config::{ChangeBaseline, Config, Threshold, Ttls};
 use events_core::event::Priority;
 use events_core::keys::KeyStyle;
@@ -91,12 +92,16 @@ fn settings(reader: &mut Reader<'_>, needs: Needs) -> Settings {
     }
     let queues = events_queue_url.is_some() || events_dlq_url.is_some();
     let sqs = queues.then(|| sqs(reader));
+    let open_secs = reader.whole("BREAKER_OPEN_SECS", 10, 1..=3_600);
+    let usual = BreakerSettings::default();
+    let breaker = BreakerSettings { open_ms: i64::try_from(open_secs * 1_000).unwrap_or(i64::MAX), ..usual };
     reader.one_of("SQS_OUTAGE", &[("block", ())], ());
     Settings {
         processor: events_processor::Settings {
             core,
             max_retries: u32::try_from(max_retries).unwrap_or(u32::MAX),
             max_requests_in_flight: MAX_REQUESTS_IN_FLIGHT,
+            breaker,
         },
         redis,
         sqs,

@@ -1,0 +1,97 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::builder::RangedU64ValueParser;
+
+/// What is replayed when no file is named.
+pub const DEFAULT_INPUT: &str = "tests/fixtures/stream.jsonl";
+
+/// Replays DynamoDB stream records through the event processor, on this machine.
+///
+/// Plays the part of Lambda's event source mapping: records of one shard in order, in batches, and on a partial failure
+/// a retry from the reported record. No server is needed: a store and queues in memory stand in for Redis and SQS,
+/// unless the environment names real ones.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "local-stream", version, after_long_help = AFTER_HELP, max_term_width = 110)]
+pub struct Args {
+    /// The records to replay; `-` is standard input
+    #[arg(value_name = "FILE", default_value = DEFAULT_INPUT)]
+    pub input: PathBuf,
+
+    /// Records in a batch at most, 1 to 10000 [default: BATCH_SIZE, else 100]
+    #[arg(short, long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    pub batch_size: Option<usize>,
+
+    /// How often a batch is delivered before what still fails of it is given up
+    #[arg(short = 'a', long, value_name = "N", default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000))]
+    pub max_attempts: usize,
+
+    /// Write every event as a line of JSON, in the order of the input; `-` is standard output (the summary then goes to
+    /// standard error)
+    #[arg(short, long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+
+    /// Print the summary as JSON
+    #[arg(short, long)]
+    pub json: bool,
+
+    /// Show no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+const AFTER_HELP: &str = r#"What FILE may hold, in UTF-8, also mixed, one value a line or over several lines:
+  stream records              {"eventName":"INSERT","dynamodb":{…},"eventSourceARN":"…"}
+  Lambda events               {"Records":[…]}
+  arrays of records           […]
+Keys that a stream record does not have are ignored. JSON lines are read as a stream, whatever their number.
+
+Examples:
+  local-stream                                  the repository's fixture, or: make local-stream
+  local-stream records.jsonl --batch-size 25    or: make local-stream FIXTURE=records.jsonl BATCH_SIZE=25
+  local-stream --events events.jsonl            or: make local-stream EVENTS=events.jsonl
+  local-stream --json | jq .events              or: make local-stream JSON=1
+  gunzip -c records.jsonl.gz | local-stream -
+  local-stream -e - -q 2>/dev/null | jq 'select(.metadata.priority == "high")'
+
+Real services, in place of those in memory, by environment variables:
+  REDIS_URL                  redis://, rediss://, redis-cluster:// or rediss-cluster://HOST:PORT
+  EVENTS_QUEUE_URL           a FIFO queue for the events
+  EVENTS_DLQ_URL             a FIFO queue for what can never be processed
+  AWS_ENDPOINT_URL_SQS       another SQS than Amazon's
+  AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+
+Settings, as of the Lambda (an empty one is an unset one):
+  BATCH_SIZE (100), MAX_RETRIES (3), CHANGE_BASELINE (previous | last_event)
+  TVL_MIN_CHANGE_PERCENT (1), TVL_MIN_CHANGE_ABSOLUTE (10000)
+  PRICE_MIN_CHANGE_PERCENT (0.1), PRICE_MIN_CHANGE_ABSOLUTE (0.01)
+  PROTOCOL_ALWAYS_TRIGGER (true), SQS_MIN_PRIORITY (low | medium | high)
+  ENABLE_CACHING, ENABLE_PUBSUB, ENABLE_SQS (true), REDIS_KEY_PREFIX, REDIS_KEY_HASHTAG, and the other REDIS_…,
+  SQS_… and …_TTL_SECS ones
+  RUST_LOG or LOG_LEVEL      logs on standard error; off when neither is set
+
+Standard output has the summary only; progress, errors and logs go to standard error.
+
+Exit status:
+  0    every record is done
+  1    records were given up after --max-attempts, or the services could not be reached
+  2    wrong usage or settings, or an input or --events file that cannot be used
+  130  interrupted (Ctrl-C); the summary so far is printed"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+        let args = Args::try_parse_from(["local-stream"]).unwrap();
+        assert_eq!((args.input.to_str(), args.max_attempts), (Some(DEFAULT_INPUT), 5));
+        assert!(Args::try_parse_from(["local-stream", "--batch-size", "0"]).is_err());
+        let args = Args::try_parse_from(["local-stream", "-", "-b", "7", "-e", "-", "-jq"]).unwrap();
+        assert_eq!((args.input.to_str(), args.batch_size, args.json), (Some("-"), Some(7), true));
+    }
+}

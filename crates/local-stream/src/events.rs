@@ -1,0 +1,114 @@
+//! Writes every event as a line of JSON, in the order of the input.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use events_core::event::Event;
+
+/// Bytes gathered before they are written.
+const CHUNK: usize = 256 * 1024;
+
+/// Where events are written to, if anywhere.
+///
+/// Batches of several shards are done in another order than their records came in, so the lines of a record wait until
+/// every record before it is settled.
+#[derive(Default)]
+pub struct EventLog {
+    out: Option<BufWriter<Box<dyn Write>>>,
+    waiting: BTreeMap<u64, Vec<String>>,
+    next: u64,
+}
+
+impl fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLog").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl EventLog {
+    /// Writes to a new file, in place of what is there, or to standard output for `-`.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let out: Box<dyn Write> =
+            if path.as_os_str() == "-" { Box::new(io::stdout()) } else { Box::new(File::create(path)?) };
+        Ok(Self::new(out))
+    }
+
+    /// Writes to anything.
+    pub fn new(out: Box<dyn Write>) -> Self {
+        Self { out: Some(BufWriter::with_capacity(CHUNK, out)), ..Self::default() }
+    }
+
+    /// Record `number` is settled, with these events.
+    pub fn settle(&mut self, number: u64, events: &[Event]) -> io::Result<()> {
+        if self.out.is_none() {
+            return Ok(());
+        }
+        let lines: Result<Vec<String>, _> = events.iter().map(Event::to_json).collect();
+        self.settle_lines(number, lines.map_err(io::Error::other)?)
+    }
+
+    fn settle_lines(&mut self, number: u64, lines: Vec<String>) -> io::Result<()> {
+        let Some(out) = &mut self.out else { return Ok(()) };
+        self.waiting.insert(number, lines);
+        while let Some(lines) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            write_lines(out, &lines)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what still waits, of records after one that was never settled.
+    pub fn finish(&mut self) -> io::Result<()> {
+        let Some(out) = &mut self.out else { return Ok(()) };
+        for lines in std::mem::take(&mut self.waiting).values() {
+            write_lines(out, lines)?;
+        }
+        out.flush()
+    }
+}
+
+fn write_lines(out: &mut impl Write, lines: &[String]) -> io::Result<()> {
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    #[derive(Clone, Default)]
+    struct Shared(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_in_the_order_of_the_input() {
+        let written = Shared::default();
+        let mut log = EventLog::new(Box::new(written.clone()));
+        for (number, lines) in [(2, vec!["c"]), (0, vec!["a1", "a2"]), (1, vec![]), (4, vec!["e"])] {
+            log.settle_lines(number, lines.into_iter().map(str::to_owned).collect()).unwrap();
+        }
+        log.finish().unwrap();
+        assert_eq!(String::from_utf8(written.0.take()).unwrap(), "a1\na2\nc\ne\n");
+    }
+
+    #[test]
+    fn without_a_file_nothing_is_kept() {
+        let mut log = EventLog::default();
+        log.settle(5, &[]).unwrap();
+        assert!(log.waiting.is_empty());
+        log.finish().unwrap();
+    }
+}

@@ -1,0 +1,142 @@
+//! A world that fails on command, for tests.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::time::Duration;
+
+use events_core::dispatch::Answer;
+use events_core::message::Message;
+use events_core::plan::{Commit, Reads, Snapshot};
+use events_processor::memory::{MemoryQueue, MemoryStore};
+use events_processor::ports::{Committed, ErrorKind, PortError, Queue, Store, Timer};
+use events_processor::{Processor, Settings};
+use serde_json::value::RawValue;
+
+use crate::source::SourceRecord;
+
+pub(crate) type FakeProcessor = Processor<FakeStore, FakeQueue, FakeQueue, FakeTimer>;
+
+/// Everything works until it is told not to; the processor's own retries are off.
+pub(crate) fn world() -> FakeProcessor {
+    let settings = Settings { max_retries: 0, ..Settings::default() };
+    let (store, queue) = (FakeStore::default(), FakeQueue::default());
+    Processor::new(store, queue, FakeQueue::default(), FakeTimer::default(), settings)
+}
+
+/// A store that can fail to read, and can lose the answers to commits it made.
+#[derive(Debug, Default)]
+pub(crate) struct FakeStore {
+    inner: MemoryStore,
+    pub(crate) failing_reads: Cell<u32>,
+    pub(crate) lost_answers: Cell<u32>,
+}
+
+/// Counts one down; true while there was one.
+fn spend(left: &Cell<u32>) -> bool {
+    let before = left.get();
+    left.set(before.saturating_sub(1));
+    before > 0
+}
+
+impl Store for FakeStore {
+    async fn read(&self, reads: &Reads) -> Result<Snapshot, PortError> {
+        if spend(&self.failing_reads) {
+            return Err(PortError::new(ErrorKind::Timeout, "no answer"));
+        }
+        self.inner.read(reads).await
+    }
+
+    async fn commit(&self, commits: &[&Commit]) -> Vec<Result<Committed, PortError>> {
+        let answers = self.inner.commit(commits).await;
+        if spend(&self.lost_answers) {
+            return vec![Err(PortError::new(ErrorKind::Timeout, "no answer")); commits.len()];
+        }
+        answers
+    }
+}
+
+/// A queue that refuses the messages of some groups for some times.
+#[derive(Debug, Default)]
+pub(crate) struct FakeQueue {
+    pub(crate) inner: MemoryQueue,
+    pub(crate) refusals: RefCell<HashMap<String, u32>>,
+    pub(crate) refuse_all: Cell<bool>,
+}
+
+impl FakeQueue {
+    pub(crate) fn refuse(&self, group: &str, times: u32) {
+        self.refusals.borrow_mut().insert(group.to_owned(), times);
+    }
+
+    fn refuses(&self, message: &Message) -> bool {
+        let mut refusals = self.refusals.borrow_mut();
+        let left = refusals.get_mut(&message.group_id).filter(|left| **left > 0);
+        self.refuse_all.get() || left.map(|left| *left -= 1).is_some()
+    }
+}
+
+impl Queue for FakeQueue {
+    async fn send(&self, messages: &[&Message]) -> Result<Vec<Answer>, PortError> {
+        let mut answers = Vec::new();
+        for message in messages {
+            if self.refuses(message) {
+                answers.push(Answer::Refused("out of order".to_owned()));
+            } else {
+                answers.extend(self.inner.send(&[*message]).await?);
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// Time that passes only in pauses, which it remembers.
+#[derive(Debug, Default)]
+pub(crate) struct FakeTimer {
+    pub(crate) pauses: RefCell<Vec<Duration>>,
+}
+
+impl Timer for FakeTimer {
+    fn now_ms(&self) -> i64 {
+        1_800_000_000_000 + i64::try_from(self.monotonic().as_millis()).unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.pauses.borrow().iter().sum()
+    }
+
+    async fn sleep(&self, pause: Duration) {
+        self.pauses.borrow_mut().push(pause);
+    }
+
+    fn backoff(&self, attempt: u32) -> Duration {
+        Duration::from_millis(100) * attempt
+    }
+}
+
+/// TVL records, from `protocol=usd` pairs: the later ones of a protocol change it.
+pub(crate) fn records(rows: &str) -> Vec<SourceRecord> {
+    let record = |(number, row): (usize, &str)| {
+        let (protocol, tvl) = row.split_once('=').unwrap();
+        let time = 1_700_000_000 + number;
+        raw_record(
+            number,
+            &format!(
+                r#"{{"eventID":"e{number}","eventName":"INSERT","eventSourceARN":"arn:s","dynamodb":{{"SequenceNumber":"{}",
+                "Keys":{{"PK":{{"S":"hourlyTvl#{protocol}"}},"SK":{{"N":"{time}"}}}},"NewImage":{{"tvl":{{"N":"{tvl}"}}}}}}}}"#,
+                100 + number
+            ),
+        )
+    };
+    rows.split_whitespace().enumerate().map(record).collect()
+}
+
+/// Any JSON as a record.
+pub(crate) fn raw_record(number: usize, json: &str) -> SourceRecord {
+    let raw = RawValue::from_string(json.to_owned()).unwrap();
+    SourceRecord { number: number as u64, line: number as u64 + 1, shard: "arn:s".to_owned(), raw, end: 0 }
+}
+
+/// Runs a future to its end on a runtime of its own.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}

@@ -1,0 +1,180 @@
+//! Numbers and texts as a person likes to read them.
+
+/// Characters of a name before it is cut.
+const NAME: usize = 34;
+
+/// `46,619`.
+pub fn count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 record`, `2 records`, `2 batches`, `2 retries`.
+pub fn counted(number: u64, what: &str) -> String {
+    let several = match what.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if what.ends_with("ch") => format!("{what}es"),
+        None => format!("{what}s"),
+    };
+    format!("{} {}", count(number), if number == 1 { what } else { &several })
+}
+
+/// `$1.24B`, `-$312.50K`, `$0.9998`, `$3.21e-9`.
+pub fn usd(amount: f64) -> String {
+    let sign = if amount < 0.0 { "-" } else { "" };
+    let magnitude = amount.abs();
+    let scaled = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")]
+        .into_iter()
+        // 999.996 thousand would round to $1000.00K.
+        .find(|(unit, _)| magnitude >= unit * 0.999_995);
+    match scaled {
+        _ if magnitude >= 1e16 => format!("{sign}${magnitude:.2e}"),
+        Some((unit, letter)) => format!("{sign}${:.2}{letter}", magnitude / unit),
+        None if magnitude == 0.0 => "$0".to_owned(),
+        None if magnitude >= 1.1 => format!("{sign}${magnitude:.2}"),
+        None if magnitude >= 0.01 => format!("{sign}${magnitude:.4}"),
+        None if magnitude >= 1e-6 => {
+            // Four significant digits: 0.0000123 is worth little, but not nothing.
+            let places = 3 - magnitude.log10().floor() as i32;
+            format!("{sign}${magnitude:.*}", usize::try_from(places).unwrap_or_default())
+        }
+        None => format!("{sign}${magnitude:.2e}"),
+    }
+}
+
+/// `$90,050.11`: like [`usd`], but to the cent up to a million, as prices move little.
+pub fn price(amount: f64) -> String {
+    let cents = (amount.abs() * 100.0).round();
+    if !(100_000.0..100_000_000.0).contains(&cents) {
+        return usd(amount);
+    }
+    let (sign, cents) = (if amount < 0.0 { "-" } else { "" }, cents as u64);
+    format!("{sign}${}.{:02}", count(cents / 100), cents % 100)
+}
+
+/// An amount with a plus where it is one.
+pub fn signed(amount: f64, format: impl Fn(f64) -> String) -> String {
+    let plus = if amount > 0.0 { "+" } else { "" };
+    format!("{plus}{}", format(amount))
+}
+
+/// `+3.2 %`, `+0.04 %`, `+1,234 %`.
+pub fn percent(percent: f64) -> String {
+    let (sign, magnitude) = (if percent < 0.0 { "-" } else { "+" }, percent.abs());
+    match magnitude {
+        _ if magnitude >= 1e15 => format!("{sign}{magnitude:.1e} %"),
+        _ if magnitude >= 999.95 => format!("{sign}{} %", count(magnitude.round() as u64)),
+        _ if magnitude >= 0.95 => format!("{sign}{magnitude:.1} %"),
+        _ => format!("{sign}{magnitude:.2} %"),
+    }
+}
+
+/// `0.42 ms`, `12 ms`, `1.3 s`.
+pub fn millis(ms: f64) -> String {
+    match ms {
+        _ if ms >= 10_000.0 => format!("{:.0} s", ms / 1e3),
+        _ if ms >= 1_000.0 => format!("{:.1} s", ms / 1e3),
+        _ if ms >= 10.0 => format!("{ms:.0} ms"),
+        _ if ms >= 1.0 => format!("{ms:.1} ms"),
+        _ if ms >= 0.1 => format!("{ms:.2} ms"),
+        _ => format!("{:.0} µs", ms * 1e3),
+    }
+}
+
+/// A text from outside, fit for a terminal and not too long.
+pub fn name(text: &str) -> String {
+    shortened(&clean(text), NAME)
+}
+
+/// A text without control characters.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+/// At most `most` characters of a text.
+pub fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_thousands() {
+        assert_eq!(
+            [0, 999, 1_000, 46_619, 1_234_567].map(count),
+            ["0", "999", "1,000", "46,619", "1,234,567"]
+        );
+        assert_eq!([counted(1, "retry"), counted(2, "record")], ["1 retry", "2 records"]);
+        assert_eq!([counted(0, "batch"), counted(2_000, "retry")], ["0 batches", "2,000 retries"]);
+    }
+
+    #[test]
+    fn amounts_are_short() {
+        for (amount, text) in [
+            (0.0, "$0"),
+            (1.24e9, "$1.24B"),
+            (-312_500.0, "-$312.50K"),
+            (999_999.9, "$1.00M"),
+            (999.999, "$1.00K"),
+            (3.2e12, "$3.20T"),
+            (1e21, "$1.00e21"),
+            (42.0, "$42.00"),
+            (0.9998, "$0.9998"),
+            (0.000_012_34, "$0.00001234"),
+            (-3.21e-9, "-$3.21e-9"),
+        ] {
+            assert_eq!(usd(amount), text);
+        }
+        assert_eq!([5.0, -5.0, 0.0].map(|amount| signed(amount, usd)), ["+$5.00", "-$5.00", "$0"]);
+        for (amount, text) in [
+            (90_050.109, "$90,050.11"),
+            (-3_131.0, "-$3,131.00"),
+            (999.5, "$999.50"),
+            (999_999.99, "$999,999.99"),
+            (2.5e6, "$2.50M"),
+        ] {
+            assert_eq!(price(amount), text);
+        }
+    }
+
+    #[test]
+    fn changes_and_times_are_short() {
+        for (value, text) in [
+            (3.2, "+3.2 %"),
+            (-0.04, "-0.04 %"),
+            (1234.4, "+1,234 %"),
+            (999.97, "+1,000 %"),
+            (1e18, "+1.0e18 %"),
+        ] {
+            assert_eq!(percent(value), text);
+        }
+        for (ms, text) in [
+            (0.0421, "42 µs"),
+            (0.42, "0.42 ms"),
+            (5.25, "5.2 ms"),
+            (12.4, "12 ms"),
+            (1_300.0, "1.3 s"),
+            (3e4, "30 s"),
+        ] {
+            assert_eq!(millis(ms), text);
+        }
+    }
+
+    #[test]
+    fn names_cannot_drive_a_terminal() {
+        assert_eq!(name("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
+        assert_eq!(name(&"x".repeat(40)).chars().count(), NAME);
+    }
+}

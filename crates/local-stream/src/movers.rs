@@ -1,0 +1,120 @@
+//! The biggest changes of a replay.
+
+use events_core::event::{Data, Event};
+use serde::Serialize;
+
+/// How many are named.
+const KEPT: usize = 5;
+
+/// The biggest changes, each protocol and token once a list.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Movers {
+    /// Total TVL, by USD.
+    pub tvl_by_usd: Vec<Mover>,
+    /// Total TVL, by per cent.
+    pub tvl_by_percent: Vec<Mover>,
+    /// Prices, by per cent.
+    pub price_by_percent: Vec<Mover>,
+    /// Prices, by USD.
+    pub price_by_usd: Vec<Mover>,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mover {
+    /// Protocol or token id.
+    pub id: String,
+    /// Name or symbol, where known.
+    pub name: Option<String>,
+    /// USD before.
+    pub previous: f64,
+    /// USD now.
+    pub current: f64,
+    /// Signed, USD.
+    pub change_absolute: f64,
+    /// Signed, of the magnitude before.
+    pub change_percent: f64,
+    /// When, ms since 1970.
+    pub timestamp: i64,
+}
+
+impl Movers {
+    /// Takes an event in.
+    pub fn add(&mut self, event: &Event) {
+        let (by_usd, by_percent, mover) = match &event.data {
+            Data::Tvl(data) if data.chain.is_none() => {
+                let values = [data.previous_tvl, data.current_tvl, data.change_absolute, data.change_percent];
+                (&mut self.tvl_by_usd, &mut self.tvl_by_percent, mover(event, &data.protocol_id, values))
+            }
+            Data::Price(data) => {
+                let values =
+                    [data.previous_price, data.current_price, data.change_absolute, data.change_percent];
+                (&mut self.price_by_usd, &mut self.price_by_percent, mover(event, &data.token_id, values))
+            }
+            Data::Tvl(_) | Data::Protocol(_) => return,
+        };
+        keep(by_usd, &mover, |mover| mover.change_absolute.abs());
+        keep(by_percent, &mover, |mover| mover.change_percent.abs());
+    }
+}
+
+fn mover(event: &Event, id: &str, [previous, current, change_absolute, change_percent]: [f64; 4]) -> Mover {
+    Mover {
+        id: id.to_owned(),
+        name: event.name().map(str::to_owned),
+        previous,
+        current,
+        change_absolute,
+        change_percent,
+        timestamp: event.timestamp,
+    }
+}
+
+/// Keeps the biggest, biggest first; of one id only its biggest, of equals the first.
+fn keep(list: &mut Vec<Mover>, mover: &Mover, size: impl Fn(&Mover) -> f64) {
+    if list.len() == KEPT && list.last().is_some_and(|last| size(last) >= size(mover)) {
+        return;
+    }
+    if let Some(at) = list.iter().position(|known| known.id == mover.id) {
+        if size(&list[at]) >= size(mover) {
+            return;
+        }
+        list.remove(at);
+    }
+    let at = list.partition_point(|known| size(known) >= size(mover));
+    list.insert(at, mover.clone());
+    list.truncate(KEPT);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(id: &str, change_absolute: f64) -> Mover {
+        let (previous, current, change_percent) = (1.0, 2.0, 3.0);
+        Mover { id: id.into(), name: None, previous, current, change_absolute, change_percent, timestamp: 1 }
+    }
+
+    #[test]
+    fn the_biggest_are_kept_once_each() {
+        let mut list = Vec::new();
+        for (id, change) in [
+            ("a", 1.0),
+            ("b", -9.0),
+            ("a", 5.0),
+            ("a", 2.0),
+            ("c", 3.0),
+            ("d", 4.0),
+            ("e", 0.5),
+            ("f", 6.0),
+            ("g", 0.1),
+        ] {
+            keep(&mut list, &sample(id, change), |mover| mover.change_absolute.abs());
+        }
+        let ids: Vec<&str> = list.iter().map(|mover| mover.id.as_str()).collect();
+        assert_eq!(ids, ["b", "f", "a", "d", "c"]);
+        assert_eq!(list[2], sample("a", 5.0));
+    }
+}

@@ -1,0 +1,183 @@
+//! Shows that something happens: a line that moves where a person watches, now and then a line where not.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::humane::{clean, count, counted, shortened};
+
+/// Records between two plain lines.
+const RECORDS: u64 = 10_000;
+/// Time between two plain lines.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Characters shown of a reason.
+const REASON: usize = 80;
+/// Redraws a second.
+const FRAMES: u8 = 10;
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Records settled.
+    pub records: u64,
+    /// Events made.
+    pub events: u64,
+    /// Deliveries made again.
+    pub retries: u64,
+    /// Bytes of input read.
+    pub bytes: u64,
+}
+
+/// Where progress is shown.
+pub enum Progress {
+    /// Nowhere.
+    Hidden,
+    /// A line that moves.
+    Bar(ProgressBar),
+    /// A line now and then.
+    Plain {
+        /// Where to.
+        out: Box<dyn Write>,
+        /// When the last line was written, and at how many records.
+        last: (Instant, u64),
+        /// When a failure was last told of.
+        last_failure: Option<Instant>,
+    },
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Hidden => "Hidden",
+            Self::Bar(_) => "Bar",
+            Self::Plain { .. } => "Plain",
+        })
+    }
+}
+
+impl Progress {
+    /// On standard error, unless `quiet`; `bytes` is the size of the input, where known.
+    pub fn new(quiet: bool, bytes: Option<u64>) -> Self {
+        if quiet {
+            Self::Hidden
+        } else if io::stderr().is_terminal() {
+            Self::Bar(bar(bytes))
+        } else {
+            Self::plain(Box::new(io::stderr()))
+        }
+    }
+
+    fn plain(out: Box<dyn Write>) -> Self {
+        Self::Plain { out, last: (Instant::now(), 0), last_failure: None }
+    }
+
+    /// The replay is here now.
+    pub fn at(&mut self, position: Position) {
+        match self {
+            Self::Hidden => {}
+            Self::Bar(bar) => {
+                bar.set_position(position.bytes);
+                bar.set_message(words(position));
+            }
+            Self::Plain { out, last, .. } => {
+                let due = position.records >= last.1 + RECORDS || last.0.elapsed() >= PAUSE;
+                if due && position.records > last.1 {
+                    *last = (Instant::now(), position.records - position.records % RECORDS);
+                    // Progress that nobody can read is no reason to stop.
+                    let _unread = writeln!(out, "{}", words(position));
+                }
+            }
+        }
+    }
+
+    /// Records failed, and are about to be delivered again.
+    pub fn again(&mut self, reason: &str) {
+        let reason = shortened(&clean(reason), REASON);
+        match self {
+            Self::Hidden => {}
+            Self::Bar(bar) => bar.set_message(format!("failed, trying again: {reason}")),
+            Self::Plain { out, last_failure, .. } => {
+                if last_failure.is_none_or(|last| last.elapsed() >= PAUSE) {
+                    *last_failure = Some(Instant::now());
+                    let _unread = writeln!(out, "failed, trying again: {reason}");
+                }
+            }
+        }
+    }
+
+    /// Takes the moving line away.
+    pub fn finish(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn words(position: Position) -> String {
+    let mut text = format!("{}, {}", counted(position.records, "record"), counted(position.events, "event"));
+    if position.retries > 0 {
+        text += &format!(", {} retried", count(position.retries));
+    }
+    text
+}
+
+fn bar(bytes: Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr_with_hz(FRAMES));
+    let template = match bytes {
+        Some(_) => "{bar:30} {percent:>3} %  {msg}  {elapsed}",
+        None => "{spinner} {msg}  {elapsed}",
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    #[derive(Clone, Default)]
+    struct Shared(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_plain_line_comes_every_ten_thousand_records() {
+        let shown = Shared::default();
+        let mut progress = Progress::plain(Box::new(shown.clone()));
+        for records in (100..=25_000).step_by(100) {
+            progress.at(Position { records, events: 2 * records, retries: records / 20_000, bytes: 0 });
+        }
+        let text = String::from_utf8(shown.0.take()).unwrap();
+        assert_eq!(text, "10,000 records, 20,000 events\n20,000 records, 40,000 events, 1 retried\n");
+    }
+
+    #[test]
+    fn failures_are_told_of_but_not_each() {
+        let shown = Shared::default();
+        let mut progress = Progress::plain(Box::new(shown.clone()));
+        (0..9).for_each(|_| progress.again("read: timed\nout"));
+        let text = String::from_utf8(shown.0.take()).unwrap();
+        assert_eq!(text, "failed, trying again: read: timed\u{fffd}out\n");
+    }
+
+    #[test]
+    fn the_moving_line_is_well_formed() {
+        for bytes in [None, Some(1)] {
+            assert_eq!(bar(bytes).length(), bytes);
+        }
+        assert!(matches!(Progress::new(true, None), Progress::Hidden));
+    }
+}

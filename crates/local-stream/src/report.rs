@@ -1,0 +1,202 @@
+//! The summary as a text for people.
+
+use std::collections::BTreeMap;
+
+use events_core::event::Priority;
+
+use crate::humane::{self, clean, count, counted, millis, percent, price, shortened, signed, usd};
+use crate::latency::Percentiles;
+use crate::movers::Mover;
+use crate::summary::Summary;
+use crate::table::{self, Column};
+use crate::world::MEMORY;
+
+/// Reasons shown of each kind; the JSON form has more.
+const REASONS: usize = 15;
+/// Characters shown of a reason.
+const REASON: usize = 84;
+/// A table of a name and four numbers.
+const NUMBERS: [Column; 5] = [Column::Left, Column::Right, Column::Right, Column::Right, Column::Right];
+
+/// The summary as text, a blank line between its parts.
+pub fn text(summary: &Summary) -> String {
+    let parts = [
+        headline(summary),
+        records(summary),
+        events(summary),
+        movers("Biggest TVL moves in USD", &summary.movers.tvl_by_usd, "protocol ", usd),
+        movers("Biggest TVL moves in per cent", &summary.movers.tvl_by_percent, "protocol ", usd),
+        movers("Biggest price moves in per cent", &summary.movers.price_by_percent, "", price),
+        movers("Biggest price moves in USD", &summary.movers.price_by_usd, "", price),
+        dead_letters(summary),
+        failures(summary),
+        latency(summary),
+        delivered(summary),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+fn cell(text: impl Into<String>) -> String {
+    text.into()
+}
+
+fn headline(summary: &Summary) -> Option<String> {
+    let records = counted(summary.records.total, "record");
+    let took = millis(summary.seconds * 1e3);
+    let speed = count(summary.records_per_second.round() as u64);
+    let batches = counted(summary.batches, "batch");
+    let shards = counted(summary.shards.len() as u64, "shard");
+    let mut text = format!(
+        "Replayed {records} of {} in {took}: {speed} records/s\n",
+        shortened(&clean(&summary.input), 120)
+    );
+    text += &format!("in {batches} of at most {}, from {shards}\n", count(summary.batch_size as u64));
+    if summary.ended != "complete" {
+        text += &format!("Ended early: {}\n", summary.ended);
+    }
+    Some(text)
+}
+
+fn records(summary: &Summary) -> Option<String> {
+    let records = &summary.records;
+    let skipped = summary.skipped.iter().map(|(reason, number)| format!("{} {reason}", count(*number)));
+    let skipped = skipped.collect::<Vec<_>>().join(", ");
+    let rows = [
+        ("with events", records.with_events, "something changed enough"),
+        ("first seen", records.first_seen, "nothing to compare with: the baseline now"),
+        ("unchanged", records.unchanged, "compared, below every threshold"),
+        ("late", records.late, "older than what is known: nothing done"),
+        ("already applied", records.already_applied, "delivered before: nothing done"),
+        ("skipped", records.skipped, &skipped),
+        ("dead letters", records.dead_letters, "can never be processed: see below"),
+        ("given up", records.given_up, "failed in every attempt: see below"),
+    ];
+    let rows = rows.into_iter().filter(|(_, number, _)| *number > 0);
+    let rows: Vec<_> = rows.map(|(what, number, note)| vec![cell(what), count(number), cell(note)]).collect();
+    Some(format!("Records\n{}", table::lines(&[Column::Left, Column::Right, Column::Left], &rows)))
+}
+
+fn events(summary: &Summary) -> Option<String> {
+    const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Medium, Priority::Low];
+    let types = &summary.events.by_type;
+    if types.is_empty() {
+        return Some("Events\n  none\n".to_owned());
+    }
+    let row = |name: &str, number: &dyn Fn(Priority) -> u64| {
+        let numbers = PRIORITIES.map(number);
+        let sum = numbers.iter().sum();
+        [cell(name)].into_iter().chain(numbers.into_iter().chain([sum]).map(count)).collect::<Vec<_>>()
+    };
+    let of = |numbers: &BTreeMap<Priority, u64>, priority| numbers.get(&priority).copied().unwrap_or(0);
+    let mut rows = vec![["", "high", "medium", "low", "total"].map(str::to_owned).to_vec()];
+    rows.extend(types.iter().map(|(name, numbers)| row(name.name(), &|priority| of(numbers, priority))));
+    if types.len() > 1 {
+        rows.push(row("total", &|priority| types.values().map(|numbers| of(numbers, priority)).sum()));
+    }
+    Some(format!("Events by type and priority\n{}", table::lines(&NUMBERS, &rows)))
+}
+
+fn movers(title: &str, movers: &[Mover], kind: &str, amount: fn(f64) -> String) -> Option<String> {
+    if movers.is_empty() {
+        return None;
+    }
+    let row = |mover: &Mover| {
+        let name = match &mover.name {
+            Some(name) => format!("{} ({})", humane::name(name), humane::name(&mover.id)),
+            None => format!("{kind}{}", humane::name(&mover.id)),
+        };
+        vec![
+            name,
+            signed(mover.change_absolute, amount),
+            percent(mover.change_percent),
+            amount(mover.previous),
+            format!("→ {}", amount(mover.current)),
+        ]
+    };
+    let rows: Vec<_> = movers.iter().map(row).collect();
+    let columns = [Column::Left, Column::Right, Column::Right, Column::Right, Column::Left];
+    Some(format!("{title}\n{}", table::lines(&columns, &rows)))
+}
+
+fn dead_letters(summary: &Summary) -> Option<String> {
+    if summary.dead_letters.is_empty() {
+        return None;
+    }
+    let mut groups: Vec<_> = summary.dead_letters.iter().collect();
+    groups.sort_by_key(|(_, group)| (std::cmp::Reverse(group.count), group.first_line));
+    let hidden = groups.len().saturating_sub(REASONS);
+    let mut rows: Vec<_> = groups
+        .into_iter()
+        .take(REASONS)
+        .map(|(reason, group)| {
+            vec![count(group.count), shown(reason), format!("line {}", count(group.first_line))]
+        })
+        .collect();
+    rows.extend((hidden > 0).then(|| vec![String::new(), format!("and {hidden} more with --json")]));
+    let columns = [Column::Right, Column::Left, Column::Left];
+    Some(format!("Dead letters, with the line of the first\n{}", table::lines(&columns, &rows)))
+}
+
+fn shown(reason: &str) -> String {
+    shortened(&clean(reason), REASON)
+}
+
+fn failures(summary: &Summary) -> Option<String> {
+    let failures = &summary.failures;
+    if failures.batches == 0 {
+        return Some("Failures\n  none\n".to_owned());
+    }
+    let given_up = summary.records.given_up;
+    let mut text = format!(
+        "Failures\n  {} with failed records; {}, each from the first failed record on\n  {} done by a retry, {} given up\n",
+        counted(failures.batches, "batch"),
+        counted(failures.retries, "retry"),
+        counted(failures.recovered, "record"),
+        count(given_up),
+    );
+    let mut reasons: Vec<_> = failures.reasons.iter().collect();
+    reasons.sort_by_key(|(_, number)| std::cmp::Reverse(**number));
+    let rows: Vec<_> = reasons
+        .into_iter()
+        .take(REASONS)
+        .map(|(reason, number)| vec![format!("{} ×", count(*number)), shown(reason)])
+        .collect();
+    text += &table::lines(&[Column::Right, Column::Left], &rows);
+    for lost in &failures.given_up {
+        let attempts = counted(u64::from(lost.attempts), "attempt");
+        text += &format!("  given up: line {} after {attempts}: {}\n", count(lost.line), shown(&lost.reason));
+    }
+    let unnamed = given_up.saturating_sub(failures.given_up.len() as u64);
+    if unnamed > 0 {
+        text += &format!("  given up: {} more\n", count(unnamed));
+    }
+    Some(text)
+}
+
+fn latency(summary: &Summary) -> Option<String> {
+    let row = |name: &str, times: Percentiles| {
+        let times = [times.p50, times.p95, times.p99, times.max].map(millis);
+        [cell(name)].into_iter().chain(times).collect::<Vec<_>>()
+    };
+    let mut rows = vec![["", "p50", "p95", "p99", "max"].map(str::to_owned).to_vec()];
+    rows.push(row("a batch", summary.latency.batch_ms?));
+    rows.push(row("a record (of its batch's time)", summary.latency.record_ms?));
+    Some(format!("Processing time\n{}", table::lines(&NUMBERS, &rows)))
+}
+
+fn delivered(summary: &Summary) -> Option<String> {
+    let (sum, places) = (&summary.delivered, &summary.places);
+    let place = |place: &str, setting: &str| match place {
+        MEMORY => format!("in memory ({setting} is not set)"),
+        _ => place.to_owned(),
+    };
+    let store = place(&places.store, "REDIS_URL");
+    let rows = [
+        ("messages queued", sum.messages, place(&places.queue, "EVENTS_QUEUE_URL")),
+        ("events published", sum.publications, store.clone()),
+        ("hot keys written", sum.hot_keys, store),
+        ("dead letters", sum.letters, place(&places.dead_letter_queue, "EVENTS_DLQ_URL")),
+    ];
+    let rows = rows.map(|(what, number, place)| vec![cell(what), count(number), place]);
+    Some(format!("Delivered\n{}", table::lines(&[Column::Left, Column::Right, Column::Left], &rows)))
+}

@@ -1,0 +1,113 @@
+//! Sorts records into batches as an event source mapping does: each of one shard, in order.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::source::SourceRecord;
+
+/// A batch that is not full goes out once so many full batches' worth of records have come in after its first record.
+const PATIENCE: usize = 10;
+
+/// Records that wait for their batch to fill.
+#[derive(Debug)]
+pub struct Shards {
+    batch_size: usize,
+    /// By shard; no batch is empty.
+    open: HashMap<String, Vec<SourceRecord>>,
+    /// The shard of each open batch by the number of its first record.
+    oldest: BTreeMap<u64, String>,
+    full: VecDeque<Vec<SourceRecord>>,
+}
+
+impl Shards {
+    /// No records yet; batches of at most `batch_size` records.
+    pub fn new(batch_size: usize) -> Self {
+        Self {
+            batch_size: batch_size.max(1),
+            open: HashMap::new(),
+            oldest: BTreeMap::new(),
+            full: VecDeque::new(),
+        }
+    }
+
+    /// Takes a record in.
+    pub fn push(&mut self, record: SourceRecord) {
+        let (number, shard) = (record.number, record.shard.clone());
+        let batch = self.open.entry(shard.clone()).or_default();
+        if batch.is_empty() {
+            self.oldest.insert(number, shard.clone());
+        }
+        batch.push(record);
+        if batch.len() >= self.batch_size {
+            self.close(&shard);
+        }
+        let patience = (PATIENCE * self.batch_size) as u64;
+        while let Some((first, shard)) = self.oldest.first_key_value()
+            && first + patience <= number
+        {
+            let shard = shard.clone();
+            self.close(&shard);
+        }
+    }
+
+    /// Sends every batch on its way, full or not; the one with the oldest record first.
+    pub fn flush(&mut self) {
+        while let Some((_, shard)) = self.oldest.pop_first() {
+            self.close(&shard);
+        }
+    }
+
+    /// The next batch that is to go out.
+    pub fn next_batch(&mut self) -> Option<Vec<SourceRecord>> {
+        self.full.pop_front()
+    }
+
+    fn close(&mut self, shard: &str) {
+        if let Some(batch) = self.open.remove(shard) {
+            if let Some(first) = batch.first() {
+                self.oldest.remove(&first.number);
+            }
+            self.full.push_back(batch);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::value::RawValue;
+
+    fn batches(batch_size: usize, shards: &str) -> Vec<String> {
+        let mut sorted = Shards::new(batch_size);
+        for (number, shard) in shards.chars().enumerate() {
+            let raw = RawValue::from_string("{}".to_owned()).unwrap();
+            sorted.push(SourceRecord { number: number as u64, line: 1, shard: shard.into(), raw, end: 0 });
+        }
+        sorted.flush();
+        let text = |batch: Vec<SourceRecord>| {
+            batch
+                .iter()
+                .map(|record| format!("{}{}", record.shard, record.number))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        std::iter::from_fn(|| sorted.next_batch()).map(text).collect()
+    }
+
+    #[test]
+    fn a_batch_holds_one_shard_in_order() {
+        assert_eq!(batches(2, "abaabb"), ["a0 a2", "b1 b4", "a3", "b5"]);
+        assert_eq!(batches(100, "abba"), ["a0 a3", "b1 b2"]);
+        assert_eq!(batches(1, "ab"), ["a0", "b1"]);
+        assert!(batches(3, "").is_empty());
+    }
+
+    #[test]
+    fn a_quiet_shard_does_not_wait_for_ever() {
+        let quiet = batches(1, "ab");
+        assert_eq!(quiet.len(), 2);
+        let input = format!("q{}", "a".repeat(3 * PATIENCE));
+        let sent = batches(3, &input);
+        let position = sent.iter().position(|batch| batch == "q0").unwrap();
+        assert_eq!(position, PATIENCE, "{sent:?}");
+    }
+}

@@ -1,0 +1,389 @@
+//! The built binary, as a user meets it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also where it runs the binary")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// What of the caller's environment would change what is tested.
+const SETTINGS: [&str; 12] = [
+    "REDIS_URL",
+    "EVENTS_QUEUE_URL",
+    "EVENTS_DLQ_URL",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_SQS",
+    "BATCH_SIZE",
+    "RUST_LOG",
+    "LOG_LEVEL",
+    "ENABLE_SQS",
+    "TVL_MIN_CHANGE_PERCENT",
+    "TVL_MIN_CHANGE_ABSOLUTE",
+    "CHANGE_BASELINE",
+];
+
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        fs::write(self.path(name), content).unwrap();
+        self.path(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_local-stream"));
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        SETTINGS.iter().for_each(|name| _ = command.env_remove(name));
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let output = self.run(&[args, &["--json"]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn run_with_stdin(&self, args: &[&str], input: &[u8]) -> Output {
+        let mut child = self
+            .command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// It failed with status 2, and said so in one line that begins with `expected`.
+#[track_caller]
+fn assert_refused(output: &Output, expected: &str) {
+    let said = stderr(output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.starts_with(&format!("local-stream: {expected}")), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(output.stdout.is_empty(), "{}", stdout(output));
+}
+
+fn record(stream: &str, sequence: usize, protocol: &str, tvl: f64) -> String {
+    let time = 1_700_000_000 + 3_600 * sequence;
+    json!({
+        "eventID": format!("{stream}{sequence}"), "eventName": "INSERT", "eventSource": "aws:dynamodb",
+        "eventSourceARN": format!("arn:{stream}"), "expect": {"why": "an unknown key"},
+        "dynamodb": {
+            "ApproximateCreationDateTime": time, "SequenceNumber": format!("{}", 1_000 + sequence),
+            "Keys": {"PK": {"S": format!("hourlyTvl#{protocol}")}, "SK": {"N": time.to_string()}},
+            "NewImage": {"tvl": {"N": tvl.to_string()}, "ethereum": {"N": tvl.to_string()}},
+        },
+    })
+    .to_string()
+}
+
+/// `count` records of two streams by turns; every second value of a protocol is twice the first.
+fn stream(count: usize) -> Vec<String> {
+    let record = |number: usize| {
+        let tvl = 1e6 * (1 + number / 6 % 2) as f64;
+        record(["a", "b"][number % 2], number, &(number % 6).to_string(), tvl)
+    };
+    (0..count).map(record).collect()
+}
+
+fn lines(records: &[String]) -> String {
+    records.iter().map(|record| format!("{record}\n")).collect()
+}
+
+#[test]
+fn bad_input_is_one_clear_line() {
+    let place = Place::new();
+    assert_refused(&place.run(&["none.jsonl"]), "none.jsonl: no such file\n");
+    assert_refused(
+        &place.run(&[]),
+        "tests/fixtures/stream.jsonl: no such file (the default, relative to the",
+    );
+    assert_refused(&place.run(&["."]), ".: is a directory; accepted are DynamoDB stream records");
+    place.file("empty", "");
+    assert_refused(&place.run(&["empty"]), "empty: is empty; accepted are");
+    place.file("blank", " \n\n");
+    assert_refused(&place.run(&["blank"]), "blank: holds no record; accepted are");
+    let program = fs::read(env!("CARGO_BIN_EXE_local-stream")).unwrap();
+    place.file("program", &program[..100_000]);
+    assert_refused(&place.run(&["program"]), "program: is binary, not JSON; accepted are");
+    place.file("packed.gz", b"\x1f\x8b\x08\x00\x00\x00");
+    assert_refused(&place.run(&["packed.gz"]), "packed.gz: is gzip, not JSON; unpack it first: gunzip -c");
+    place.file("package.json", "{\n  \"name\": \"x\"\n}\n");
+    assert_refused(
+        &place.run(&["package.json"]),
+        "package.json, line 1: JSON, but no stream record; accepted are",
+    );
+    assert_refused(&place.run_with_stdin(&["-"], b"no JSON"), "standard input, line 1: not JSON: ");
+}
+
+#[test]
+fn a_line_that_is_no_json_is_named_and_what_came_before_it_was_replayed() {
+    let place = Place::new();
+    let mut records = stream(40);
+    records[16] = "{\"oops\": }".to_owned();
+    place.file("broken.jsonl", lines(&records));
+    let output = place.run(&["broken.jsonl", "--events", "events"]);
+    assert_refused(
+        &output,
+        "broken.jsonl, line 17: not JSON: expected value at column 10: `{\"oops\": }`; accepted",
+    );
+    assert!(stderr(&output).ends_with("; the 16 records before it were replayed\n"));
+    assert!(!fs::read_to_string(place.path("events")).unwrap().is_empty());
+    let cut = lines(&stream(20));
+    place.file("cut.jsonl", &cut[..cut.len() - 100]);
+    assert_refused(&place.run(&["cut.jsonl"]), "cut.jsonl, line 20: not JSON: EOF while parsing");
+}
+
+#[test]
+fn bad_output_is_one_clear_line() {
+    let place = Place::new();
+    place.file("in", lines(&stream(4)));
+    assert_refused(
+        &place.run(&["in", "--events", "no/dir/events"]),
+        "--events no/dir/events: cannot be written: ",
+    );
+    assert_refused(&place.run(&["in", "--events", "."]), "--events .: cannot be written: ");
+    assert_refused(&place.run(&["in", "--events", "./in"]), "--events ./in: is the input itself");
+    assert!(!fs::read(place.path("in")).unwrap().is_empty());
+    place.run(&["none", "--events", "kept"]);
+    assert!(!place.path("kept").exists(), "nothing is written for an input that cannot be read");
+    if Path::new("/dev/full").exists() {
+        place.file("in", lines(&stream(40)));
+        assert_refused(&place.run(&["in", "-e", "/dev/full"]), "the events could not be written: ");
+    }
+}
+
+#[test]
+fn bad_usage_and_settings_are_refused() {
+    let place = Place::new();
+    place.file("in", lines(&stream(4)));
+    for args in [
+        &["--nonsense"][..],
+        &["in", "-b", "0"],
+        &["in", "--batch-size", "x"],
+        &["in", "--max-attempts", "0"],
+    ] {
+        let output = place.run(args);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).starts_with("error: ") && output.stdout.is_empty());
+    }
+    let output = place.command(&["in"]).env("BATCH_SIZE", "0").output().unwrap();
+    assert_refused(&output, "BATCH_SIZE is \"0\"; it accepts a whole number");
+    let output = place.command(&["in"]).env("REDIS_URL", "http://:hunter2@x").output().unwrap();
+    assert_refused(&output, "REDIS_URL ");
+    assert!(!stderr(&output).contains("hunter2"));
+}
+
+#[test]
+fn a_redis_that_is_not_there_is_named_without_its_password() {
+    let place = Place::new();
+    place.file("in", lines(&stream(4)));
+    let output = place
+        .command(&["in"])
+        .env("REDIS_URL", "redis://:hunter2@127.0.0.1:1")
+        .env("REDIS_CONNECT_TIMEOUT_MS", "100")
+        .env("REDIS_COMMAND_TIMEOUT_MS", "100")
+        .output()
+        .unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("local-stream: REDIS_URL (redis://127.0.0.1:1) cannot be used: "), "{said}");
+    assert!(said.lines().count() == 1 && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn help_explains_itself() {
+    let output = Place::new().run(&["--help"]);
+    assert!(output.status.success());
+    for word in
+        ["FIXTURE=", "--events", "REDIS_URL", "Exit status", "{\"Records\":[…]}", "BATCH_SIZE", "Ctrl-C"]
+    {
+        assert!(stdout(&output).contains(word), "{word}");
+    }
+}
+
+#[test]
+fn every_form_of_the_same_records_gives_the_same() {
+    let place = Place::new();
+    let records = stream(30);
+    let pretty = |record: &String| {
+        serde_json::to_string_pretty(&serde_json::from_str::<Value>(record).unwrap()).unwrap()
+    };
+    let forms = [
+        place.file("lines", lines(&records)),
+        place.file("array", format!("[{}]", records.join(","))),
+        place.file("event", format!("{{\"Records\":[{}]}}", records.join(","))),
+        place.file(
+            "events",
+            format!(
+                "{{\"Records\":[{}]}}\n{{\"Records\":[{}]}}",
+                records[..7].join(","),
+                records[7..].join(",")
+            ),
+        ),
+        place.file("pretty", records.iter().map(pretty).collect::<Vec<_>>().join("\n")),
+    ];
+    let ids = |args: &[&str]| {
+        let output = place.run(&[args, &["--events", "-", "-q"]].concat());
+        assert!(output.status.success() && stderr(&output).starts_with("Replayed 30 records of "));
+        let id =
+            |line: &str| serde_json::from_str::<Value>(line).unwrap()["eventId"].as_str().unwrap().to_owned();
+        stdout(&output).lines().map(id).collect::<Vec<_>>()
+    };
+    let expected = ids(&["lines"]);
+    assert_eq!(expected.len(), 48, "24 records, total and chain");
+    for form in &forms {
+        for batch_size in ["1", "7", "10000"] {
+            assert_eq!(ids(&[form.to_str().unwrap(), "-b", batch_size]), expected, "{form:?} {batch_size}");
+        }
+    }
+}
+
+#[test]
+fn the_json_summary_has_the_numbers() {
+    let place = Place::new();
+    place.file("in", lines(&stream(30)));
+    let summary = place.json(&["in", "-b", "4"]);
+    let records = json!({"total": 30, "withEvents": 24, "firstSeen": 6, "unchanged": 0, "late": 0, "alreadyApplied": 0,
+        "skipped": 0, "deadLetters": 0, "givenUp": 0});
+    assert_eq!(summary["records"], records);
+    assert_eq!(summary["events"], json!({"total": 48, "byType": {"tvl_change": {"high": 24, "medium": 24}}}));
+    assert_eq!((&summary["batches"], &summary["shards"]), (&json!(8), &json!(["arn:a", "arn:b"])));
+    assert_eq!(summary["delivered"]["messages"], 48);
+    assert_eq!(summary["movers"]["tvlByUsd"].as_array().unwrap().len(), 5);
+    assert_eq!((&summary["ended"], &summary["places"]["store"]), (&json!("complete"), &json!("memory")));
+    assert!(summary["latency"]["batchMs"]["p99"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn the_batch_size_comes_from_the_environment_and_the_option_wins() {
+    let place = Place::new();
+    place.file("in", lines(&stream(30)));
+    let batches = |args: &[&str]| {
+        let output = place.command(&[args, &["in", "-j"]].concat()).env("BATCH_SIZE", "5").output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["batches"].clone()
+    };
+    assert_eq!((batches(&[]), batches(&["-b", "15"])), (json!(6), json!(2)));
+}
+
+#[test]
+fn events_are_written_in_the_order_of_the_input() {
+    let place = Place::new();
+    place.file("in", lines(&stream(30)));
+    place.file("events.jsonl", "what was there before");
+    let output = place.run(&["in", "-b", "4", "--events", "events.jsonl"]);
+    assert!(output.status.success() && stderr(&output).is_empty());
+    assert!(stdout(&output).contains("Replayed 30 records of in in "), "{}", stdout(&output));
+    let events: Vec<Value> = fs::read_to_string(place.path("events.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let times: Vec<_> = events.iter().map(|event| event["timestamp"].as_i64().unwrap()).collect();
+    assert!(times.len() == 48 && times.is_sorted(), "{times:?}");
+    assert_eq!(events[0]["eventType"], "tvl_change");
+    assert_eq!(
+        (&events[0]["data"]["chain"], &events[1]["data"]["chain"]),
+        (&Value::Null, &json!("ethereum"))
+    );
+}
+
+#[test]
+fn standard_input_is_read() {
+    let output = Place::new().run_with_stdin(&["-", "--json"], lines(&stream(30)).as_bytes());
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["input"], &summary["records"]["total"]), (&json!("standard input"), &json!(30)));
+}
+
+#[test]
+fn the_same_input_twice_makes_no_second_event() {
+    let place = Place::new();
+    let once = lines(&stream(30));
+    place.file("once", &once);
+    place.file("twice", format!("{once}{once}"));
+    for batch_size in ["1", "7", "100"] {
+        let (first, second) =
+            (place.json(&["once", "-b", batch_size]), place.json(&["twice", "-b", batch_size]));
+        assert_eq!(first["events"], second["events"]);
+        let records = &second["records"];
+        assert_eq!(records["late"].as_u64().unwrap() + records["alreadyApplied"].as_u64().unwrap(), 30);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let place = Place::new();
+    place.file("in", lines(&stream(3_000)));
+    for args in [&["in", "-q"][..], &["in", "-q", "-e", "-"], &["--help"]] {
+        let mut child = place.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{args:?} {}", stderr(&output));
+        assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn progress_is_shown_unless_quiet() {
+    let place = Place::new();
+    place.file("in", lines(&stream(20_100)));
+    let said = stderr(&place.run(&["in"]));
+    assert!(said.starts_with("10,000 records, ") && said.lines().count() == 2, "{said}");
+    assert_eq!(stderr(&place.run(&["in", "--quiet"])), "");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_prints_the_summary_so_far() {
+    let place = Place::new();
+    let mut child = place
+        .command(&["-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(lines(&stream(300)).as_bytes()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    assert_eq!(output.status.code(), Some(130));
+    let text = stdout(&output);
+    assert!(
+        text.starts_with("Replayed 300 records of standard input")
+            && text.contains("Ended early: interrupted"),
+        "{text}"
+    );
+}
