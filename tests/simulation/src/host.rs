@@ -28,7 +28,7 @@ pub struct Task {
     pub lane: usize,
     /// Its rows.
     pub batch: Vec<usize>,
-    /// When it is to stop, by its own clock.
+    /// When it is to stop sending, by its own clock.
     pub deadline: Duration,
     /// Groups some of whose messages were refused.
     pub groups: BTreeSet<String>,
@@ -76,17 +76,17 @@ pub fn start(world: &World, lane: usize, batch: Vec<usize>) {
     };
     world.trace(|| format!("task {id} starts: lane {lane} rows {batch:?}"));
     let rules = &world.scenario.mapping;
-    let left = duration(rules.timeout).saturating_sub(world.scenario.margin);
+    let (left, margin) = (duration(rules.timeout), world.scenario.margin);
     let sandbox = sandbox(world);
     let (shared, rows, inner) = (Rc::clone(world), batch.clone(), Rc::clone(&sandbox));
     let future = Box::pin(async move {
         let raw: Vec<&RawValue> = rows.iter().map(|row| &*shared.rows.rows[*row].raw).collect();
-        inner.process(&raw, left).await
+        inner.process(&raw, left, margin).await
     });
     let task = Task {
         lane,
         batch,
-        deadline: duration(world.now()) + left,
+        deadline: duration(world.now()) + left.saturating_sub(margin),
         groups: BTreeSet::new(),
         troubled: false,
         timed_out: false,

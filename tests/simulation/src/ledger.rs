@@ -305,7 +305,7 @@ pub fn finished(world: &World, id: usize, task: &Task, batch: &Batch) {
             format!("task {id} reports row {}, whose letter is sent", row.index)
         });
     }
-    let calm = in_time && !task.troubled;
+    let calm = in_time && !task.troubled && batch.tally.breaker_open == 0;
     for row in rows.iter().filter(|_| calm) {
         let group = match row.kind {
             Kind::Values(_) => world.rows.keys[row.key].group.as_str(),

@@ -2,6 +2,7 @@
 
 use crate::host;
 use crate::ledger;
+use crate::rows::Shard;
 use crate::scenario::{MILLI, SECOND};
 use crate::sim::World;
 
@@ -62,9 +63,8 @@ pub fn tick(world: &World, lane: usize) {
     let shard = &world.rows.shards[lane];
     let batch = {
         let mut host = world.host.borrow_mut();
-        let done = |lane: usize, next: usize| next == world.rows.shards[lane].rows.len();
-        let waits = shard.parents.iter().any(|parent| !done(*parent, host.lanes[*parent].next));
-        if host.lanes[lane].busy || waits || done(lane, host.lanes[lane].next) {
+        let waits = !shard.parents.iter().all(|parent| is_read(world, &host.lanes, *parent));
+        if host.lanes[lane].busy || waits || host.lanes[lane].next == shard.rows.len() {
             return;
         }
         let first_of_stream = shard.parents.iter().any(|parent| world.rows.shards[*parent].stream != shard.stream);
@@ -80,6 +80,12 @@ pub fn tick(world: &World, lane: usize) {
         }
     };
     host::start(world, lane, batch);
+}
+
+/// True when a shard is read to its end, and so are those before it: one without rows is no short cut.
+fn is_read(world: &World, lanes: &[Lane], shard: usize) -> bool {
+    let Shard { rows, parents, .. } = &world.rows.shards[shard];
+    lanes[shard].next == rows.len() && parents.iter().all(|parent| is_read(world, lanes, *parent))
 }
 
 /// The next batch of a lane, or how long to wait for it.

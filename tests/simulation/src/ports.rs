@@ -23,13 +23,8 @@ pub type SimProcessor = Processor<SimStore, SimQueue, SimQueue, SimTimer>;
 /// A sandbox's processor.
 pub fn processor(world: &World) -> SimProcessor {
     let queue = |port| SimQueue { world: Rc::clone(world), port };
-    Processor {
-        store: SimStore(Rc::clone(world)),
-        queue: queue(Port::Queue),
-        dead_letters: queue(Port::Letters),
-        timer: SimTimer(Rc::clone(world)),
-        settings: world.scenario.settings.clone(),
-    }
+    let (store, timer) = (SimStore(Rc::clone(world)), SimTimer(Rc::clone(world)));
+    Processor::new(store, queue(Port::Queue), queue(Port::Letters), timer, world.scenario.settings.clone())
 }
 
 /// Redis.

@@ -63,6 +63,10 @@ impl Redis {
         self.baselines.get(key).map(|entry| &entry.value)
     }
 
+    fn mark(&mut self, key: &str, now: u64) -> Option<Mark> {
+        self.baseline(key, now).map(|baseline| baseline.stored.mark.clone())
+    }
+
     /// How often a baseline was lost.
     pub fn epoch(&self, key: &str) -> u64 {
         self.epochs.get(key).copied().unwrap_or(0)
@@ -101,8 +105,9 @@ impl Redis {
 
     /// Runs the commit script. `state` is what the reference makes of the row.
     pub fn commit(&mut self, commit: &Commit, state: Option<Rc<State>>, now: u64) -> Applied {
-        let stored = self.baseline(&commit.baseline_key, now).map(|baseline| &baseline.stored.mark);
-        if let Some(answer) = refusal(commit, stored) {
+        let stored = self.mark(&commit.baseline_key, now);
+        let first = commit.after.as_ref().and_then(|after| self.mark(&after.baseline_key, now));
+        if let Some(answer) = refusal(commit, stored.as_ref(), first.as_ref()) {
             return Applied { answer, published: Vec::new() };
         }
         let mut undo = Undo::default();
@@ -167,7 +172,7 @@ fn restore<T>(map: &mut BTreeMap<String, T>, key: String, before: Option<T>) {
 }
 
 /// Why the script changes nothing, if so. Said again on purpose: what is patched in the core must meet it.
-fn refusal(commit: &Commit, stored: Option<&Mark>) -> Option<Committed> {
+fn refusal(commit: &Commit, stored: Option<&Mark>, first: Option<&Mark>) -> Option<Committed> {
     if let Some(stored) = stored {
         let (mark, sequence) = (&commit.mark, number(&commit.mark));
         if mark.data_time_ms < stored.data_time_ms {
@@ -178,9 +183,9 @@ fn refusal(commit: &Commit, stored: Option<&Mark>) -> Option<Committed> {
             return Some(Committed::AlreadyApplied);
         }
     }
-    let after = commit.after.as_ref()?;
-    let there = stored.is_some_and(|stored| {
-        stored.data_time_ms == after.data_time_ms && stored.stream == after.stream && number(stored) == number(after)
+    let after = &commit.after.as_ref()?.mark;
+    let there = first.is_some_and(|first| {
+        first.data_time_ms == after.data_time_ms && first.stream == after.stream && number(first) == number(after)
     });
     (!there).then_some(Committed::OutOfStep)
 }

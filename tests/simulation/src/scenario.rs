@@ -144,6 +144,8 @@ fn settings(rng: &mut Rng) -> Settings {
         max_requests_in_flight: rng.pick(&[1, 2, 4, 16]),
         ..Settings::default()
     };
+    settings.breaker.failures = rng.between(2, 8) as usize;
+    settings.breaker.open_ms = rng.between(500, 20_000) as i64;
     let core = &mut settings.core;
     if rng.permille(300) {
         core.change_baseline = ChangeBaseline::LastEvent;

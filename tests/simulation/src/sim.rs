@@ -16,7 +16,10 @@ use crate::queue::Fifo;
 use crate::redis::Redis;
 use crate::rng::Rng;
 use crate::rows::{EPOCH_MS, Rows};
-use crate::scenario::{MILLI, OutageKind, SECOND, Scenario};
+use crate::scenario::{HOUR, MILLI, OutageKind, SECOND, Scenario};
+
+/// How long a run may take to recover.
+const PATIENCE: u64 = 6 * HOUR;
 
 /// The world, shared by everything in it.
 pub type World = Rc<Sim>;
@@ -193,12 +196,15 @@ impl Sim {
         for _ in 0..most_steps {
             let Some(event) = self.heap.borrow_mut().pop() else { return };
             self.now.set(event.at);
+            if event.at > self.scenario.heal + PATIENCE {
+                return self.violate("it ends", "not over long after all faults".to_owned());
+            }
             (event.action)(self);
             if self.violation.borrow().is_some() {
                 return;
             }
         }
-        self.violate("ends", format!("not over after {most_steps} steps"));
+        self.violate("it ends", format!("not over after {most_steps} steps"));
     }
 
     /// Lets go of everything that refers to the world, so that it can be freed.
