@@ -11,8 +11,8 @@ use events_core::report::Verdict;
 use events_processor::Batch;
 use serde_json::value::RawValue;
 
+use crate::answer;
 use crate::faults::Port;
-use crate::ledger;
 use crate::mapping::{self, Lane, Response};
 use crate::ports::{SimProcessor, processor};
 use crate::rows::Rows;
@@ -53,12 +53,18 @@ pub struct Host {
     pub last_end: u64,
     idle: Vec<Rc<SimProcessor>>,
     started: usize,
+    awaited: u64,
 }
 
 impl Host {
     /// Nothing has run yet.
     pub fn new(rows: &Rows) -> Self {
         Self { lanes: rows.shards.iter().map(|_| Lane::default()).collect(), ..Self::default() }
+    }
+
+    /// Await points passed so far.
+    pub fn awaited(&self) -> u64 {
+        self.awaited
     }
 
     /// Invocations so far.
@@ -113,15 +119,17 @@ fn sandbox(world: &World) -> Rc<SimProcessor> {
 
 /// Something an invocation waited for has come; it goes on, unless it dies or freezes here.
 pub fn resume(world: &World, id: usize) {
-    {
+    let here = {
         let mut host = world.host.borrow_mut();
         let Some(task) = host.tasks.get_mut(&id) else { return };
         if task.frozen {
             task.pending = true;
             return;
         }
-    }
-    if world.strikes(world.scenario.rates.crash) {
+        host.awaited += 1;
+        world.scenario.crash_at == Some(host.awaited)
+    };
+    if here || world.strikes(world.scenario.rates.crash) {
         world.count("crash at an await point");
         return die(world, id);
     }
@@ -150,7 +158,7 @@ fn poll(world: &World, id: usize) {
 fn finish(world: &World, id: usize, batch: &Batch) {
     let Some(task) = end(world, id) else { return };
     world.trace(|| format!("task {id} answers {:?}, failures {:?}", batch.verdict, batch.failures));
-    ledger::finished(world, id, &task, batch);
+    answer::finished(world, id, &task, batch);
     if task.timed_out {
         return;
     }

@@ -5,14 +5,11 @@ use std::rc::Rc;
 
 use events_core::message::Message;
 use events_core::plan::Commit;
-use events_core::report::Verdict as Report;
-use events_processor::Batch;
 use events_processor::ports::Committed;
 
-use crate::host::Task;
 use crate::queue::Entered;
 use crate::reference::{Expected, Rules, State, Verdict, judge};
-use crate::rows::{Kind, Rows};
+use crate::rows::Rows;
 use crate::sim::World;
 
 /// What must come of an invocation's rows, given what it read.
@@ -23,7 +20,7 @@ pub struct Plan {
     /// The events of all of them, by id.
     pub events: BTreeMap<String, Expected>,
     /// How often each key had been lost when it was read.
-    epochs: BTreeMap<usize, u64>,
+    pub epochs: BTreeMap<usize, u64>,
 }
 
 /// What was seen.
@@ -63,6 +60,18 @@ impl Ledger {
     }
 }
 
+/// True when an invocation was told that any message of its is in a queue.
+pub fn was_told(world: &World, task: usize) -> bool {
+    world.ledger.borrow().acknowledged.iter().any(|(told, _)| *told == task)
+}
+
+/// Forgets what only concerned an invocation that is over.
+pub fn forget(world: &World, task: usize) {
+    let mut ledger = world.ledger.borrow_mut();
+    ledger.tries.retain(|(over, _), _| *over != task);
+    ledger.acknowledged.retain(|(over, _)| *over != task);
+}
+
 /// Checks an invariant; what was seen is only told where it does not hold.
 pub fn check(world: &World, invariant: &'static str, holds: bool, detail: impl FnOnce() -> String) {
     *world.ledger.borrow_mut().checked.entry(invariant).or_default() += 1;
@@ -79,7 +88,9 @@ pub fn rules(world: &World) -> Rules {
 
 /// True for an event that SQS will never take.
 pub fn is_unwelcome(world: &World, id: &str) -> bool {
-    let hash = id.bytes().fold(world.scenario.seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let hash = id
+        .bytes()
+        .fold(world.scenario.seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
     hash % 1_000 < world.scenario.unwelcome
 }
 
@@ -123,12 +134,15 @@ pub fn tries(world: &World, task: usize, what: &str) {
 /// A request is made.
 pub fn request(world: &World, task: usize, messages: &[&Message]) {
     let bytes: usize = messages.iter().map(|message| message.size()).sum();
-    let fits = messages.len() <= 10 && (bytes <= world.scenario.settings.core.max_message_bytes || messages.len() == 1);
+    let fits = messages.len() <= 10
+        && (bytes <= world.scenario.settings.core.max_message_bytes || messages.len() == 1);
     check(world, "requests fit", fits, || format!("task {task}: {} messages, {bytes} bytes", messages.len()));
     for message in messages {
         tries(world, task, &message.dedup_id);
         let again = world.ledger.borrow().acknowledged.contains(&(task, message.dedup_id.clone()));
-        check(world, "nothing is sent twice", !again, || format!("task {task} sends {} again", message.dedup_id));
+        check(world, "nothing is sent twice", !again, || {
+            format!("task {task} sends {} again", message.dedup_id)
+        });
     }
 }
 
@@ -142,17 +156,21 @@ pub fn accepted(world: &World, plan: &Rc<Plan>, message: &Message) {
     let id = &message.dedup_id;
     let entered = world.queue.borrow_mut().enter(id, world.now());
     let Some(expected) = plan.events.get(id) else {
-        return check(world, "nothing is invented", false, || format!("{id} is in the queue: {}", message.body));
+        return check(world, "nothing is invented", false, || {
+            format!("{id} is in the queue: {}", message.body)
+        });
     };
     let row = &world.rows.rows[expected.row];
     world.trace(|| format!("queue: row {} of {} {id} {entered:?}", row.index, message.group_id));
     if entered != Entered::First {
         return;
     }
-    check(world, "content", content_holds(world, expected, message), || format!("row {}: {}", row.index, message.body));
+    check(world, "content", content_holds(world, expected, message), || {
+        format!("row {}: {}", row.index, message.body)
+    });
     let order = order_key(world, row.index, &message.group_id);
     let last = world.ledger.borrow_mut().last_queued.insert(order, row.index);
-    let excused = is_disturbed(world, row.index) || world.ledger.borrow().dropped.contains(&row.index);
+    let excused = is_disturbed(world, row.index);
     let holds = excused || last.is_none_or(|last| last <= row.index);
     check(world, "order in the queue", holds, || {
         format!("{}: row {} comes after row {last:?}", message.group_id, row.index)
@@ -166,16 +184,22 @@ fn order_key(world: &World, row: usize, name: &str) -> String {
     if world.rows.ordered_by_subject { format!("{name} {}", key.group) } else { format!("{name} {}", key.pk) }
 }
 
+/// True where rows of a subject were given up, or a baseline was lost: a row delivered again is then compared with
+/// another value than before, and what is new about it comes after what followed it.
 fn is_disturbed(world: &World, row: usize) -> bool {
-    let key = &world.rows.keys[world.rows.rows[row].key];
+    let key_of = |row: usize| &world.rows.keys[world.rows.rows[row].key];
+    let key = key_of(row);
     world.redis.borrow().epoch(&key.baseline) > 0
+        || world.ledger.borrow().dropped.iter().any(|row| key_of(*row).group == key.group)
 }
 
 fn content_holds(world: &World, expected: &Expected, message: &Message) -> bool {
     let row = &world.rows.rows[expected.row];
     let Ok(body) = serde_json::from_str::<serde_json::Value>(&message.body) else { return false };
     let data = &body["data"];
-    let number = |one: &str, other: &str| data.get(one).or_else(|| data.get(other)).and_then(serde_json::Value::as_f64);
+    let number = |one: &str, other: &str| {
+        data.get(one).or_else(|| data.get(other)).and_then(serde_json::Value::as_f64)
+    };
     let values = number("previousTvl", "previousPrice").zip(number("currentTvl", "currentPrice"));
     let same = match (expected.values, values) {
         (Some(expected), Some(values)) => {
@@ -239,7 +263,9 @@ pub fn commit(world: &World, plan: &Rc<Plan>, commit: &Commit) -> Committed {
         return applied.answer;
     }
     let Some(row) = row.filter(|_| known) else {
-        check(world, "nothing is invented", false, || format!("row {row:?} is committed, but is no news: {verdict:?}"));
+        check(world, "nothing is invented", false, || {
+            format!("row {row:?} is committed, but is no news: {verdict:?}")
+        });
         return applied.answer;
     };
     for event in events {
@@ -247,7 +273,8 @@ pub fn commit(world: &World, plan: &Rc<Plan>, commit: &Commit) -> Committed {
             format!("row {row} is committed, its event {} is nowhere", event.id)
         });
     }
-    let ids: Vec<&str> = commit.publications.iter().map(|publication| event_id(&publication.payload)).collect();
+    let ids: Vec<&str> =
+        commit.publications.iter().map(|publication| event_id(&publication.payload)).collect();
     let wanted: Vec<&str> = match world.scenario.settings.core.pubsub {
         true => events.iter().map(|event| event.id.as_str()).collect(),
         false => Vec::new(),
@@ -275,65 +302,4 @@ fn publish(world: &World, row: usize, id: &str, channels: &[String]) {
         check(world, "order on channels", holds, || format!("{channel}: row {row} comes after row {last:?}"));
     }
     world.ledger.borrow_mut().published.insert(id.to_owned());
-}
-
-/// An invocation has come to its end.
-pub fn finished(world: &World, id: usize, task: &Task, batch: &Batch) {
-    let rows: Vec<_> = task.batch.iter().map(|row| &world.rows.rows[*row]).collect();
-    let reported = match &batch.verdict {
-        Report::Done => rows.len(),
-        Report::From(identifier) => {
-            let position = rows.iter().position(|row| row.identifier.as_ref() == Some(identifier));
-            check(world, "identifiers are of the batch", position.is_some(), || format!("task {id}: {identifier}"));
-            position.unwrap_or(0)
-        }
-        Report::Everything => 0,
-    };
-    let plan = plan(world, id);
-    for row in &rows[..reported] {
-        check(world, "done means done", is_done(world, &plan, row.index), || {
-            format!("task {id} does not report row {} ({:?})", row.index, row.kind)
-        });
-    }
-    let in_time = world.now() < crate::run::micros(task.deadline);
-    if let Some(row) = rows.get(reported).filter(|row| in_time && matches!(row.kind, Kind::Poison(_))) {
-        let alone = batch.failures.keys().all(|failed| *failed == reported);
-        let lettered = world.ledger.borrow().acknowledged.iter().any(|(task, _)| *task == id)
-            && world.ledger.borrow().record_letters.contains(&row.record_id)
-            && !task.groups.contains("undecodable");
-        check(world, "poison costs only itself", !(alone && lettered), || {
-            format!("task {id} reports row {}, whose letter is sent", row.index)
-        });
-    }
-    let calm = in_time && !task.troubled && batch.tally.breaker_open == 0;
-    for row in rows.iter().filter(|_| calm) {
-        let group = match row.kind {
-            Kind::Values(_) => world.rows.keys[row.key].group.as_str(),
-            Kind::Skipped | Kind::Poison(_) => "undecodable",
-        };
-        if !task.groups.contains(group) {
-            check(world, "a failure costs only its key", is_done(world, &plan, row.index), || {
-                format!("task {id} leaves row {} although only {:?} failed", row.index, task.groups)
-            });
-        }
-    }
-    let mut ledger = world.ledger.borrow_mut();
-    ledger.tries.retain(|(task, _), _| *task != id);
-    ledger.acknowledged.retain(|(task, _)| *task != id);
-}
-
-/// True when nothing is left to do for a row.
-fn is_done(world: &World, plan: &Plan, index: usize) -> bool {
-    let row = &world.rows.rows[index];
-    match row.kind {
-        Kind::Skipped => true,
-        Kind::Poison(_) => world.ledger.borrow().record_letters.contains(&row.record_id),
-        Kind::Values(_) => {
-            let key = &world.rows.keys[row.key].baseline;
-            let mut redis = world.redis.borrow_mut();
-            let stored = redis.baseline(key, world.now()).map(|baseline| Rc::clone(&baseline.state));
-            let applied = stored.is_some_and(|state| !matches!(judge(row, Some(&state), rules(world)), Verdict::Apply(..)));
-            applied || plan.epochs.get(&row.key) != Some(&redis.epoch(key))
-        }
-    }
 }

@@ -6,21 +6,19 @@
 //!
 //! | module | what it plays |
 //! |---|---|
-//! | [`scenario`], [`rows`], [`record`] | what the seed decides beforehand: settings, faults, rows and their shards |
+//! | [`scenario`], [`rows`], [`writer`], [`record`] | what the seed decides beforehand: settings, faults, rows |
 //! | [`sim`] | the clock, and promises of answers |
 //! | [`host`], [`mapping`] | Lambda's sandboxes, and the event source mapping |
 //! | [`redis`], [`queue`] | the servers |
 //! | [`ports`], [`faults`] | the processor's ports, and what becomes of a call |
 //! | [`reference`] | what must come of a row, said a second time |
-//! | [`ledger`], [`run`] | what was seen, and the invariants |
+//! | [`ledger`], [`answer`], [`run`] | what was seen, and the invariants: at once, per invocation, at the end |
+//! | [`many`] | many seeds, on all cores |
 //!
 //! Invariants are judged by the reference against what an invocation really read, so they hold for runs in which
 //! Redis loses data too; runs in which it does not are also held to a perfect memory, event by event.
-#![allow(
-    clippy::print_stdout,
-    reason = "it is a tool that prints what it found"
-)]
 
+pub mod answer;
 pub mod faults;
 pub mod host;
 pub mod ledger;
@@ -36,3 +34,4 @@ pub mod rows;
 pub mod run;
 pub mod scenario;
 pub mod sim;
+pub mod writer;

@@ -1,6 +1,7 @@
 //! `make simulate`: runs many seeds on all cores, or replays one with its trace.
 //!
-//! `SEEDS` is how many, `FROM` the first one, `SEED` the one to replay.
+//! `SEEDS` is how many, `FROM` the first one, `SEED` the one to replay; with `FIRST=1` it ends at the first failing one
+//! and says no more than that.
 
 #![allow(clippy::print_stdout, reason = "printing what it found is its work")]
 
@@ -8,7 +9,7 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use events_simulation::many::{Summary, run_many};
+use events_simulation::many::{ENOUGH, Summary, run_many};
 use events_simulation::run::run;
 
 fn number(name: &str) -> Result<Option<u64>, String> {
@@ -38,7 +39,14 @@ fn simulate() -> Result<bool, String> {
     let (from, seeds) = (number("FROM")?.unwrap_or(0), number("SEEDS")?.unwrap_or(10_000));
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let began = Instant::now();
-    let summary = run_many(from, seeds, threads);
+    if number("FIRST")? == Some(1) {
+        let summary = run_many(from, seeds, threads, 1);
+        if let Some((seed, violation)) = summary.failures.first() {
+            println!("caught after {} seeds: {}", seed - from + 1, violation.invariant);
+        }
+        return Ok(summary.failures.is_empty());
+    }
+    let summary = run_many(from, seeds, threads, ENOUGH);
     print(&summary, began.elapsed().as_secs_f64(), threads);
     Ok(summary.failures.is_empty())
 }

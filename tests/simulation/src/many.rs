@@ -9,8 +9,8 @@ use std::thread;
 use crate::run::{Report, run};
 use crate::sim::Violation;
 
-/// Failing seeds after which no more are looked for.
-const ENOUGH: usize = 20;
+/// As many failing seeds as anyone will look at.
+pub const ENOUGH: u64 = 20;
 
 /// What many runs came to.
 #[derive(Debug, Default)]
@@ -30,6 +30,7 @@ impl Summary {
         add(&mut self.total.checked, &report.checked);
         self.total.simulated += report.simulated;
         self.total.invocations += report.invocations;
+        self.total.awaited += report.awaited;
         self.total.records += report.records;
         self.total.events += report.events;
         self.total.lost_with_redis += report.lost_with_redis;
@@ -50,15 +51,15 @@ fn add(sum: &mut BTreeMap<&'static str, u64>, more: &BTreeMap<&'static str, u64>
     }
 }
 
-/// Runs so many seeds; a panic is a violation too.
-pub fn run_many(from: u64, seeds: u64, threads: u64) -> Summary {
+/// Runs so many seeds, or until so many have failed; a panic is a violation too.
+pub fn run_many(from: u64, seeds: u64, threads: u64, enough: u64) -> Summary {
     let (next, found) = (AtomicU64::new(from), AtomicU64::new(0));
     let all = Mutex::new(Summary::default());
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 let mut summary = Summary::default();
-                while found.load(Ordering::Relaxed) < ENOUGH as u64 {
+                while found.load(Ordering::Relaxed) < enough {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= from + seeds {
                         break;

@@ -67,7 +67,8 @@ pub fn tick(world: &World, lane: usize) {
         if host.lanes[lane].busy || waits || host.lanes[lane].next == shard.rows.len() {
             return;
         }
-        let first_of_stream = shard.parents.iter().any(|parent| world.rows.shards[*parent].stream != shard.stream);
+        let first_of_stream =
+            shard.parents.iter().any(|parent| world.rows.shards[*parent].stream != shard.stream);
         if first_of_stream && host.lanes[lane].next == 0 {
             let others = host.tasks.values().any(|task| world.rows.shards[task.lane].stream != shard.stream);
             if others || world.now() < host.last_end + QUIET && host.last_end > 0 {
@@ -155,7 +156,7 @@ fn settle(world: &World, lane: usize, state: &mut Lane, response: &Response) -> 
         state.ends.pop();
         state.attempt = 0;
     }
-    if state.attempt == 0 { MILLI } else { (100 * MILLI << state.attempt.min(12)).min(LONGEST_PAUSE) }
+    if state.attempt == 0 { MILLI } else { ((100 * MILLI) << state.attempt.min(12)).min(LONGEST_PAUSE) }
 }
 
 /// Drops what has been tried often enough, or is too old, to the on-failure destination.

@@ -61,7 +61,8 @@ impl Store for SimStore {
         let commits: Vec<Commit> = commits.iter().map(|commit| (*commit).clone()).collect();
         let effect = move |world: &World, extent| commit_all(world, &plan, &commits, extent);
         let answers = call(world, Port::Store, effect, move |error| vec![Err(error); count]).await;
-        let fine = |answer: &Result<Committed, PortError>| !matches!(answer, Err(_) | Ok(Committed::OutOfStep));
+        let fine =
+            |answer: &Result<Committed, PortError>| !matches!(answer, Err(_) | Ok(Committed::OutOfStep));
         if !answers.iter().all(fine) {
             host::troubled(world, task, None);
         }
@@ -149,10 +150,9 @@ fn take_in(
             }
         });
     }
-    match (extent, way) {
+    if (extent, way) == (Extent::Part, 2) {
         // The answer does not mention the last ones, taken or not.
-        (Extent::Part, 2) => answers.truncate(cut / 2),
-        _ => {}
+        answers.truncate(cut / 2);
     }
     Ok(answers)
 }
@@ -198,7 +198,7 @@ impl Timer for SimTimer {
     }
 
     fn backoff(&self, attempt: u32) -> Duration {
-        let middle = (50 * MILLI << attempt.saturating_sub(1).min(10)).min(2_000 * MILLI);
+        let middle = ((50 * MILLI) << attempt.saturating_sub(1).min(10)).min(2_000 * MILLI);
         duration(self.0.span(middle / 2, middle * 3 / 2))
     }
 }

@@ -113,7 +113,8 @@ impl Redis {
         let mut undo = Undo::default();
         if let Some(state) = state {
             let stored = Stored { mark: commit.mark.clone(), values: commit.values.clone() };
-            let entry = Entry { value: Baseline { stored, state }, expires: now + commit.baseline_ttl * SECOND };
+            let entry =
+                Entry { value: Baseline { stored, state }, expires: now + commit.baseline_ttl * SECOND };
             let before = self.baselines.insert(commit.baseline_key.clone(), entry);
             undo.baselines.push((commit.baseline_key.clone(), before));
         }
@@ -185,7 +186,9 @@ fn refusal(commit: &Commit, stored: Option<&Mark>, first: Option<&Mark>) -> Opti
     }
     let after = &commit.after.as_ref()?.mark;
     let there = first.is_some_and(|first| {
-        first.data_time_ms == after.data_time_ms && first.stream == after.stream && number(first) == number(after)
+        first.data_time_ms == after.data_time_ms
+            && first.stream == after.stream
+            && number(first) == number(after)
     });
     (!there).then_some(Committed::OutOfStep)
 }

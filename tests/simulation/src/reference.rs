@@ -116,11 +116,15 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn compare(mut self, values: &Values, known: Option<&Known>) -> (Vec<Expected>, Known) {
         let known = match (values, known) {
-            (Values::Tvl(tvl), Some(Known::Tvl { total, chains })) => self.tvl(tvl, *total, Some(chains), true),
+            (Values::Tvl(tvl), Some(Known::Tvl { total, chains })) => {
+                self.tvl(tvl, *total, Some(chains), true)
+            }
             (Values::Tvl(tvl), _) => self.tvl(tvl, None, None, false),
             (Values::Price(price), Some(Known::Price(value))) => self.price(price, Some(*value)),
             (Values::Price(price), _) => self.price(price, None),
-            (Values::Protocol { fields, .. }, Some(Known::Fields(before))) => self.fields(fields, Some(before)),
+            (Values::Protocol { fields, .. }, Some(Known::Fields(before))) => {
+                self.fields(fields, Some(before))
+            }
             (Values::Protocol { fields, old }, _) => self.fields(fields, old.as_ref()),
         };
         (self.events, known)
@@ -134,8 +138,10 @@ impl Judge<'_> {
         cached: bool,
     ) -> Known {
         let plain = |last: i64| Value { last, compare: last };
-        let old_chains: Option<BTreeMap<&'static str, Value>> =
-            tvl.old.as_ref().map(|old| old.chains.iter().map(|(chain, value)| (*chain, plain(*value))).collect());
+        let old_chains: Option<BTreeMap<&'static str, Value>> = tvl
+            .old
+            .as_ref()
+            .map(|old| old.chains.iter().map(|(chain, value)| (*chain, plain(*value))).collect());
         let old_total = tvl.old.as_ref().and_then(|old| old.total).or(tvl.previous_hour).map(plain);
         let total = total.or(old_total);
         let before = if cached { chains } else { old_chains.as_ref() };
@@ -148,7 +154,8 @@ impl Judge<'_> {
             let reference = before.and_then(|chains| chains.get(chain)).copied();
             match value {
                 Some(value) => {
-                    let moved = self.moved(Some(chain), reference, *value, 100, TVL_ABSOLUTE, 1.0, "tvl_change");
+                    let moved =
+                        self.moved(Some(chain), reference, *value, 100, TVL_ABSOLUTE, 1.0, "tvl_change");
                     next.insert(*chain, moved);
                 }
                 // Unknown this time: it keeps what it had.
@@ -176,13 +183,22 @@ impl Judge<'_> {
 
     fn price(&mut self, price: &Price, known: Option<Value>) -> Known {
         let old = price.old.map(|last| Value { last, compare: last });
-        Known::Price(self.moved(None, known.or(old), price.thousandths, 1_000, PRICE_ABSOLUTE, 1_000.0, "price_update"))
+        Known::Price(self.moved(
+            None,
+            known.or(old),
+            price.thousandths,
+            1_000,
+            PRICE_ABSOLUTE,
+            1_000.0,
+            "price_update",
+        ))
     }
 
     fn fields(&mut self, fields: &Fields, before: Option<&Fields>) -> Known {
         if let Some(before) = before {
             let names: std::collections::BTreeSet<_> = fields.keys().chain(before.keys()).copied().collect();
-            let changed: Vec<_> = names.into_iter().filter(|name| fields.get(name) != before.get(name)).collect();
+            let changed: Vec<_> =
+                names.into_iter().filter(|name| fields.get(name) != before.get(name)).collect();
             let status = changed.contains(&"rugged");
             let weighty = status || changed.contains(&"category");
             if weighty || (!changed.is_empty() && self.rules.protocol_always) {
@@ -224,7 +240,13 @@ impl Judge<'_> {
         }
     }
 
-    fn event(&mut self, event_type: &str, chain: Option<&str>, priority: Priority, values: Option<(f64, f64)>) {
+    fn event(
+        &mut self,
+        event_type: &str,
+        chain: Option<&str>,
+        priority: Priority,
+        values: Option<(f64, f64)>,
+    ) {
         let id = id::of_event(&self.row.record_id, event_type, chain);
         self.events.push(Expected { id, row: self.row.index, priority, values });
     }

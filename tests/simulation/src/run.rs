@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::ledger::{self, check, is_delivered};
 use crate::mapping;
@@ -27,6 +26,8 @@ pub struct Report {
     pub simulated: u64,
     /// Invocations.
     pub invocations: u64,
+    /// Await points passed.
+    pub awaited: u64,
     /// Records written.
     pub records: u64,
     /// Events in the queue.
@@ -39,7 +40,12 @@ pub struct Report {
 
 /// Runs a seed.
 pub fn run(seed: u64, traced: bool) -> Report {
-    let world = Sim::new(Scenario::of(seed), traced);
+    run_scenario(Scenario::of(seed), traced)
+}
+
+/// Runs a scenario.
+pub fn run_scenario(scenario: Scenario, traced: bool) -> Report {
+    let world = Sim::new(scenario, traced);
     describe(&world);
     for outage in world.scenario.outages.clone() {
         world.after(outage.from, move |world| begin(world, outage.kind));
@@ -56,11 +62,6 @@ pub fn run(seed: u64, traced: bool) -> Report {
     report
 }
 
-/// A duration of the processor's clock, in µs.
-pub fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 fn describe(world: &World) {
     world.trace(|| format!("{:#?}", world.scenario));
     for (index, shard) in world.rows.shards.iter().enumerate() {
@@ -69,7 +70,10 @@ fn describe(world: &World) {
     for row in &world.rows.rows {
         world.trace(|| {
             let (pk, at) = (&world.rows.keys[row.key].pk, row.at / SECOND);
-            format!("row {} {pk} shard {} at {at} s time {} sequence {} {:?}", row.index, row.shard, row.time_ms, row.sequence, row.kind)
+            format!(
+                "row {} {pk} shard {} at {at} s time {} sequence {} {:?}",
+                row.index, row.shard, row.time_ms, row.sequence, row.kind
+            )
         });
     }
 }
@@ -102,6 +106,7 @@ fn report(world: &World) -> Report {
         checked: ledger.checked.clone(),
         simulated: world.now(),
         invocations: host.invocations(),
+        awaited: host.awaited(),
         records: world.rows.rows.len() as u64,
         events: ledger.accepted.len() as u64,
         lost_with_redis: if world.redis.borrow().lost_anything() { lost(world) } else { 0 },
@@ -136,11 +141,16 @@ fn judge_the_end(world: &World) {
     let dropped = world.ledger.borrow().dropped.clone();
     for (lane, shard) in world.rows.shards.iter().enumerate() {
         let next = world.host.borrow().lanes[lane].next;
-        check(world, "the stream is drained", next == shard.rows.len(), || format!("lane {lane} stands at {next}"));
+        check(world, "the stream is drained", next == shard.rows.len(), || {
+            format!("lane {lane} stands at {next}")
+        });
     }
-    check(world, "drops are allowed", dropped.is_empty() || world.scenario.may_drop(), || format!("{dropped:?}"));
+    check(world, "drops are allowed", dropped.is_empty() || world.scenario.may_drop(), || {
+        format!("{dropped:?}")
+    });
     for row in world.rows.rows.iter().filter(|row| matches!(row.kind, Kind::Poison(_))) {
-        let there = dropped.contains(&row.index) || world.ledger.borrow().record_letters.contains(&row.record_id);
+        let there =
+            dropped.contains(&row.index) || world.ledger.borrow().record_letters.contains(&row.record_id);
         check(world, "nothing is lost", there, || format!("poisonous row {} is nowhere", row.index));
     }
     // What a lost baseline or a dropped row does to later rows is judged as they are committed.
@@ -173,10 +183,13 @@ fn judge_strictly(world: &World) {
 
 fn cache_ends_on(world: &World, key: usize, state: &State) {
     let (row, key) = (&world.rows.rows[state.row], &world.rows.keys[key]);
-    let stored = world.redis.borrow_mut().baseline(&key.baseline, world.now()).map(|baseline| baseline.state.row);
+    let stored =
+        world.redis.borrow_mut().baseline(&key.baseline, world.now()).map(|baseline| baseline.state.row);
     // A baseline that has merely lived long enough is gone.
     let holds = stored == Some(state.row) || (stored.is_none() && world.redis.borrow().lost_anything());
-    check(world, "the cache ends on the last value", holds, || format!("{}: row {stored:?}, not {}", key.pk, row.index));
+    check(world, "the cache ends on the last value", holds, || {
+        format!("{}: row {stored:?}, not {}", key.pk, row.index)
+    });
     let names = &world.scenario.settings.core.keys;
     let (hot, field, value) = match (&row.kind, key.table) {
         (Kind::Values(Values::Tvl(tvl)), Table::Tvl) => {
@@ -190,7 +203,8 @@ fn cache_ends_on(world: &World, key: usize, state: &State) {
     };
     if world.scenario.settings.core.caching {
         let found = world.redis.borrow().value(&hot).map(str::to_owned);
-        let json: serde_json::Value = found.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        let json: serde_json::Value =
+            found.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
         let holds = json[field].as_f64() == Some(value) && json["timestamp"].as_i64() == Some(row.time_ms);
         check(world, "the cache ends on the last value", holds, || format!("{hot}: {found:?}, not {value}"));
     }

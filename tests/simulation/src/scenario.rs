@@ -106,6 +106,8 @@ pub struct Scenario {
     pub rates: Rates,
     /// Lasting faults.
     pub outages: Vec<Outage>,
+    /// The await point at which the process dies, whatever the rates say.
+    pub crash_at: Option<u64>,
     /// How many events of a thousand SQS will never take.
     pub unwelcome: u64,
 }
@@ -129,7 +131,16 @@ impl Scenario {
             rates: rates(rng),
             outages: outages(rng, heal),
             unwelcome: rng.pick(&[0, 0, 0, 30]),
+            crash_at: None,
         }
+    }
+
+    /// The same without a single fault, but for one death of the process at an await point.
+    pub fn calm(mut self, crash_at: Option<u64>) -> Self {
+        (self.rates, self.outages, self.crash_at) = (Rates::default(), Vec::new(), crash_at);
+        self.mapping.retries = None;
+        self.mapping.max_age = None;
+        self
     }
 
     /// True when the mapping may give records up.
@@ -158,7 +169,8 @@ fn settings(rng: &mut Rng) -> Settings {
     core.caching = rng.permille(900);
     core.pubsub = rng.permille(950);
     core.queueing = rng.permille(950);
-    core.min_priority = rng.pick(&[Priority::Low, Priority::Low, Priority::Low, Priority::Medium, Priority::High]);
+    core.min_priority =
+        rng.pick(&[Priority::Low, Priority::Low, Priority::Low, Priority::Medium, Priority::High]);
     if rng.permille(60) {
         core.ttls.baseline = rng.between(60, 1_800);
     }

@@ -17,6 +17,7 @@ use crate::redis::Redis;
 use crate::rng::Rng;
 use crate::rows::{EPOCH_MS, Rows};
 use crate::scenario::{HOUR, MILLI, OutageKind, SECOND, Scenario};
+use crate::writer;
 
 /// How long a run may take to recover.
 const PATIENCE: u64 = 6 * HOUR;
@@ -91,14 +92,17 @@ pub struct Sim {
 
 impl std::fmt::Debug for Sim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sim").field("seed", &self.scenario.seed).field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("Sim")
+            .field("seed", &self.scenario.seed)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 
 impl Sim {
     /// The world of a scenario, at its beginning.
     pub fn new(scenario: Scenario, traced: bool) -> World {
-        let rows = Rows::of(&scenario);
+        let rows = writer::write(&scenario);
         Rc::new(Self {
             redis: RefCell::default(),
             queue: RefCell::default(),
@@ -146,7 +150,10 @@ impl Sim {
     /// True while such an outage lasts.
     pub fn suffers(&self, kind: OutageKind) -> bool {
         let now = self.now();
-        self.scenario.outages.iter().any(|outage| outage.kind == kind && (outage.from..outage.to).contains(&now))
+        self.scenario
+            .outages
+            .iter()
+            .any(|outage| outage.kind == kind && (outage.from..outage.to).contains(&now))
     }
 
     /// Makes something happen after a while.
@@ -263,4 +270,9 @@ impl<T> Future for Promise<T> {
 /// A span of simulated time as the processor knows it.
 pub fn duration(span: u64) -> Duration {
     Duration::from_micros(span)
+}
+
+/// A duration of the processor's clock, in µs.
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
