@@ -1,5 +1,4 @@
 locals {
-  own      = [local.metrics_namespace, "Stage", var.stage]
   function = ["FunctionName", aws_lambda_function.processor.function_name]
 
   # Title, statistic and metrics of each graph, row by row, three in a row.
@@ -26,9 +25,9 @@ locals {
     },
     {
       title = "Records by stream", stat = "Sum"
-      metrics = flatten([for table, mapping in aws_lambda_event_source_mapping.stream : [
+      metrics = concat([for table, mapping in aws_lambda_event_source_mapping.stream : [
         for name in ["PolledEventCount", "FilteredOutEventCount", "InvokedEventCount", "DroppedEventCount", "OnFailureDestinationDeliveredEventCount"] :
-        [["AWS/Lambda", name, "EventSourceMappingUUID", mapping.uuid, { label = "${table} ${name}" }]]
+        ["AWS/Lambda", name, "EventSourceMappingUUID", mapping.uuid, { label = "${table} ${name}" }]
       ]]...)
     },
     {
