@@ -77,3 +77,8 @@ output "subnet_ids" {
   description = "Subnets the function is in."
   value       = local.subnet_ids
 }
+
+output "kms_key_arn" {
+  description = "Key of what is stored here; whoever else reads the secret or the tables made here needs it."
+  value       = aws_kms_key.this.arn
+}

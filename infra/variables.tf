@@ -9,8 +9,8 @@ variable "name" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{0,18}[a-z0-9]$", var.name))
-    error_message = "name must be 2 to 20 lower-case letters, digits or dashes, begin with a letter and not end with a dash."
+    condition     = can(regex("^[a-z][a-z0-9-]{0,16}[a-z0-9]$", var.name)) && !strcontains(var.name, "--")
+    error_message = "name must be 2 to 18 lower-case letters, digits or single dashes, begin with a letter and not end with a dash."
   }
 }
 
@@ -21,8 +21,8 @@ variable "stage" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{0,8}[a-z0-9]$", var.stage))
-    error_message = "stage must be 2 to 10 lower-case letters, digits or dashes, begin with a letter and not end with a dash."
+    condition     = can(regex("^[a-z][a-z0-9-]{0,8}[a-z0-9]$", var.stage)) && !strcontains(var.stage, "--")
+    error_message = "stage must be 2 to 10 lower-case letters, digits or single dashes, begin with a letter and not end with a dash."
   }
 }
 

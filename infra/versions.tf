@@ -6,7 +6,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 6.0, < 7.0"
+      version = ">= 6.8, < 7.0" # 6.8 is the first that takes messages of 1 MiB
     }
   }
 }
