@@ -132,7 +132,7 @@ resource "aws_cloudwatch_metric_alarm" "dropped_records" {
   for_each = aws_lambda_event_source_mapping.stream
 
   alarm_name        = "${local.prefix}-dropped-records-${each.key}"
-  alarm_description = "Lambda gave up records of this stream. Find them in the on-failure bucket (output on_failure_bucket), mend the cause in the log, then replay them."
+  alarm_description = "Lambda gave up records of this stream and could not keep them in the on-failure bucket. Mend the bucket, its key or the function's role at once, before more follow; the rows themselves are still in the table, and the next row of each key is compared with the last one applied."
 
   namespace           = "AWS/Lambda"
   metric_name         = "DroppedEventCount"
@@ -172,7 +172,7 @@ resource "aws_cloudwatch_metric_alarm" "on_failure_deliveries" {
 
 resource "aws_cloudwatch_metric_alarm" "on_failure_delivery_failed" {
   alarm_name        = "${local.prefix}-on-failure-delivery-failed"
-  alarm_description = "Lambda could not put given-up records into the on-failure bucket: they are lost when the stream's 24 h are over. Check the bucket, its key and the function's role at once, then re-read the range from the table."
+  alarm_description = "Lambda could not put given-up records into the on-failure bucket. Check the bucket, its key and the function's role at once; dropped_records says how many were lost to the stream."
 
   namespace           = "AWS/Lambda"
   metric_name         = "DestinationDeliveryFailures"

@@ -6,6 +6,11 @@ cd "$(dirname "$0")"
 
 terraform fmt -check -diff -recursive
 
+# Tests name what they look at; a permission or rule that none of them names would go unseen.
+for resource in $(sed -nE 's/^resource "(aws_iam_[a-z_]+|aws_vpc_security_group_[a-z_]+)" "([a-z_]+)".*/\1.\2/p' ./*.tf); do
+  grep -qF "$resource" tests/security.tftest.hcl || { echo "tests/security.tftest.hcl does not look at $resource" >&2; exit 1; }
+done
+
 for root in . examples/*/; do
   echo "== $root"
   (
