@@ -158,7 +158,7 @@ variable "deadline_margin_ms" {
 variable "breaker_open_secs" {
   description = "`BREAKER_OPEN_SECS`: how long a breaker stays open before one request is tried, s."
   type        = number
-  default     = 30
+  default     = 10
   nullable    = false
 
   validation {

@@ -68,7 +68,7 @@ run "defaults_of_every_setting" {
       BATCH_SIZE                = "100"
       MAX_RETRIES               = "3"
       DEADLINE_MARGIN_MS        = "1000"
-      BREAKER_OPEN_SECS         = "30"
+      BREAKER_OPEN_SECS         = "10"
       SQS_OUTAGE                = "block"
       LOG_LEVEL                 = "info"
       REDIS_KEY_HASHTAG         = "false"
