@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use events_adapters::sqs::{SqsQueue, SqsSettings, client};
+use events_adapters::aws::AwsSettings;
+use events_adapters::sqs::{SqsQueue, client};
 use events_adapters::timer::SystemTimer;
 use events_core::breaker::BreakerSettings;
 use events_core::config::Config;
@@ -21,7 +22,7 @@ use serde_json::value::RawValue;
 type OnSqs = Processor<MemoryStore, SqsQueue, SqsQueue, SystemTimer>;
 
 fn on_sqs(endpoint: &str, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
-    let settings = SqsSettings {
+    let settings = AwsSettings {
         region: "eu-central-1".into(),
         endpoint: Some(endpoint.into()),
         credentials: ("test".into(), "test".into(), None),
