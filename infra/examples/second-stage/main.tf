@@ -53,7 +53,6 @@ module "events" {
   reserved_concurrency          = 10
   deletion_protection           = false
   log_level                     = "debug"
-  sqs_outage                    = "spill"
 }
 
 output "events" {
