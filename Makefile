@@ -1,5 +1,5 @@
 # make help lists the targets.
-.PHONY: help local-stream test check tools coverage verify simulate planted-bugs
+.PHONY: help local-stream test check check-infra tools coverage verify simulate planted-bugs
 .DEFAULT_GOAL := help
 
 # local-stream: FIXTURE=FILE or -, BATCH_SIZE=N, EVENTS=FILE, JSON=1
@@ -21,6 +21,10 @@ check: ## formatting, clippy, documentation; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+
+check-infra: ## Terraform: format, validate, plans, security scan, tables; needs terraform and python3
+	@command -v terraform >/dev/null || { echo 'terraform is missing: https://developer.hashicorp.com/terraform/install' >&2; exit 1; }
+	infra/check.sh
 
 tools: ## what the tests need, into .tools
 	@sh tests/install-tools.sh

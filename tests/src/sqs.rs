@@ -83,6 +83,21 @@ impl SqsEmulator {
         client(&self.endpoint)
     }
 
+    /// Creates a secret with a name no other test has; its ARN.
+    pub async fn create_secret(&self, prefix: &str, text: &str) -> String {
+        let config = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("eu-central-1"))
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build();
+        let name = format!("{prefix}-{}", free_port());
+        let client = aws_sdk_secretsmanager::Client::from_conf(config);
+        let created = client.create_secret().name(name).secret_string(text).send().await.expect("a secret");
+        created.arn.expect("a secret has an ARN")
+    }
+
     /// Creates a FIFO queue with a name no other test has, and with more attributes, such as
     /// `[("VisibilityTimeout", "1")]`.
     pub async fn create_fifo_queue(&self, prefix: &str, attributes: &[(&str, &str)]) -> Queue {

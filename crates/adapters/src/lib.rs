@@ -5,11 +5,14 @@
 //!
 //! - [`redis`]: the store. One pipeline to read a batch, one pipeline of one atomic script a row to commit it.
 //! - [`sqs`]: the queues.
+//! - [`secrets`]: what must not stand in the environment; [`aws`] is how both are reached.
 //! - [`timer`]: the machine's clock, and pauses between retries from [`retry`].
 //! - [`metrics`]: CloudWatch embedded metric format.
 
+pub mod aws;
 pub mod metrics;
 pub mod redis;
 pub mod retry;
+pub mod secrets;
 pub mod sqs;
 pub mod timer;

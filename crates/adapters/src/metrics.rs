@@ -33,9 +33,13 @@ pub struct Invocation<'a> {
 }
 
 impl Metrics {
-    /// Sets the process up to collect metrics; once per process.
-    pub fn new() -> io::Result<Self> {
-        let builder = Builder::new().cloudwatch_namespace(NAMESPACE).emit_zeros(true);
+    /// Sets the process up to collect metrics; once per process. With a `stage`, every metric has it as its dimension
+    /// `Stage`, which tells two deployments in one account apart.
+    pub fn new(stage: Option<String>) -> io::Result<Self> {
+        let mut builder = Builder::new().cloudwatch_namespace(NAMESPACE).emit_zeros(true);
+        if let Some(stage) = stage {
+            builder = builder.with_dimension("Stage", stage);
+        }
         let totals = builder.init().map_err(|error| io::Error::other(error.to_string()))?;
         metrics::describe_gauge!("processingTime", Unit::Milliseconds, "handler entry to answer");
         metrics::describe_histogram!("endToEndLatency", Unit::Milliseconds, "change to commit");
@@ -118,7 +122,7 @@ mod tests {
             end_to_end_ms: vec![5, 3],
             ..Tally::default()
         };
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(Some("prod".into())).unwrap();
         let invocation = Invocation { request_id: "r-1", processing_ms: 1.25 };
         let mut out = Vec::new();
         metrics.write(invocation, &tally, &mut out).unwrap();
@@ -126,6 +130,8 @@ mod tests {
         assert_eq!(line.lines().count(), 1);
         for part in [
             r#""Namespace":"DeFiLlama/Events""#,
+            r#""Dimensions":[["Stage"]]"#,
+            r#""Stage":"prod""#,
             r#""requestId":"r-1""#,
             r#""processedCount":7"#,
             r#""processingTime":1.25"#,

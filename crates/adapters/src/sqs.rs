@@ -1,23 +1,19 @@
 //! The queues: SQS FIFO through the AWS SDK, without the SDK's own retries.
 
 use std::fmt;
-use std::time::Duration;
 
-use aws_credential_types::Credentials;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_sdk_sqs::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
 use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_http_client::Builder as HttpClient;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_types::retry::RetryConfig;
 use events_core::dispatch::Answer;
 use events_core::message::Message;
 use events_processor::ports::{ErrorKind, PortError, Queue};
+
+use crate::aws::AwsSettings;
 
 /// Error codes of one entry that mean its content: the same message will be refused for ever.
 const CONTENT_CODES: [&str; 5] = [
@@ -30,55 +26,18 @@ const CONTENT_CODES: [&str; 5] = [
 /// Parts of codes that ask for patience.
 const THROTTLE_CODES: [&str; 4] = ["Throttl", "TooManyRequests", "SlowDown", "OverLimit"];
 
-/// How to reach SQS.
-#[derive(Clone)]
-pub struct SqsSettings {
-    /// AWS region.
-    pub region: String,
-    /// Another endpoint than the region's own.
-    pub endpoint: Option<String>,
-    /// Access key id, secret key, and session token where there is one.
-    pub credentials: (String, String, Option<String>),
-    /// Longest time for one request.
-    pub attempt_timeout: Duration,
-    /// Longest time to connect.
-    pub connect_timeout: Duration,
-}
-
-impl fmt::Debug for SqsSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Credentials are not printed.
-        f.debug_struct("SqsSettings")
-            .field("region", &self.region)
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A client for any number of queues.
-pub fn client(settings: &SqsSettings) -> Client {
-    let plain = settings.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-    let http = if plain {
-        HttpClient::new().build_http()
-    } else {
-        HttpClient::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
-    };
-    let (key, secret, token) = settings.credentials.clone();
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(settings.connect_timeout)
-        .operation_attempt_timeout(settings.attempt_timeout)
-        .operation_timeout(settings.attempt_timeout)
-        .build();
+pub fn client(settings: &AwsSettings) -> Client {
     let mut config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
-        .credentials_provider(Credentials::new(key, secret, token, None, "environment"))
-        .http_client(http)
+        .credentials_provider(settings.credentials())
+        .http_client(settings.http_client())
         .sleep_impl(TokioSleep::new())
         // Retries are the dispatch's: it knows what may not overtake what.
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .timeout_config(timeouts);
+        .timeout_config(settings.timeouts());
     config.set_endpoint_url(settings.endpoint.clone());
     Client::from_conf(config.build())
 }

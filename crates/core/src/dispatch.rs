@@ -84,7 +84,18 @@ pub struct Dispatch {
     lanes: Vec<Lane>,
     ready: VecDeque<usize>,
     failed: BTreeMap<usize, String>,
-    rejected: Vec<(Entry, String)>,
+    rejected: Vec<Rejection>,
+}
+
+/// A message the queue will never take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The message.
+    pub entry: Entry,
+    /// Why.
+    pub reason: String,
+    /// How often its group's request had been sent again before: 0 when it was rejected at first.
+    pub retries: u32,
 }
 
 impl Dispatch {
@@ -150,7 +161,8 @@ impl Dispatch {
             match answers.get(position).unwrap_or(&missing) {
                 Answer::Accepted => self.settle(request, *entry),
                 Answer::Rejected(reason) => {
-                    self.rejected.push((*entry, reason.clone()));
+                    let retries = self.lane_of(request, *entry).map_or(0, |lane| self.lanes[lane].attempt);
+                    self.rejected.push(Rejection { entry: *entry, reason: reason.clone(), retries });
                     self.settle(request, *entry);
                 }
                 Answer::Refused(reason) => {
@@ -169,13 +181,18 @@ impl Dispatch {
         (!retry.lanes.is_empty()).then_some(retry)
     }
 
+    /// The lane of a request's entry.
+    fn lane_of(&self, request: &Request, entry: Entry) -> Option<usize> {
+        let holds =
+            |lane: &&usize| self.lanes[**lane].units.front().is_some_and(|unit| unit.record == entry.record);
+        request.lanes.iter().find(holds).copied()
+    }
+
     /// A message is dealt with.
     fn settle(&mut self, request: &Request, entry: Entry) {
-        for &lane in &request.lanes {
-            if let Some(unit) = self.lanes[lane].units.front_mut().filter(|unit| unit.record == entry.record)
-            {
-                unit.messages.retain(|item| item.message != entry.message);
-            }
+        let lane = self.lane_of(request, entry);
+        if let Some(unit) = lane.and_then(|lane| self.lanes[lane].units.front_mut()) {
+            unit.messages.retain(|item| item.message != entry.message);
         }
     }
 
@@ -225,8 +242,8 @@ impl Dispatch {
         &self.failed
     }
 
-    /// Messages the queue will never take, with the reason.
-    pub fn take_rejected(&mut self) -> Vec<(Entry, String)> {
+    /// Messages the queue will never take.
+    pub fn take_rejected(&mut self) -> Vec<Rejection> {
         std::mem::take(&mut self.rejected)
     }
 }
@@ -324,7 +341,9 @@ mod tests {
         let mut dispatch = dispatch(&batch);
         let request = dispatch.next_request().unwrap();
         assert_eq!(dispatch.answer(&request, &[Answer::Rejected("bad".into())]), None);
-        assert_eq!(dispatch.take_rejected(), [(Entry { record: 0, message: 0 }, "bad".into())]);
+        let rejection =
+            Rejection { entry: Entry { record: 0, message: 0 }, reason: "bad".into(), retries: 0 };
+        assert_eq!(dispatch.take_rejected(), [rejection]);
         assert_eq!(records(&dispatch.next_request().unwrap()), [1]);
         assert!(dispatch.failed().is_empty());
     }
@@ -386,7 +405,7 @@ mod tests {
                     break;
                 }
             }
-            let rejected: Vec<_> = dispatch.take_rejected().into_iter().map(|(entry, _)| entry).collect();
+            let rejected: Vec<_> = dispatch.take_rejected().into_iter().map(|rejection| rejection.entry).collect();
             for group in 0..4 {
                 let order: Vec<_> = accepted.iter().map(|e| e.record).filter(|r| groups[*r].0 == group).collect();
                 prop_assert!(order.is_sorted(), "{order:?}");

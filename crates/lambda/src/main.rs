@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use events_lambda::handler::{StreamBatch, handle};
-use events_lambda::settings::Settings;
+use events_lambda::settings::{Settings, SettingsError};
 use events_lambda::telemetry::{Telemetry, start_log};
 use events_lambda::world;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// One thread: a Lambda runs one invocation at a time, and its work is waiting.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let settings = match Settings::for_lambda() {
+    let settings = match settings().await {
         Ok(settings) => settings,
         Err(error) => {
             start_log(tracing::Level::INFO);
@@ -30,13 +30,22 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The settings from the environment, with the Redis URL from its secret where one is named.
+async fn settings() -> Result<Settings, SettingsError> {
+    let secret = match Settings::redis_secret()? {
+        Some(secret) => Some(secret.read().await?),
+        None => None,
+    };
+    Settings::for_lambda(secret.as_deref())
+}
+
 async fn run(settings: &Settings) -> Result<(), Error> {
     let redis = settings.redis.as_ref().ok_or("REDIS_URL is not set")?;
     if settings.events_dlq_url.is_none() {
         tracing::warn!("EVENTS_DLQ_URL is not set: a record that can never succeed will be reported failed");
     }
     let processor = &world::processor(settings, redis)?;
-    let telemetry = &Telemetry::new()?;
+    let telemetry = &Telemetry::new(settings.metrics_stage.clone())?;
     let margin = settings.deadline_margin;
     let service = service_fn(|event: LambdaEvent<StreamBatch>| handle(processor, telemetry, margin, event));
     let mut terminate = signal(SignalKind::terminate())?;

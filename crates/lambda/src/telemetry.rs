@@ -34,8 +34,8 @@ pub fn start_log(level: tracing::Level) {
 
 impl Telemetry {
     /// Sets the metrics up; once per process.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self { metrics: Metrics::new()? })
+    pub fn new(stage: Option<String>) -> io::Result<Self> {
+        Ok(Self { metrics: Metrics::new(stage)? })
     }
 
     /// Writes the metrics and the one log line of an invocation. No payload is in either.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use events_core::breaker::Breaker;
-use events_core::dispatch::{Answer, Dispatch, Entry, Limits, Request, Retry};
+use events_core::dispatch::{Answer, Dispatch, Limits, Rejection, Request, Retry};
 use events_core::message::{DeadLetters, Failed, Message};
 use events_core::plan::RecordPlan;
 use futures::StreamExt;
@@ -40,8 +40,8 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         let breaker = Some(&self.breakers.queue);
         tally.sqs_published += self.drive(&self.queue, breaker, &mut dispatch, &messages, deadline).await;
         failures.extend(dispatch.failed().clone());
-        for (entry, reason) in dispatch.take_rejected() {
-            self.reject(plan, entry, &reason);
+        for rejection in dispatch.take_rejected() {
+            self.reject(plan, &rejection);
         }
         self.send_letters(plan, deadline, failures, tally).await;
     }
@@ -120,15 +120,20 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         answers
     }
 
-    /// What the queue will never take becomes a dead letter.
-    fn reject(&self, plan: &mut [RecordPlan], entry: Entry, reason: &str) {
+    /// What the queue will never take becomes a dead letter; its event says how often it was tried again.
+    fn reject(&self, plan: &mut [RecordPlan], rejection: &Rejection) {
         let letters =
             DeadLetters { now_ms: self.timer.now_ms(), max_bytes: self.settings.core.max_message_bytes };
-        let record = &mut plan[entry.record];
-        let message = &record.messages[entry.message];
-        let failed = Failed::Event(&message.body);
+        let record = &mut plan[rejection.entry.record];
+        let message = &record.messages[rejection.entry.message];
+        let event = record.events.iter().find(|event| event.event_id == message.dedup_id).cloned();
+        let counted = event.and_then(|mut event| {
+            event.metadata.retry_count = rejection.retries;
+            event.to_json().ok()
+        });
+        let failed = Failed::Event(counted.as_deref().unwrap_or(&message.body));
         let group = Some(message.group_id.clone());
-        let letter = letters.letter(failed, &message.dedup_id, group, reason, "queue");
+        let letter = letters.letter(failed, &message.dedup_id, group, &rejection.reason, "queue");
         record.dead_letters.push(letter);
     }
 
@@ -157,7 +162,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         for (lane, reason) in dispatch.failed() {
             failures.insert(letters[*lane].0, format!("dead letter queue: {reason}"));
         }
-        for (entry, reason) in dispatch.take_rejected() {
+        for Rejection { entry, reason, .. } in dispatch.take_rejected() {
             failures.insert(letters[entry.record].0, format!("dead letter queue: {reason}"));
         }
     }

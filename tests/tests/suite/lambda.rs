@@ -278,3 +278,32 @@ async fn it_starts_without_waiting_for_redis() {
     let invocation = api.invoke(event(&[tvl("1", 0, 1, 1.0, &[])])).await;
     assert_eq!(invocation.failures(), [number(1)]);
 }
+
+#[tokio::test]
+async fn the_redis_url_comes_from_a_secret_where_one_is_named() {
+    let (emulator, redis, api) =
+        (SqsEmulator::shared().await, RedisServer::start().await, RuntimeApi::start().await);
+    let queue = emulator.create_fifo_queue("events", &[]).await;
+    let arn = emulator.create_secret("redis", &redis.url()).await;
+    let start = |arn: &str, api: &RuntimeApi| {
+        let environment = [
+            ("REDIS_URL_SECRET_ARN", arn),
+            ("AWS_ENDPOINT_URL", emulator.endpoint()),
+            ("EVENTS_QUEUE_URL", &queue.url),
+            ("METRICS_STAGE", "test"),
+        ];
+        Bootstrap::start(&bootstrap_path(), &environment, api)
+    };
+    let bootstrap = start(&arn, &api);
+    api.initialised(SOON).await.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
+    assert_eq!(api.invoke(event(&[tvl("1", 0, 1, 1.0, &[])])).await.bytes(), DONE.as_bytes());
+    assert!(redis.cmd(&["GET", "tvl:1"]).await.text().is_some());
+    let metrics = bootstrap.wait_for_line("processedCount", SOON).await;
+    assert!(metrics.contains(r#""Stage":"test""#), "{metrics}");
+
+    let missing = format!("{arn}-missing");
+    let mut bootstrap = start(&missing, &RuntimeApi::start().await);
+    assert!(!bootstrap.wait(SOON).await.expect("it stops").success());
+    assert!(bootstrap.output().contains("REDIS_URL_SECRET_ARN is"), "{}", bootstrap.output());
+    assert!(bootstrap.output().contains("cannot be read"), "{}", bootstrap.output());
+}

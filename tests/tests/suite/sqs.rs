@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use events_adapters::sqs::{SqsQueue, SqsSettings, client};
+use events_adapters::aws::AwsSettings;
+use events_adapters::sqs::{SqsQueue, client};
 use events_adapters::timer::SystemTimer;
 use events_core::breaker::BreakerSettings;
 use events_core::config::Config;
@@ -21,7 +22,7 @@ use serde_json::value::RawValue;
 type OnSqs = Processor<MemoryStore, SqsQueue, SqsQueue, SystemTimer>;
 
 fn on_sqs(endpoint: &str, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
-    let settings = SqsSettings {
+    let settings = AwsSettings {
         region: "eu-central-1".into(),
         endpoint: Some(endpoint.into()),
         credentials: ("test".into(), "test".into(), None),
@@ -223,11 +224,13 @@ async fn what_the_queue_will_never_take_becomes_a_dead_letter() {
         code: "InvalidMessageContents".into(),
         sender_fault: true,
     };
+    sink.fail_next(Fault::refuse(1));
     sink.fail_next(fault);
     let batch = process(&processor, &moving(1)).await;
     assert_eq!((batch.verdict, batch.tally.dlq_published, batch.tally.sqs_published), (Verdict::Done, 1, 7));
     let letters = sink.accepted_by(&sink.queue_url("dlq.fifo"));
-    assert_eq!(letters[0].json()["event"]["data"]["protocolId"], "0");
+    let event = &letters[0].json()["event"];
+    assert_eq!((&event["data"]["protocolId"], &event["metadata"]["retryCount"]), (&"0".into(), &1.into()));
     assert!(letters[0].json()["error"]["message"].as_str().unwrap().contains("InvalidMessageContents"));
     assert!(processor.store.value("tvl:0").unwrap().contains("2000000"), "the record is done");
 }

@@ -12,7 +12,7 @@ use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::Builder;
 use fred::types::config::{
-    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TlsConnector, UnresponsiveConfig,
+    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, TlsConnector, UnresponsiveConfig,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -98,6 +98,8 @@ pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
         // Retries are the processor's: it knows what may be sent twice.
         max_command_attempts: 1,
         reconnect_on_auth_error: true,
+        // A commit must not wait for the acknowledgement of the one before.
+        tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
         unresponsive: UnresponsiveConfig {
             max_timeout: Some(settings.command_timeout),
             interval: settings.command_timeout / 4,

@@ -4,14 +4,16 @@
 //! once. An empty value is an unset one.
 
 mod read;
+mod secret;
 
 pub use read::SettingsError;
+pub use secret::RedisSecret;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use events_adapters::aws::AwsSettings;
 use events_adapters::redis::{RedisSettings, check_url};
-use events_adapters::sqs::SqsSettings;
 use events_core::breaker::BreakerSettings;
 use events_core::config::{ChangeBaseline, Config, Threshold, Ttls};
 use events_core::event::Priority;
@@ -37,7 +39,7 @@ pub struct Settings {
     /// Redis, where `REDIS_URL` is set.
     pub redis: Option<RedisSettings>,
     /// SQS, where a queue is set.
-    pub sqs: Option<SqsSettings>,
+    pub sqs: Option<AwsSettings>,
     /// `EVENTS_QUEUE_URL`.
     pub events_queue_url: Option<String>,
     /// `EVENTS_DLQ_URL`.
@@ -48,12 +50,24 @@ pub struct Settings {
     pub deadline_margin: Duration,
     /// `LOG_LEVEL`.
     pub log_level: tracing::Level,
+    /// `METRICS_STAGE`: dimension of every metric.
+    pub metrics_stage: Option<String>,
 }
 
 impl Settings {
     /// Reads the process's environment for the Lambda, which needs Redis, and the queue unless it is turned off.
-    pub fn for_lambda() -> Result<Self, SettingsError> {
-        Self::read(|name| std::env::var(name).ok(), Needs::Everything)
+    /// `redis_url` is the Redis URL where it came from a secret.
+    pub fn for_lambda(redis_url: Option<&str>) -> Result<Self, SettingsError> {
+        let environment = |name: &str| match name {
+            "REDIS_URL" => redis_url.map(str::to_owned).or_else(|| std::env::var(name).ok()),
+            _ => std::env::var(name).ok(),
+        };
+        Self::read(environment, Needs::Everything)
+    }
+
+    /// The secret that holds the Redis URL, where `REDIS_URL_SECRET_ARN` names one.
+    pub fn redis_secret() -> Result<Option<RedisSecret>, SettingsError> {
+        RedisSecret::from(|name| std::env::var(name).ok())
     }
 
     /// Reads the process's environment for a replay, where what is not set is played in memory.
@@ -110,6 +124,7 @@ fn settings(reader: &mut Reader<'_>, needs: Needs) -> Settings {
         batch_size: usize::try_from(reader.whole("BATCH_SIZE", 100, 1..=10_000)).unwrap_or(usize::MAX),
         deadline_margin: reader.millis("DEADLINE_MARGIN_MS", 1_000, 0..=LONGEST_MS),
         log_level: reader.one_of("LOG_LEVEL", &LOG_LEVELS, tracing::Level::INFO),
+        metrics_stage: reader.text("METRICS_STAGE"),
     }
 }
 
@@ -186,23 +201,39 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn sqs(reader: &mut Reader<'_>) -> SqsSettings {
-    reader.require(
-        "AWS_ACCESS_KEY_ID",
-        "an AWS access key (Lambda sets it; for a profile: aws configure export-credentials --format env)",
-    );
+fn sqs(reader: &mut Reader<'_>) -> AwsSettings {
+    let settings = aws(reader, "AWS_ENDPOINT_URL_SQS");
+    AwsSettings {
+        attempt_timeout: reader.millis(
+            "SQS_ATTEMPT_TIMEOUT_MS",
+            ms(settings.attempt_timeout),
+            1..=LONGEST_MS,
+        ),
+        connect_timeout: reader.millis(
+            "SQS_CONNECT_TIMEOUT_MS",
+            ms(settings.connect_timeout),
+            1..=LONGEST_MS,
+        ),
+        ..settings
+    }
+}
+
+/// How to reach a service of AWS whose endpoint `endpoint` may override.
+fn aws(reader: &mut Reader<'_>, endpoint: &str) -> AwsSettings {
+    let key =
+        "an AWS access key (Lambda sets it; for a profile: aws configure export-credentials --format env)";
+    reader.require("AWS_ACCESS_KEY_ID", key);
     reader.require("AWS_SECRET_ACCESS_KEY", "its secret");
-    let endpoint = reader.url("AWS_ENDPOINT_URL_SQS").or_else(|| reader.url("AWS_ENDPOINT_URL"));
-    SqsSettings {
+    AwsSettings {
         region: reader.text("AWS_REGION").unwrap_or_else(|| "eu-central-1".to_owned()),
-        endpoint,
+        endpoint: reader.url(endpoint).or_else(|| reader.url("AWS_ENDPOINT_URL")),
         credentials: (
             reader.text("AWS_ACCESS_KEY_ID").unwrap_or_default(),
             reader.text("AWS_SECRET_ACCESS_KEY").unwrap_or_default(),
             reader.text("AWS_SESSION_TOKEN"),
         ),
-        attempt_timeout: reader.millis("SQS_ATTEMPT_TIMEOUT_MS", 2_000, 1..=LONGEST_MS),
-        connect_timeout: reader.millis("SQS_CONNECT_TIMEOUT_MS", 1_000, 1..=LONGEST_MS),
+        attempt_timeout: Duration::from_millis(2_000),
+        connect_timeout: Duration::from_millis(1_000),
     }
 }
 

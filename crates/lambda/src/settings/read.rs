@@ -18,6 +18,13 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
+impl SettingsError {
+    /// One thing that is wrong.
+    pub(super) fn of(error: String) -> Self {
+        Self(vec![error])
+    }
+}
+
 type Source<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads settings; wrong ones give the usual value for now and an error in the end.
@@ -67,6 +74,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Says so when `name` is set beside `other`, which takes its place.
+    pub(super) fn exclude(&mut self, name: &str, other: &str) {
+        if self.value(name).is_some() {
+            self.errors.push(format!(
+                "{name} is set (its value is not shown); {other} takes its place, set only one"
+            ));
+        }
+    }
+
     pub(super) fn whole(&mut self, name: &str, usual: u64, range: RangeInclusive<u64>) -> u64 {
         let accepts = format!("a whole number from {} to {}", range.start(), range.end());
         self.parsed(name, usual, &accepts, |text| text.parse().ok().filter(|value| range.contains(value)))
@@ -112,6 +128,17 @@ impl<'a> Reader<'a> {
     pub(super) fn fifo_queue(&mut self, name: &str) -> Option<String> {
         let parse = |text: &str| (is_http(text) && text.ends_with(".fifo")).then(|| Some(text.to_owned()));
         self.parsed(name, None, "an http(s) URL that ends in .fifo", parse)
+    }
+
+    /// The ARN of a secret. Somebody may have put the secret itself there, so a wrong value is not repeated.
+    pub(super) fn secret_arn(&mut self, name: &str) -> Option<String> {
+        let value = self.value(name)?;
+        if value.starts_with("arn:") && !value.contains(char::is_whitespace) {
+            return Some(value);
+        }
+        self.errors
+            .push(format!("{name} (its value is not shown) is no ARN; it accepts arn:…:secretsmanager:…"));
+        None
     }
 
     /// A text that may hold a password: the value is not repeated when it is wrong.

@@ -1,0 +1,57 @@
+//! The Redis URL from a secret: it may hold a password, which has no place in a function's environment.
+
+use events_adapters::aws::AwsSettings;
+use events_adapters::secrets;
+
+use super::read::{Reader, SettingsError};
+
+/// Where the Redis URL is kept.
+#[derive(Clone, Debug)]
+pub struct RedisSecret {
+    arn: String,
+    aws: AwsSettings,
+}
+
+impl RedisSecret {
+    /// Reads `REDIS_URL_SECRET_ARN` from a source of texts; `None` where it is not set.
+    pub(super) fn from(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, SettingsError> {
+        let mut reader = Reader::new(&get);
+        let Some(arn) = reader.secret_arn("REDIS_URL_SECRET_ARN") else { return reader.finish(None) };
+        reader.exclude("REDIS_URL", "REDIS_URL_SECRET_ARN");
+        let aws = super::aws(&mut reader, "AWS_ENDPOINT_URL_SECRETS_MANAGER");
+        reader.finish(Some(Self { arn, aws }))
+    }
+
+    /// The URL. It is checked with the other settings.
+    pub async fn read(&self) -> Result<String, SettingsError> {
+        let failed = |error| {
+            SettingsError::of(format!("REDIS_URL_SECRET_ARN is {:?}; it cannot be read: {error}", self.arn))
+        };
+        secrets::read(&self.aws, &self.arn).await.map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(pairs: &[(&str, &str)]) -> Result<Option<RedisSecret>, String> {
+        let get = |name: &str| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned());
+        RedisSecret::from(get).map_err(|error| error.to_string())
+    }
+
+    const ARN: (&str, &str) =
+        ("REDIS_URL_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:000000000000:secret:redis");
+    const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")];
+
+    #[test]
+    fn a_secret_is_named_by_its_arn_and_takes_the_place_of_the_url() {
+        assert!(from(&[]).unwrap().is_none());
+        assert_eq!(from(&[ARN, KEYS[0], KEYS[1]]).unwrap().unwrap().arn, ARN.1);
+        let both = from(&[ARN, KEYS[0], KEYS[1], ("REDIS_URL", "redis://:hunter2@h")]).unwrap_err();
+        assert!(both.contains("REDIS_URL") && !both.contains("hunter2"), "{both}");
+        let url = from(&[("REDIS_URL_SECRET_ARN", "rediss://:hunter2@h"), KEYS[0], KEYS[1]]).unwrap_err();
+        assert!(url.contains("REDIS_URL_SECRET_ARN") && !url.contains("hunter2"), "{url}");
+        assert!(from(&[ARN]).unwrap_err().contains("AWS_ACCESS_KEY_ID is not set"));
+    }
+}

@@ -1,0 +1,98 @@
+# Redis: an ElastiCache for Valkey of our own with its URL in a secret, or the secret of an existing one.
+locals {
+  make_cache           = var.redis_url_secret_arn == null
+  cache_port           = 6379
+  redis_url_secret_arn = local.make_cache ? aws_secretsmanager_secret.redis_url[0].arn : var.redis_url_secret_arn
+}
+
+resource "aws_elasticache_subnet_group" "this" {
+  count = local.make_cache ? 1 : 0
+
+  name       = local.prefix
+  subnet_ids = local.subnet_ids
+  tags       = local.tags
+}
+
+resource "aws_elasticache_parameter_group" "this" {
+  count = local.make_cache ? 1 : 0
+
+  name   = "${local.prefix}-valkey8"
+  family = "valkey8"
+
+  # When memory runs out, keys with the least time left go first: markers and hot keys before baselines, and never the
+  # outbox, which has no time to live.
+  parameter {
+    name  = "maxmemory-policy"
+    value = "volatile-ttl"
+  }
+
+  tags = local.tags
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+# Two random UUIDs, 244 bits, as 64 characters. Terraform's state holds them (as it would hold any password it sets):
+# keep the state encrypted, or bring your own secret.
+resource "terraform_data" "auth_token" {
+  count = local.make_cache ? 1 : 0
+
+  input            = replace("${uuid()}${uuid()}", "-", "")
+  triggers_replace = var.cache_auth_token_version
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
+resource "aws_elasticache_replication_group" "this" {
+  count = local.make_cache ? 1 : 0
+
+  replication_group_id = local.prefix
+  description          = "Baselines, hot keys and channels of ${local.prefix}"
+
+  engine               = "valkey"
+  engine_version       = var.cache_engine_version
+  node_type            = var.cache_node_type
+  port                 = local.cache_port
+  parameter_group_name = aws_elasticache_parameter_group.this[0].name
+
+  num_cache_clusters         = 1 + var.cache_replicas
+  automatic_failover_enabled = true
+  multi_az_enabled           = true
+
+  transit_encryption_enabled = true
+  transit_encryption_mode    = "required"
+  auth_token                 = sensitive(terraform_data.auth_token[0].output)
+  auth_token_update_strategy = "ROTATE"
+  at_rest_encryption_enabled = true
+  kms_key_id                 = aws_kms_key.this.arn
+
+  subnet_group_name  = aws_elasticache_subnet_group.this[0].name
+  security_group_ids = [aws_security_group.cache[0].id]
+
+  snapshot_retention_limit   = var.cache_snapshot_retention_days
+  auto_minor_version_upgrade = true
+  apply_immediately          = true
+
+  tags = local.tags
+}
+
+resource "aws_secretsmanager_secret" "redis_url" {
+  # checkov:skip=CKV2_AWS_57: The token is rotated by raising var.cache_auth_token_version, which changes the cache and the secret together.
+  count = local.make_cache ? 1 : 0
+
+  # A secret's name stays taken for days after it was deleted; a prefix lets a stage be torn down and made again.
+  name_prefix = "${local.prefix}-redis-url-"
+  description = "URL of the Redis of ${local.prefix}, with its AUTH token"
+  kms_key_id  = aws_kms_key.this.arn
+  tags        = local.tags
+}
+
+resource "aws_secretsmanager_secret_version" "redis_url" {
+  count = local.make_cache ? 1 : 0
+
+  secret_id     = aws_secretsmanager_secret.redis_url[0].id
+  secret_string = sensitive("rediss://:${terraform_data.auth_token[0].output}@${aws_elasticache_replication_group.this[0].primary_endpoint_address}:${local.cache_port}")
+}

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Writes the tables of inputs, outputs and alarms in README.md from the .tf files; with --check only says if they differ.
+
+Reads what `terraform fmt` writes, where a block's own attributes stand two spaces in. Python's standard library only.
+"""
+import difflib
+import json
+import pathlib
+import re
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+README = HERE / "README.md"
+
+
+def blocks(kind, file):
+    """Every block of a kind: its labels and the first line of each attribute. No description or default is longer."""
+    text = (HERE / file).read_text()
+    for match in re.finditer(rf'^{kind} ((?:"\w+" ?)+)\{{\n(.*?)^\}}', text, re.M | re.S):
+        attributes = dict(re.findall(r"^  (\w+)\s+= (.*)$", match[2], re.M))
+        yield re.findall(r'"(\w+)"', match[1]), attributes
+
+
+def string(value):
+    return json.loads(value)
+
+
+def row(*cells):
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def code(value):
+    return "`" + re.sub(r"\s+", " ", value).strip() + "`"
+
+
+def inputs(file):
+    yield row("name", "type", "default", "description")
+    yield row("---", "---", "---", "---")
+    for (name,), attributes in blocks("variable", file):
+        default = code(attributes["default"]) if "default" in attributes else "required"
+        kind = attributes["type"]
+        kind = code("object" if kind.startswith("object") else kind)
+        yield row(code(name), kind, default, string(attributes["description"]))
+
+
+def outputs():
+    yield row("name", "description")
+    yield row("---", "---")
+    for (name,), attributes in blocks("output", "outputs.tf"):
+        yield row(code(name), string(attributes["description"]))
+
+
+def alarms():
+    resources = blocks("resource", "alarms.tf")
+    return {name: string(a["alarm_description"]) for (kind, name), a in resources if kind == "aws_cloudwatch_metric_alarm"}
+
+
+def written(text):
+    """The README with every generated part put in anew."""
+    tables = {
+        "inputs": inputs("variables.tf"),
+        "settings": inputs("variables_settings.tf"),
+        "outputs": outputs(),
+    }
+    for name, lines in tables.items():
+        begin, end = f"<!-- {name}: written by docs.py -->\n", f"<!-- end of {name} -->\n"
+        head, rest = text.split(begin)
+        _, tail = rest.split(end)
+        text = head + begin + "\n" + "\n".join(lines) + "\n\n" + end + tail
+    for name, description in alarms().items():
+        # The description stands under the alarm's heading as a quotation; what to look at is written by hand below it.
+        text = re.sub(rf"(^### {name}\n\n)(?:> .*\n)?", lambda m: f"{m[1]}> {description}\n", text, flags=re.M)
+    return text
+
+
+def main():
+    before = README.read_text()
+    after = written(before)
+    headings = re.findall(r"^### (\w+)\n\n>", after, re.M)
+    if sorted(headings) != sorted(alarms()):
+        sys.exit(f"README.md: headings of alarms that differ from alarms.tf: {sorted(set(headings) ^ set(alarms()))}")
+    if "--check" not in sys.argv:
+        README.write_text(after)
+    elif before != after:
+        sides = before.splitlines(True), after.splitlines(True)
+        sys.stdout.writelines(difflib.unified_diff(*sides, "README.md", "README.md as docs.py writes it"))
+        sys.exit("README.md is out of date: run infra/docs.py")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+mock_provider "aws" {
+  source          = "../../tests/mocks"
+  override_during = plan
+}
+
+run "plans_everything" {
+  command = plan
+
+  assert {
+    condition     = length(module.events.table_names) == 2 && length(module.events.alarms) == 19 && module.events.function_name == "defillama-events-prod"
+    error_message = "Both tables, the function and all alarms must be made."
+  }
+}

@@ -1,0 +1,58 @@
+locals {
+  package_file = coalesce(var.package_file, "${path.module}/../target/lambda/bootstrap-${var.architecture}.zip")
+}
+
+resource "aws_cloudwatch_log_group" "function" {
+  # checkov:skip=CKV_AWS_338: How long logs are kept is var.log_retention_days; they hold no payloads and are no record of anything.
+  name              = local.log_group_name
+  retention_in_days = var.log_retention_days
+  kms_key_id        = aws_kms_key.this.arn
+  tags              = local.tags
+}
+
+resource "aws_lambda_function" "processor" {
+  # checkov:skip=CKV_AWS_50: X-Ray needs an SDK in the function and an endpoint in the network; endToEndLatency and processingTime say where time goes.
+  # checkov:skip=CKV_AWS_116: A function's own dead-letter queue is for asynchronous invocations; records of the streams go to the on-failure bucket, and a missed drain of the outbox is followed by the next.
+  # checkov:skip=CKV_AWS_173: There is no secret in the environment, only the ARN of one; the variables are encrypted with the key of AWS.
+  # checkov:skip=CKV_AWS_272: The package is built from this repository, reproducibly, and its hash is in the plan.
+  function_name = local.function_name
+  description   = "Turns changes in the event and coins tables into events (${var.stage})"
+  role          = aws_iam_role.function.arn
+
+  runtime          = "provided.al2023"
+  architectures    = [var.architecture]
+  handler          = "bootstrap"
+  filename         = local.package_file
+  source_code_hash = fileexists(local.package_file) ? filebase64sha256(local.package_file) : null
+
+  memory_size                    = var.memory_mb
+  timeout                        = var.timeout_seconds
+  reserved_concurrent_executions = var.reserved_concurrency
+
+  environment {
+    variables = local.environment
+  }
+
+  vpc_config {
+    subnet_ids         = local.subnet_ids
+    security_group_ids = [aws_security_group.function.id]
+  }
+
+  # Text leaves the lines as the processor writes them: its own JSON, and the embedded metrics.
+  logging_config {
+    log_format = "Text"
+    log_group  = aws_cloudwatch_log_group.function.name
+  }
+
+  tags = local.tags
+
+  # Without its permissions the function can be made, but not put into the network.
+  depends_on = [aws_iam_role_policy.function, aws_iam_role_policy.function_network]
+}
+
+# Only the schedule invokes asynchronously. A drain that failed is not worth repeating: the next one is a minute away.
+resource "aws_lambda_function_event_invoke_config" "processor" {
+  function_name                = aws_lambda_function.processor.function_name
+  maximum_retry_attempts       = 0
+  maximum_event_age_in_seconds = 60
+}

@@ -1,0 +1,83 @@
+# The queues: FIFO in high-throughput mode, a FIFO dead-letter queue, encryption, TLS only.
+mock_provider "aws" {
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+override_resource {
+  target          = aws_sqs_queue.dlq
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-central-1:000000000000:dlq.fifo", url = "https://sqs.eu-central-1.amazonaws.com/000000000000/dlq.fifo" }
+}
+
+run "fifo" {
+  command = plan
+
+  assert {
+    condition     = aws_sqs_queue.events.fifo_queue == true && endswith(aws_sqs_queue.events.name, ".fifo")
+    error_message = "The events queue must be FIFO: a standard queue keeps no order."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.dlq.fifo_queue == true && endswith(aws_sqs_queue.dlq.name, ".fifo")
+    error_message = "The dead-letter queue of a FIFO queue must be FIFO."
+  }
+
+  assert {
+    condition     = alltrue([for q in [aws_sqs_queue.events, aws_sqs_queue.dlq] : q.deduplication_scope == "messageGroup" && q.fifo_throughput_limit == "perMessageGroupId"])
+    error_message = "The queues must be in high-throughput mode."
+  }
+
+  assert {
+    condition     = alltrue([for q in [aws_sqs_queue.events, aws_sqs_queue.dlq] : q.content_based_deduplication == false])
+    error_message = "Duplicates are known by the event's id, not by a body whose processingTime differs."
+  }
+
+  assert {
+    condition     = alltrue([for q in [aws_sqs_queue.events, aws_sqs_queue.dlq] : q.message_retention_seconds == 1209600])
+    error_message = "The queues must keep messages for 14 days."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.events.visibility_timeout_seconds == 300
+    error_message = "The visibility timeout must be 300 s by default."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.dlq.max_message_size == 1048576
+    error_message = "The dead-letter queue must take any letter."
+  }
+}
+
+run "redrive" {
+  command = plan
+
+  assert {
+    condition     = aws_sqs_queue.events.redrive_policy == jsonencode({ deadLetterTargetArn = aws_sqs_queue.dlq.arn, maxReceiveCount = 5 })
+    error_message = "What is received too often must go to the dead-letter queue."
+  }
+
+  assert {
+    condition     = aws_sqs_queue_redrive_allow_policy.dlq.redrive_allow_policy == jsonencode({ redrivePermission = "byQueue", sourceQueueArns = [aws_sqs_queue.events.arn] })
+    error_message = "Only the events queue may use the dead-letter queue."
+  }
+}
+
+run "closed" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for q in [aws_sqs_queue.events, aws_sqs_queue.dlq] : q.sqs_managed_sse_enabled == true])
+    error_message = "The queues must be encrypted."
+  }
+
+  assert {
+    condition = toset(keys(aws_sqs_queue_policy.tls)) == toset(["events", "dlq"]) && alltrue([
+      for p in aws_sqs_queue_policy.tls : anytrue([
+        for s in jsondecode(p.policy).Statement :
+        s.Effect == "Deny" && s.Principal == "*" && s.Action == "sqs:*" && jsonencode(s.Condition) == jsonencode({ Bool = { "aws:SecureTransport" = "false" } })
+      ])
+    ])
+    error_message = "Both queues must refuse what comes without TLS."
+  }
+}

@@ -1,0 +1,155 @@
+# The event source mappings: order, partial responses, filters, and what becomes of records that fail.
+mock_provider "aws" {
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+run "mappings" {
+  command = plan
+
+  assert {
+    condition     = toset(keys(aws_lambda_event_source_mapping.stream)) == toset(["events", "coins"])
+    error_message = "There must be one event source mapping for each table."
+  }
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.parallelization_factor == 1])
+    error_message = "parallelization_factor must be 1: above it rows of one protocol overtake each other."
+  }
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : try(contains(m.function_response_types, "ReportBatchItemFailures"), false)])
+    error_message = "ReportBatchItemFailures must be on: without it the response is ignored and failed records are lost."
+  }
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.bisect_batch_on_function_error == true])
+    error_message = "A batch that kills the function must be halved."
+  }
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.batch_size == 100 && m.maximum_batching_window_in_seconds == 1])
+    error_message = "The batch size must be 100 and the window 1 s by default."
+  }
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.starting_position == "TRIM_HORIZON"])
+    error_message = "A new mapping must begin with the oldest record."
+  }
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.tumbling_window_in_seconds == null || m.tumbling_window_in_seconds == 0])
+    error_message = "There must be no tumbling window: it asks for state in the response."
+  }
+}
+
+run "failed_records" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.maximum_retry_attempts == -1])
+    error_message = "Records must be given up by age, not by count."
+  }
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.maximum_record_age_in_seconds > 0 && m.maximum_record_age_in_seconds < 86400])
+    error_message = "Records must be given up before the stream's 24 h are over."
+  }
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.destination_config[0].on_failure[0].destination_arn == aws_s3_bucket.on_failure.arn])
+    error_message = "Given-up records must go to the bucket: it alone gets them whole."
+  }
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : try(contains(m.metrics_config[0].metrics, "EventCount"), false)])
+    error_message = "The mappings must count events: two alarms need it."
+  }
+
+  assert {
+    condition = (
+      aws_s3_bucket_public_access_block.on_failure.block_public_acls &&
+      aws_s3_bucket_public_access_block.on_failure.block_public_policy &&
+      aws_s3_bucket_public_access_block.on_failure.ignore_public_acls &&
+      aws_s3_bucket_public_access_block.on_failure.restrict_public_buckets
+    )
+    error_message = "The on-failure bucket must be closed to the public."
+  }
+
+  assert {
+    condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.on_failure.rule).apply_server_side_encryption_by_default).sse_algorithm == "aws:kms"
+    error_message = "The on-failure bucket must be encrypted with our key."
+  }
+}
+
+run "filters" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for m in aws_lambda_event_source_mapping.stream :
+      toset([for f in m.filter_criteria[0].filter : f.pattern]) == toset([
+        "{\"dynamodb\":{\"Keys\":{\"PK\":{\"S\":[{\"prefix\":\"hourlyTvl#\"},{\"prefix\":\"protocol#\"}]}}},\"eventName\":[\"INSERT\",\"MODIFY\"]}",
+        "{\"dynamodb\":{\"Keys\":{\"PK\":{\"S\":[{\"prefix\":\"coingecko#\"},{\"prefix\":\"asset#\"}]},\"SK\":{\"N\":[\"0\"]}}},\"eventName\":[\"INSERT\",\"MODIFY\"]}",
+      ])
+    ])
+    error_message = "The filters must let through hourlyTvl# and protocol#, and coingecko# and asset# with SK 0, written but not deleted, and nothing else."
+  }
+}
+
+run "existing_streams" {
+  command = plan
+
+  variables {
+    event_table_stream_arn = "arn:aws:dynamodb:eu-central-1:000000000000:table/prod-event-table/stream/2026-01-01T00:00:00.000"
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.stream["events"].event_source_arn == var.event_table_stream_arn
+    error_message = "A given stream must be read."
+  }
+
+  assert {
+    condition     = keys(aws_dynamodb_table.this) == ["coins"]
+    error_message = "Only the table that was not given may be made."
+  }
+}
+
+run "made_tables" {
+  command = plan
+
+  assert {
+    condition     = length(aws_dynamodb_table.this) == 2 && alltrue([for t in aws_dynamodb_table.this : t.stream_enabled && t.stream_view_type == "NEW_AND_OLD_IMAGES"])
+    error_message = "Tables made here must have a stream of both images."
+  }
+
+  assert {
+    condition = alltrue([
+      for t in aws_dynamodb_table.this :
+      t.hash_key == "PK" && t.range_key == "SK" && jsonencode({ for a in t.attribute : a.name => a.type }) == jsonencode({ PK = "S", SK = "N" })
+    ])
+    error_message = "Tables made here must have PK (S) and SK (N) as their key."
+  }
+
+  assert {
+    condition     = alltrue([for t in aws_dynamodb_table.this : t.deletion_protection_enabled])
+    error_message = "Tables made here must be protected from deletion by default."
+  }
+}
+
+run "batch_size_and_window_are_settings" {
+  command = plan
+
+  variables {
+    batch_size              = 250
+    batching_window_seconds = 0
+  }
+
+  assert {
+    condition = alltrue([
+      for m in aws_lambda_event_source_mapping.stream :
+      m.batch_size == 250 && m.maximum_batching_window_in_seconds == 0
+    ]) && aws_lambda_function.processor.environment[0].variables["BATCH_SIZE"] == "250"
+    error_message = "batch_size must reach the mappings and the processor alike."
+  }
+}

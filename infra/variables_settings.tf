@@ -1,0 +1,360 @@
+# Every setting of the processor, with the name, the default and the range it has there. The descriptions begin with the
+# name of the environment variable. Not among them: AWS_REGION, which Lambda sets to the region it runs in.
+
+# What is a change
+
+variable "tvl_min_change_percent" {
+  description = "`TVL_MIN_CHANGE_PERCENT`: change of a TVL that makes an event, %."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.tvl_min_change_percent >= 0
+    error_message = "tvl_min_change_percent must be a decimal number from 0 up."
+  }
+}
+
+variable "tvl_min_change_absolute" {
+  description = "`TVL_MIN_CHANGE_ABSOLUTE`: change of a TVL that makes an event, USD."
+  type        = number
+  default     = 10000
+  nullable    = false
+
+  validation {
+    condition     = var.tvl_min_change_absolute >= 0
+    error_message = "tvl_min_change_absolute must be a decimal number from 0 up."
+  }
+}
+
+variable "price_min_change_percent" {
+  description = "`PRICE_MIN_CHANGE_PERCENT`: change of a price that makes an event, %."
+  type        = number
+  default     = 0.1
+  nullable    = false
+
+  validation {
+    condition     = var.price_min_change_percent >= 0
+    error_message = "price_min_change_percent must be a decimal number from 0 up."
+  }
+}
+
+variable "price_min_change_absolute" {
+  description = "`PRICE_MIN_CHANGE_ABSOLUTE`: change of a price that makes an event, USD."
+  type        = number
+  default     = 0.01
+  nullable    = false
+
+  validation {
+    condition     = var.price_min_change_absolute >= 0
+    error_message = "price_min_change_absolute must be a decimal number from 0 up."
+  }
+}
+
+variable "protocol_always_trigger" {
+  description = "`PROTOCOL_ALWAYS_TRIGGER`: whether any change of a protocol's metadata makes an event, or only one of status, category or chains."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "change_baseline" {
+  description = "`CHANGE_BASELINE`: what values are compared with: the `previous` row, or the `last_event`, so that slow drift adds up."
+  type        = string
+  default     = "previous"
+  nullable    = false
+
+  validation {
+    condition     = contains(["previous", "last_event"], var.change_baseline)
+    error_message = "change_baseline must be previous or last_event."
+  }
+}
+
+# Outputs
+
+variable "enable_caching" {
+  description = "`ENABLE_CACHING`: whether the hot keys are written to Redis."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "enable_pubsub" {
+  description = "`ENABLE_PUBSUB`: whether events are published on Redis channels."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "enable_sqs" {
+  description = "`ENABLE_SQS`: whether events are queued."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "sqs_min_priority" {
+  description = "`SQS_MIN_PRIORITY`: lowest priority of an event that is queued."
+  type        = string
+  default     = "low"
+  nullable    = false
+
+  validation {
+    condition     = contains(["low", "medium", "high"], var.sqs_min_priority)
+    error_message = "sqs_min_priority must be low, medium or high."
+  }
+}
+
+variable "sqs_max_message_bytes" {
+  description = "`SQS_MAX_MESSAGE_BYTES`: size above which an event goes out without its breakdown, bytes; also the limit of the queues."
+  type        = number
+  default     = 1048576
+  nullable    = false
+
+  validation {
+    condition     = var.sqs_max_message_bytes >= 16384 && var.sqs_max_message_bytes <= 1048576 && floor(var.sqs_max_message_bytes) == var.sqs_max_message_bytes
+    error_message = "sqs_max_message_bytes must be a whole number from 16384 to 1048576."
+  }
+}
+
+# Processing
+
+variable "batch_size" {
+  description = "`BATCH_SIZE`: most records in a batch; also that of the event source mappings."
+  type        = number
+  default     = 100
+  nullable    = false
+
+  validation {
+    condition     = var.batch_size >= 1 && var.batch_size <= 10000 && floor(var.batch_size) == var.batch_size
+    error_message = "batch_size must be a whole number from 1 to 10000."
+  }
+}
+
+variable "max_retries" {
+  description = "`MAX_RETRIES`: how often a refused request is sent again within an invocation."
+  type        = number
+  default     = 3
+  nullable    = false
+
+  validation {
+    condition     = var.max_retries >= 0 && var.max_retries <= 10 && floor(var.max_retries) == var.max_retries
+    error_message = "max_retries must be a whole number from 0 to 10."
+  }
+}
+
+variable "deadline_margin_ms" {
+  description = "`DEADLINE_MARGIN_MS`: how long before the end of an invocation no more work is started, ms."
+  type        = number
+  default     = 1000
+  nullable    = false
+
+  validation {
+    condition     = var.deadline_margin_ms >= 0 && var.deadline_margin_ms <= 900000 && floor(var.deadline_margin_ms) == var.deadline_margin_ms
+    error_message = "deadline_margin_ms must be a whole number from 0 to 900000."
+  }
+}
+
+variable "breaker_open_secs" {
+  description = "`BREAKER_OPEN_SECS`: how long a breaker stays open before one request is tried, s."
+  type        = number
+  default     = 10
+  nullable    = false
+
+  validation {
+    condition     = var.breaker_open_secs >= 1 && var.breaker_open_secs <= 3600 && floor(var.breaker_open_secs) == var.breaker_open_secs
+    error_message = "breaker_open_secs must be a whole number from 1 to 3600."
+  }
+}
+
+variable "sqs_outage" {
+  description = "`SQS_OUTAGE`: what happens while SQS is down: `block` leaves the records in the stream, `spill` keeps the events in Redis in order and goes on (for a processor with an outbox; one without refuses to start)."
+  type        = string
+  default     = "block"
+  nullable    = false
+
+  validation {
+    condition     = contains(["block", "spill"], var.sqs_outage)
+    error_message = "sqs_outage must be block or spill."
+  }
+}
+
+variable "log_level" {
+  description = "`LOG_LEVEL`: least weight of a log line; payloads appear at `debug` and below only."
+  type        = string
+  default     = "info"
+  nullable    = false
+
+  validation {
+    condition     = contains(["error", "warn", "info", "debug", "trace"], var.log_level)
+    error_message = "log_level must be error, warn, info, debug or trace."
+  }
+}
+
+# Redis
+
+variable "redis_key_prefix" {
+  description = "`REDIS_KEY_PREFIX`: goes before every key, for a Redis that others use too (channels have no prefix)."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[!-~]{0,64}$", var.redis_key_prefix))
+    error_message = "redis_key_prefix must be up to 64 printable characters without blanks."
+  }
+}
+
+variable "redis_key_hashtag" {
+  description = "`REDIS_KEY_HASHTAG`: braces around the id in every key; needed with a `redis-cluster://` URL."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "redis_ca_file" {
+  description = "`REDIS_CA_FILE`: certificates in the package that sign the existing Redis's own; null for the public ones."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.redis_ca_file == null || can(regex("^/", var.redis_ca_file))
+    error_message = "redis_ca_file must be an absolute path, such as /var/task/ca.pem."
+  }
+}
+
+variable "redis_connect_timeout_ms" {
+  description = "`REDIS_CONNECT_TIMEOUT_MS`: longest time of connecting, ms."
+  type        = number
+  default     = 1000
+  nullable    = false
+
+  validation {
+    condition     = var.redis_connect_timeout_ms >= 1 && var.redis_connect_timeout_ms <= 900000 && floor(var.redis_connect_timeout_ms) == var.redis_connect_timeout_ms
+    error_message = "redis_connect_timeout_ms must be a whole number from 1 to 900000."
+  }
+}
+
+variable "redis_command_timeout_ms" {
+  description = "`REDIS_COMMAND_TIMEOUT_MS`: longest time of a command, ms."
+  type        = number
+  default     = 2000
+  nullable    = false
+
+  validation {
+    condition     = var.redis_command_timeout_ms >= 8 && var.redis_command_timeout_ms <= 900000 && floor(var.redis_command_timeout_ms) == var.redis_command_timeout_ms
+    error_message = "redis_command_timeout_ms must be a whole number from 8 to 900000."
+  }
+}
+
+variable "redis_probe_after_ms" {
+  description = "`REDIS_PROBE_AFTER_MS`: pause after which the connection is probed before use, ms."
+  type        = number
+  default     = 5000
+  nullable    = false
+
+  validation {
+    condition     = var.redis_probe_after_ms >= 1 && var.redis_probe_after_ms <= 900000 && floor(var.redis_probe_after_ms) == var.redis_probe_after_ms
+    error_message = "redis_probe_after_ms must be a whole number from 1 to 900000."
+  }
+}
+
+variable "redis_probe_timeout_ms" {
+  description = "`REDIS_PROBE_TIMEOUT_MS`: longest time of that probe, ms."
+  type        = number
+  default     = 250
+  nullable    = false
+
+  validation {
+    condition     = var.redis_probe_timeout_ms >= 1 && var.redis_probe_timeout_ms <= 900000 && floor(var.redis_probe_timeout_ms) == var.redis_probe_timeout_ms
+    error_message = "redis_probe_timeout_ms must be a whole number from 1 to 900000."
+  }
+}
+
+# Times to live
+
+variable "price_ttl_secs" {
+  description = "`PRICE_TTL_SECS`: time to live of `price:{tokenId}`, s."
+  type        = number
+  default     = 3600
+  nullable    = false
+
+  validation {
+    condition     = var.price_ttl_secs >= 1 && var.price_ttl_secs <= 31536000 && floor(var.price_ttl_secs) == var.price_ttl_secs
+    error_message = "price_ttl_secs must be a whole number from 1 to 31536000."
+  }
+}
+
+variable "tvl_ttl_secs" {
+  description = "`TVL_TTL_SECS`: time to live of `tvl:{protocolId}` and `tvl:{protocolId}:{chain}`, s."
+  type        = number
+  default     = 3600
+  nullable    = false
+
+  validation {
+    condition     = var.tvl_ttl_secs >= 1 && var.tvl_ttl_secs <= 31536000 && floor(var.tvl_ttl_secs) == var.tvl_ttl_secs
+    error_message = "tvl_ttl_secs must be a whole number from 1 to 31536000."
+  }
+}
+
+variable "protocol_meta_ttl_secs" {
+  description = "`PROTOCOL_META_TTL_SECS`: time to live of `protocol:{protocolId}:meta`, s."
+  type        = number
+  default     = 604800
+  nullable    = false
+
+  validation {
+    condition     = var.protocol_meta_ttl_secs >= 1 && var.protocol_meta_ttl_secs <= 31536000 && floor(var.protocol_meta_ttl_secs) == var.protocol_meta_ttl_secs
+    error_message = "protocol_meta_ttl_secs must be a whole number from 1 to 31536000."
+  }
+}
+
+variable "event_ttl_secs" {
+  description = "`EVENT_TTL_SECS`: time to live of `event:{eventId}`, s."
+  type        = number
+  default     = 300
+  nullable    = false
+
+  validation {
+    condition     = var.event_ttl_secs >= 1 && var.event_ttl_secs <= 31536000 && floor(var.event_ttl_secs) == var.event_ttl_secs
+    error_message = "event_ttl_secs must be a whole number from 1 to 31536000."
+  }
+}
+
+variable "baseline_ttl_secs" {
+  description = "`BASELINE_TTL_SECS`: time to live of `cache:{pk}`, what rows are compared with, s."
+  type        = number
+  default     = 90000
+  nullable    = false
+
+  validation {
+    condition     = var.baseline_ttl_secs >= 1 && var.baseline_ttl_secs <= 31536000 && floor(var.baseline_ttl_secs) == var.baseline_ttl_secs
+    error_message = "baseline_ttl_secs must be a whole number from 1 to 31536000."
+  }
+}
+
+# SQS
+
+variable "sqs_attempt_timeout_ms" {
+  description = "`SQS_ATTEMPT_TIMEOUT_MS`: longest time of one request to SQS, ms."
+  type        = number
+  default     = 2000
+  nullable    = false
+
+  validation {
+    condition     = var.sqs_attempt_timeout_ms >= 1 && var.sqs_attempt_timeout_ms <= 900000 && floor(var.sqs_attempt_timeout_ms) == var.sqs_attempt_timeout_ms
+    error_message = "sqs_attempt_timeout_ms must be a whole number from 1 to 900000."
+  }
+}
+
+variable "sqs_connect_timeout_ms" {
+  description = "`SQS_CONNECT_TIMEOUT_MS`: longest time of connecting to SQS, ms."
+  type        = number
+  default     = 1000
+  nullable    = false
+
+  validation {
+    condition     = var.sqs_connect_timeout_ms >= 1 && var.sqs_connect_timeout_ms <= 900000 && floor(var.sqs_connect_timeout_ms) == var.sqs_connect_timeout_ms
+    error_message = "sqs_connect_timeout_ms must be a whole number from 1 to 900000."
+  }
+}
