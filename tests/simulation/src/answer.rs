@@ -71,7 +71,7 @@ fn is_done(world: &World, plan: &Plan, index: usize) -> bool {
             let applied = stored.is_some_and(|state| {
                 !matches!(judge(row, Some(&state), ledger::rules(world)), Verdict::Apply(..))
             });
-            applied || plan.epochs.get(&row.key) != Some(&redis.epoch(key))
+            applied || plan.epochs.get(&row.key).is_some_and(|epoch| *epoch != redis.epoch(key))
         }
     }
 }

@@ -133,6 +133,12 @@ impl<T: 'static> Call<T> {
         if self.port == Port::Queue && world.suffers(OutageKind::Throttle) {
             return self.fail(world, travel, ErrorKind::Throttled, names.throttled);
         }
+        if self.port == Port::Store && host::is_stale(world, self.task) {
+            return self.fail(world, travel, ErrorKind::Unavailable, "redis connection dead after a pause");
+        }
+        if self.port == Port::Store && world.suffers(OutageKind::RedisPaused) {
+            return self.linger(world, timeout, effect);
+        }
         if self.port.is_down(world) {
             match world.rng.borrow_mut().permille(700) {
                 true => self.fail(world, travel, ErrorKind::Unavailable, names.down),
@@ -158,12 +164,7 @@ impl<T: 'static> Call<T> {
                 Self::execute(world, self.port, travel, effect, Extent::Whole);
                 self.tell(world, after, kind);
             }
-            7 => {
-                world.count(names.delayed);
-                let late = timeout + world.span(MILLI, 40 * SECOND);
-                Self::execute(world, self.port, late, effect, Extent::Whole);
-                self.tell(world, timeout, ErrorKind::Timeout);
-            }
+            7 => self.linger(world, timeout, effect),
             8 => {
                 world.count(names.slow);
                 let slow = world.span(travel, timeout.max(travel + 1));
@@ -180,6 +181,14 @@ impl<T: 'static> Call<T> {
                 self.arrive(world, travel, effect, Extent::Part);
             }
         }
+    }
+
+    /// The call is done when the caller no longer waits.
+    fn linger(self, world: &World, timeout: u64, effect: Effect<T>) {
+        world.count(self.port.names().delayed);
+        let late = timeout + world.span(MILLI, 40 * SECOND);
+        Self::execute(world, self.port, late, effect, Extent::Whole);
+        self.tell(world, timeout, ErrorKind::Timeout);
     }
 
     /// The call fails without any effect.

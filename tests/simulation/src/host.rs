@@ -37,6 +37,7 @@ pub struct Task {
     /// True when the mapping has given it up.
     pub timed_out: bool,
     sandbox: Rc<SimProcessor>,
+    stale: bool,
     future: Option<Pin<Box<dyn Future<Output = Batch>>>>,
     frozen: bool,
     pending: bool,
@@ -51,7 +52,7 @@ pub struct Host {
     pub tasks: BTreeMap<usize, Task>,
     /// When the last invocation ended.
     pub last_end: u64,
-    idle: Vec<Rc<SimProcessor>>,
+    idle: Vec<(u64, Rc<SimProcessor>)>,
     started: usize,
     awaited: u64,
 }
@@ -83,7 +84,7 @@ pub fn start(world: &World, lane: usize, batch: Vec<usize>) {
     world.trace(|| format!("task {id} starts: lane {lane} rows {batch:?}"));
     let rules = &world.scenario.mapping;
     let (left, margin) = (duration(rules.timeout), world.scenario.margin);
-    let sandbox = sandbox(world);
+    let (stale, sandbox) = sandbox(world);
     let (shared, rows, inner) = (Rc::clone(world), batch.clone(), Rc::clone(&sandbox));
     let future = Box::pin(async move {
         let raw: Vec<&RawValue> = rows.iter().map(|row| &*shared.rows.rows[*row].raw).collect();
@@ -97,6 +98,7 @@ pub fn start(world: &World, lane: usize, batch: Vec<usize>) {
         troubled: false,
         timed_out: false,
         sandbox,
+        stale,
         future: Some(future),
         frozen: false,
         pending: false,
@@ -106,15 +108,22 @@ pub fn start(world: &World, lane: usize, batch: Vec<usize>) {
     poll(world, id);
 }
 
-fn sandbox(world: &World) -> Rc<SimProcessor> {
+/// A sandbox to run in, and whether its connections have died since it ran last.
+fn sandbox(world: &World) -> (bool, Rc<SimProcessor>) {
     let mut host = world.host.borrow_mut();
-    match host.idle.len() {
-        0 => Rc::new(processor(world)),
-        idle => {
-            let index = world.rng.borrow_mut().index(idle);
-            host.idle.swap_remove(index)
-        }
+    let reused = !world.rng.borrow_mut().permille(50);
+    if host.idle.is_empty() || !reused {
+        return (false, Rc::new(processor(world)));
     }
+    let index = world.rng.borrow_mut().index(host.idle.len());
+    let (since, sandbox) = host.idle.swap_remove(index);
+    let slept = world.now() > since + MINUTE;
+    (slept && world.strikes(300), sandbox)
+}
+
+/// True once, when the connections of an invocation's sandbox have died while it was frozen.
+pub fn is_stale(world: &World, id: usize) -> bool {
+    world.host.borrow_mut().tasks.get_mut(&id).is_some_and(|task| std::mem::take(&mut task.stale))
 }
 
 /// Something an invocation waited for has come; it goes on, unless it dies or freezes here.
@@ -162,7 +171,7 @@ fn finish(world: &World, id: usize, batch: &Batch) {
     if task.timed_out {
         return;
     }
-    world.host.borrow_mut().idle.push(task.sandbox);
+    world.host.borrow_mut().idle.push((world.now(), task.sandbox));
     let response = match &batch.verdict {
         Verdict::Done => Response::Failures(Some(Vec::new())),
         Verdict::From(identifier) => Response::Failures(Some(vec![Some(identifier.clone())])),

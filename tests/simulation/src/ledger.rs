@@ -8,6 +8,7 @@ use events_core::plan::Commit;
 use events_processor::ports::Committed;
 
 use crate::queue::Entered;
+use crate::redis::Known;
 use crate::reference::{Expected, Rules, State, Verdict, judge};
 use crate::rows::Rows;
 use crate::sim::World;
@@ -100,20 +101,20 @@ pub fn plan(world: &World, task: usize) -> Rc<Plan> {
 }
 
 /// An invocation has read these baselines: what must come of its rows?
-pub fn read(world: &World, task: usize, states: &BTreeMap<String, Rc<State>>) {
+pub fn read(world: &World, task: usize, read: &Known) {
     let batch = world.host.borrow().tasks.get(&task).map(|task| task.batch.clone()).unwrap_or_default();
     let mut plan = Plan::default();
     let mut known: BTreeMap<usize, Rc<State>> = BTreeMap::new();
     for row in batch {
         let row = &world.rows.rows[row];
         let baseline = &world.rows.keys[row.key].baseline;
-        let state = known.get(&row.key).or_else(|| states.get(baseline));
+        let state = known.get(&row.key).or_else(|| read.states.get(baseline));
         let verdict = judge(row, state.map(|state| &**state), rules(world));
         if let Verdict::Apply(events, next) = &verdict {
             known.insert(row.key, Rc::clone(next));
             plan.events.extend(events.iter().map(|event| (event.id.clone(), event.clone())));
         }
-        plan.epochs.insert(row.key, world.redis.borrow().epoch(baseline));
+        plan.epochs.extend(read.epochs.get(baseline).map(|epoch| (row.key, *epoch)));
         plan.rows.insert(row.index, verdict);
     }
     world.ledger.borrow_mut().plans.insert(task, Rc::new(plan));

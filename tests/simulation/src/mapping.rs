@@ -77,7 +77,10 @@ pub fn tick(world: &World, lane: usize) {
         }
         match next_batch(world, lane, &mut host.lanes[lane]) {
             Ok(batch) => batch,
-            Err(wait) => return world.after(wait, move |world| tick(world, lane)),
+            Err(wait) => {
+                let done = host.lanes[lane].next == shard.rows.len();
+                return wait_for(world, lane, wait, done);
+            }
         }
     };
     host::start(world, lane, batch);
@@ -94,6 +97,10 @@ fn next_batch(world: &World, lane: usize, state: &mut Lane) -> Result<Vec<usize>
     let (rows, rules) = (&world.rows.shards[lane].rows, &world.scenario.mapping);
     let there = |position: usize| world.rows.rows[rows[position]].at + TRANSIT;
     if state.ends.is_empty() {
+        trim(world, rows, state);
+        if state.next == rows.len() {
+            return Err(MILLI);
+        }
         let (first, now) = (there(state.next), world.now());
         if now < first {
             return Err(first - now);
@@ -110,6 +117,16 @@ fn next_batch(world: &World, lane: usize, state: &mut Lane) -> Result<Vec<usize>
     Ok(rows[state.next..end].to_vec())
 }
 
+/// The stream forgets what is too old.
+fn trim(world: &World, rows: &[usize], state: &mut Lane) {
+    let kept = world.scenario.mapping.retention;
+    while rows.get(state.next).is_some_and(|row| world.now() > world.rows.rows[*row].at + kept) {
+        world.count("record outlived the stream's retention");
+        ledger::dropped(world, rows[state.next]);
+        state.next += 1;
+    }
+}
+
 /// A function has answered, or will not.
 pub fn answered(world: &World, lane: usize, response: &Response) {
     let (pause, done) = {
@@ -119,6 +136,11 @@ pub fn answered(world: &World, lane: usize, response: &Response) {
         let pause = settle(world, lane, state, response);
         (pause, state.next == world.rows.shards[lane].rows.len())
     };
+    wait_for(world, lane, pause, done);
+}
+
+/// Comes back to a lane after a pause; once it is done, others may begin.
+fn wait_for(world: &World, lane: usize, pause: u64, done: bool) {
     world.after(pause, move |world| tick(world, lane));
     if done {
         for other in 0..world.rows.shards.len() {

@@ -1,6 +1,5 @@
 //! The processor's ports, as the simulated world answers them.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use events_processor::ports::{Committed, ErrorKind, PortError, Queue, Store, Tim
 use crate::faults::{Extent, Port, call};
 use crate::host;
 use crate::ledger::{self, Plan};
-use crate::reference::State;
+use crate::redis::Known;
 use crate::scenario::{MILLI, OutageKind};
 use crate::sim::{Promise, World, duration};
 
@@ -31,7 +30,7 @@ pub fn processor(world: &World) -> SimProcessor {
 #[derive(Debug)]
 pub struct SimStore(World);
 
-type Read = Result<(Snapshot, BTreeMap<String, Rc<State>>), PortError>;
+type Read = Result<(Snapshot, Known), PortError>;
 
 impl Store for SimStore {
     async fn read(&self, reads: &Reads) -> Result<Snapshot, PortError> {
@@ -44,10 +43,10 @@ impl Store for SimStore {
                 Extent::Part => Err(PortError::new(ErrorKind::Unavailable, "answered in part")),
             }
         };
-        let (snapshot, states) = call(world, Port::Store, effect, Err).await.inspect_err(|_| {
+        let (snapshot, known) = call(world, Port::Store, effect, Err).await.inspect_err(|_| {
             host::troubled(world, task, None);
         })?;
-        ledger::read(world, task, &states);
+        ledger::read(world, task, &known);
         Ok(snapshot)
     }
 

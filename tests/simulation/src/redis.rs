@@ -25,6 +25,15 @@ pub struct Baseline {
     pub state: Rc<State>,
 }
 
+/// What the reference knows of baselines that were read, by key.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// What it makes of them.
+    pub states: BTreeMap<String, Rc<State>>,
+    /// How often they had been lost.
+    pub epochs: BTreeMap<String, u64>,
+}
+
 /// What one commit replaced.
 #[derive(Debug, Default)]
 struct Undo {
@@ -88,19 +97,20 @@ impl Redis {
     }
 
     /// Reads keys.
-    pub fn read(&mut self, reads: &Reads, now: u64) -> (Snapshot, BTreeMap<String, Rc<State>>) {
-        let (mut snapshot, mut states) = (Snapshot::default(), BTreeMap::new());
+    pub fn read(&mut self, reads: &Reads, now: u64) -> (Snapshot, Known) {
+        let (mut snapshot, mut known) = (Snapshot::default(), Known::default());
         for key in &reads.baselines {
             if let Some(baseline) = self.baseline(key, now) {
                 snapshot.baselines.insert(key.clone(), baseline.stored.clone());
-                states.insert(key.clone(), Rc::clone(&baseline.state));
+                known.states.insert(key.clone(), Rc::clone(&baseline.state));
             }
+            known.epochs.insert(key.clone(), self.epoch(key));
         }
         for key in &reads.metas {
             let live = self.values.get(key).filter(|entry| entry.expires > now);
             snapshot.metas.extend(live.map(|entry| (key.clone(), entry.value.clone())));
         }
-        (snapshot, states)
+        (snapshot, known)
     }
 
     /// Runs the commit script. `state` is what the reference makes of the row.

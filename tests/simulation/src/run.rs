@@ -91,6 +91,7 @@ fn begin(world: &World, kind: OutageKind) {
             world.redis.borrow_mut().lose_last(lost);
         }
         OutageKind::Redis => world.count("redis restarts with its data"),
+        OutageKind::RedisPaused => world.count("redis stands still"),
         OutageKind::Queue => world.count("sqs outage"),
         OutageKind::Throttle => world.count("sqs throttles everything"),
         OutageKind::Group(_) => world.count("sqs refuses one group"),

@@ -16,6 +16,8 @@ pub const SECOND: u64 = 1_000_000;
 pub const MINUTE: u64 = 60 * SECOND;
 /// One hour.
 pub const HOUR: u64 = 60 * MINUTE;
+/// One day.
+pub const DAY: u64 = 24 * HOUR;
 
 /// How the event source mapping is set.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct MappingRules {
     pub retries: Option<u32>,
     /// The age above which it gives records up, when they fail.
     pub max_age: Option<u64>,
+    /// How long the stream keeps a record: real ones a day, which no fault here outlasts; some a few minutes.
+    pub retention: u64,
     /// Whether it halves a batch that failed whole.
     pub bisect: bool,
     /// The function's timeout.
@@ -62,6 +66,8 @@ pub enum OutageKind {
     RedisLosesAll,
     /// A replica takes over that lacks the last commits.
     RedisFailsOver,
+    /// Redis stands still: what it is sent is done, but long after the caller has gone.
+    RedisPaused,
     /// SQS answers nobody.
     Queue,
     /// SQS throttles everybody.
@@ -140,12 +146,13 @@ impl Scenario {
         (self.rates, self.outages, self.crash_at) = (Rates::default(), Vec::new(), crash_at);
         self.mapping.retries = None;
         self.mapping.max_age = None;
+        self.mapping.retention = DAY;
         self
     }
 
-    /// True when the mapping may give records up.
+    /// True when records may be given up.
     pub fn may_drop(&self) -> bool {
-        self.mapping.retries.is_some() || self.mapping.max_age.is_some()
+        self.mapping.retries.is_some() || self.mapping.max_age.is_some() || self.mapping.retention < DAY
     }
 }
 
@@ -184,6 +191,7 @@ fn mapping(rng: &mut Rng, timeout: u64) -> MappingRules {
         window: rng.pick(&[0, 0, SECOND, 5 * SECOND]),
         retries: (gives_up && rng.permille(600)).then(|| rng.below(6) as u32),
         max_age: (gives_up && rng.permille(600)).then(|| rng.between(60, 600) * SECOND),
+        retention: if rng.permille(30) { rng.between(2, 15) * MINUTE } else { DAY },
         bisect: rng.permille(500),
         timeout,
     }
@@ -213,6 +221,7 @@ fn outages(rng: &mut Rng, heal: u64) -> Vec<Outage> {
         .map(|_| {
             let mut kinds = vec![
                 OutageKind::Redis,
+                OutageKind::RedisPaused,
                 OutageKind::Queue,
                 OutageKind::Throttle,
                 OutageKind::Group(rng.index(4)),

@@ -24,7 +24,7 @@ pub fn write(scenario: &Scenario) -> Rows {
 }
 
 fn times(rng: &mut Rng, span: u64) -> Vec<u64> {
-    let count = rng.pick(&[6, 12, 24, 24, 40, 90]);
+    let count = rng.pick(&[6, 12, 24, 24, 40, 40, 90, 180]);
     let bursts: Vec<u64> = (0..3).map(|_| rng.below(span)).collect();
     let mut times: Vec<u64> = (0..count)
         .map(|_| match rng.permille(700) {
