@@ -111,8 +111,8 @@ pub fn start(world: &World, lane: usize, batch: Vec<usize>) {
 /// A sandbox to run in, and whether its connections have died since it ran last.
 fn sandbox(world: &World) -> (bool, Rc<SimProcessor>) {
     let mut host = world.host.borrow_mut();
-    let reused = !world.rng.borrow_mut().permille(50);
-    if host.idle.is_empty() || !reused {
+    // Later on only what is there can go on: a sandbox that never recovers must show.
+    if host.idle.is_empty() || world.strikes(50) {
         return (false, Rc::new(processor(world)));
     }
     let index = world.rng.borrow_mut().index(host.idle.len());

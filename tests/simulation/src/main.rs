@@ -80,8 +80,8 @@ fn print(summary: &Summary, seconds: f64, threads: u64) {
     println!("seeds per second     {:.0} on {threads} threads", summary.runs as f64 / seconds);
     println!("simulated hours      {:.0}", total.simulated as f64 / 3.6e9);
     println!("records, invocations {}, {}", total.records, total.invocations);
-    println!("events delivered     {}", total.events);
-    println!("events that lost Redis data cost  {}", total.lost_with_redis);
+    println!("events delivered     {}, and {} again after more than 5 minutes", total.events, total.again);
+    println!("events lost          {}, all with data that Redis lost", total.lost_with_redis);
     println!("violations           {}", summary.failures.len());
     for (seed, violation) in &summary.failures {
         println!("  SEED={seed} {}: {}", violation.invariant, violation.detail);

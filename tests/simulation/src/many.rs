@@ -33,6 +33,7 @@ impl Summary {
         self.total.awaited += report.awaited;
         self.total.records += report.records;
         self.total.events += report.events;
+        self.total.again += report.again;
         self.total.lost_with_redis += report.lost_with_redis;
         self.failures.extend(report.violation.map(|violation| (seed, violation)));
     }

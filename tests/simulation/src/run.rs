@@ -32,6 +32,8 @@ pub struct Report {
     pub records: u64,
     /// Events in the queue.
     pub events: u64,
+    /// Messages that were in the queue once more, after the five minutes in which SQS drops them.
+    pub again: u64,
     /// Events that a loss of Redis's data has cost.
     pub lost_with_redis: u64,
     /// Everything that happened, line by line, where it was asked for.
@@ -110,6 +112,7 @@ fn report(world: &World) -> Report {
         awaited: host.awaited(),
         records: world.rows.rows.len() as u64,
         events: ledger.accepted.len() as u64,
+        again: world.queue.borrow().len() - ledger.accepted.len() as u64,
         lost_with_redis: if world.redis.borrow().lost_anything() { lost(world) } else { 0 },
         trace: world.traced(),
     }
