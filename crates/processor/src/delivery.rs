@@ -91,7 +91,8 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
                             Step::Woken(retry)
                         }));
                     }
-                    if let Some(error) = hopeless {
+                    // Another request under way may be the trial that closes the breaker: then this one is tried again.
+                    if let Some(error) = hopeless.filter(|_| sending == 0) {
                         dispatch.abandon(&error.to_string());
                     }
                 }
