@@ -11,7 +11,7 @@
 //! | [`host`], [`mapping`] | Lambda's sandboxes, and the event source mapping |
 //! | [`redis`], [`queue`] | the servers |
 //! | [`ports`], [`faults`] | the processor's ports, and what becomes of a call |
-//! | [`reference`] | what must come of a row, said a second time |
+//! | [`mod@reference`] | what must come of a row, said a second time |
 //! | [`ledger`], [`answer`], [`run`] | what was seen, and the invariants: at once, per invocation, at the end |
 //! | [`many`] | many seeds, on all cores |
 //!

@@ -67,11 +67,9 @@ pub fn tick(world: &World, lane: usize) {
         if host.lanes[lane].busy || waits || host.lanes[lane].next == shard.rows.len() {
             return;
         }
-        let first_of_stream =
-            shard.parents.iter().any(|parent| world.rows.shards[*parent].stream != shard.stream);
-        if first_of_stream && host.lanes[lane].next == 0 {
+        if opens_stream(world, &host.lanes, shard.stream) {
             let others = host.tasks.values().any(|task| world.rows.shards[task.lane].stream != shard.stream);
-            if others || world.now() < host.last_end + QUIET && host.last_end > 0 {
+            if others || (world.now() < host.last_end + QUIET && host.last_end > 0) {
                 return world.after(SECOND, move |world| tick(world, lane));
             }
         }
@@ -90,6 +88,12 @@ pub fn tick(world: &World, lane: usize) {
 fn is_read(world: &World, lanes: &[Lane], shard: usize) -> bool {
     let Shard { rows, parents, .. } = &world.rows.shards[shard];
     lanes[shard].next == rows.len() && parents.iter().all(|parent| is_read(world, lanes, *parent))
+}
+
+/// True while nothing of a later stream has been read: what was sent for the one before it must have come to rest first.
+fn opens_stream(world: &World, lanes: &[Lane], stream: usize) -> bool {
+    let mut of_stream = lanes.iter().zip(&world.rows.shards).filter(|(_, shard)| shard.stream == stream);
+    stream > 0 && of_stream.all(|(lane, _)| lane.next == 0 && !lane.busy)
 }
 
 /// The next batch of a lane, or how long to wait for it.
