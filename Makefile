@@ -2,6 +2,9 @@
 .PHONY: help local-stream test check check-infra tools coverage verify simulate planted-bugs
 .DEFAULT_GOAL := help
 
+# A value as one word of the shell.
+quoted = '$(subst ','\'',$(1))'
+
 # local-stream: FIXTURE=FILE or -, BATCH_SIZE=N, EVENTS=FILE, JSON=1
 FIXTURE ?= tests/fixtures/stream.jsonl
 
@@ -9,9 +12,9 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 local-stream: ## replay FIXTURE=FILE (- is standard input); BATCH_SIZE=N EVENTS=FILE JSON=1
-	@cargo build $(if $(wildcard target/local/local-stream),--quiet) --profile local --package local-stream
-	@target/local/local-stream $(if $(BATCH_SIZE),--batch-size '$(BATCH_SIZE)') $(if $(EVENTS),--events '$(EVENTS)') \
-		$(if $(filter 1 true,$(JSON)),--json) -- '$(FIXTURE)'
+	@cargo build $(if $(wildcard target/local/local-stream),--quiet) --profile local --package local-stream --target-dir target
+	@target/local/local-stream $(if $(BATCH_SIZE),--batch-size $(call quoted,$(BATCH_SIZE))) \
+		$(if $(EVENTS),--events $(call quoted,$(EVENTS))) $(if $(filter 1 true,$(JSON)),--json) -- $(call quoted,$(FIXTURE))
 
 test: tools ## all tests; installs the servers they talk to
 	cargo test --workspace

@@ -200,10 +200,14 @@ def decode(record: Any) -> Row:
     new, old = body.get("NewImage"), body.get("OldImage")
     if new is None:
         raise DeadLetter("no NewImage")
-    if not isinstance(new, dict) or not isinstance(old, (dict, type(None))):
+    if not isinstance(new, dict):
         raise DeadLetter("image is not an object")
     created = creation_ms(body.get("ApproximateCreationDateTime"))
-    attributes, before = image(new), image(old) if old else None
+    attributes, before = image(new), None
+    try:
+        before = image(old) if old and isinstance(old, dict) else None
+    except DeadLetter:
+        pass  # What is wrong with the old image is mended by the new one: it counts as none.
     row = Row(text_or_none(record.get("eventID")), kind, pk, ident, attributes, before, created,
               data_ms(attributes, sort_key, created), text_or_none(record.get("eventSourceARN")), sequence)
     price = value_of(attributes, "price", "N")

@@ -115,6 +115,50 @@ mod tests {
     }
 
     #[test]
+    fn every_count_stands_under_its_own_name() {
+        let skipped = SkipReason::ALL.into_iter().zip(100..).collect();
+        let tally = Tally {
+            processed: 1,
+            errors: 2,
+            events: 3,
+            cache_updates: 4,
+            pubsub_published: 5,
+            sqs_published: 6,
+            dlq_published: 7,
+            cache_hits: 8,
+            cache_misses: 9,
+            late: 10,
+            already_applied: 11,
+            breaker_open: 12,
+            skipped,
+            end_to_end_ms: Vec::new(),
+        };
+        let names = [
+            ("processedCount", 1),
+            ("errorCount", 2),
+            ("eventsGenerated", 3),
+            ("cacheUpdates", 4),
+            ("pubsubPublished", 5),
+            ("sqsPublished", 6),
+            ("dlqPublished", 7),
+            ("cacheHits", 8),
+            ("cacheMisses", 9),
+            ("late", 10),
+            ("alreadyApplied", 11),
+            ("breakerOpen", 12),
+            ("skipped", (100..107).sum()),
+            ("skippedRemoved", 100),
+            ("skippedRemovedByTtl", 101),
+            ("skippedOtherRow", 102),
+            ("skippedDailyTvl", 103),
+            ("skippedPriceHistory", 104),
+            ("skippedPriceRedirect", 105),
+            ("skippedNoValue", 106),
+        ];
+        assert_eq!(counts(&tally), names);
+    }
+
+    #[test]
     fn one_line_holds_every_metric_of_an_invocation() {
         let tally = Tally {
             processed: 7,

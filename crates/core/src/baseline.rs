@@ -1,10 +1,11 @@
 //! What a row is compared with: the detection baseline of its key.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use crate::field::Fields;
 use crate::number::Number;
 use crate::record::SourceRow;
 use crate::sequence::SequenceNumber;
@@ -74,7 +75,7 @@ pub enum Values {
     /// Of a price row.
     Price(PriceValues),
     /// Of a protocol row: its fields.
-    Protocol(BTreeMap<String, Value>),
+    Protocol(Fields),
 }
 
 /// Values of a TVL row, USD.
@@ -111,6 +112,19 @@ pub struct Announced {
 }
 
 impl Values {
+    /// The values without what was announced.
+    pub(crate) fn without_announced(&self) -> Cow<'_, Self> {
+        match self {
+            Self::Tvl(values) if !values.announced.is_empty() => {
+                Cow::Owned(Self::Tvl(TvlValues { announced: BTreeMap::new(), ..values.clone() }))
+            }
+            Self::Price(PriceValues { price, announced: Some(_) }) => {
+                Cow::Owned(Self::Price(PriceValues { price: price.clone(), announced: None }))
+            }
+            Self::Tvl(_) | Self::Price(_) | Self::Protocol(_) => Cow::Borrowed(self),
+        }
+    }
+
     /// As the cache keeps them.
     pub fn to_json(&self) -> String {
         // Maps with text keys, numbers as text: nothing in here can fail to serialise.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::baseline::{Announced, PriceValues, TvlValues, Values};
 use crate::config::{ChangeBaseline, Config, Threshold};
 use crate::event::{FieldChange, UpdateType};
+use crate::field::{Field, Fields};
 use crate::number::{Change, Number};
 use crate::record::{OldRow, SourceRow};
 use crate::row::{PriceRow, ProtocolRow, Row, TvlRow};
@@ -65,6 +66,10 @@ struct Reference {
 /// Compares a row with its cached baseline (values and their data time), else with what the record itself brings.
 pub fn detect(source: &SourceRow, cached: Option<(&Values, i64)>, config: &Config) -> Detection {
     let detector = Detector { source, config };
+    // What was announced counts only while it is asked for: the setting may have changed since.
+    let forgotten = cached.filter(|_| config.change_baseline == ChangeBaseline::Previous);
+    let forgotten = forgotten.map(|(values, at)| (values.without_announced(), at));
+    let cached = forgotten.as_ref().map(|(values, at)| (values.as_ref(), *at)).or(cached);
     match (&source.row, cached) {
         (Row::Tvl(row), Some((Values::Tvl(values), at))) => detector.tvl(row, Some((values, at))),
         (Row::Tvl(row), _) => detector.tvl(row, None),
@@ -160,7 +165,7 @@ impl Detector<'_> {
         }
     }
 
-    fn protocol(&self, row: &ProtocolRow, cached: Option<&BTreeMap<String, Value>>) -> Detection {
+    fn protocol(&self, row: &ProtocolRow, cached: Option<&Fields>) -> Detection {
         let previous = match (cached, &self.source.old) {
             (Some(fields), _) => Some(fields),
             (None, Some(OldRow { row: Row::Protocol(old), .. })) => Some(&old.fields),
@@ -280,18 +285,18 @@ fn reference(values: &TvlValues, key: &str, last: Option<&Number>, at: i64) -> O
     })
 }
 
-/// Every field that differs, by name.
-fn field_changes(previous: &BTreeMap<String, Value>, current: &BTreeMap<String, Value>) -> Vec<FieldChange> {
+/// Every field that differs, by name, as readers see it.
+fn field_changes(previous: &Fields, current: &Fields) -> Vec<FieldChange> {
     let names: std::collections::BTreeSet<&String> = previous.keys().chain(current.keys()).collect();
-    let value = |fields: &BTreeMap<String, Value>, name| fields.get(name).cloned().unwrap_or(Value::Null);
+    let value = |fields: &Fields, name| fields.get(name).map_or(Value::Null, Field::to_json);
     names
         .into_iter()
+        .filter(|name| previous.get(*name) != current.get(*name))
         .map(|name| FieldChange {
             field: name.clone(),
             previous_value: value(previous, name),
             current_value: value(current, name),
         })
-        .filter(|change| change.previous_value != change.current_value)
         .collect()
 }
 

@@ -99,21 +99,44 @@ pub struct Rejection {
 }
 
 impl Dispatch {
-    /// Takes the messages of a batch: for each record, in order, its index and messages.
+    /// Takes the messages of a batch, of each record in order; those of one group keep the order of their records.
     pub fn new<'a>(records: impl IntoIterator<Item = (usize, &'a [Message])>, limits: Limits) -> Self {
-        let mut lanes: Vec<Lane> = Vec::new();
+        let mut dispatch = Self::empty(limits);
         let mut by_group: HashMap<&'a str, usize> = HashMap::new();
         for (record, messages) in records {
             let Some(first) = messages.first() else { continue };
-            let lane = *by_group.entry(&first.group_id).or_insert_with(|| {
-                lanes.push(Lane { units: VecDeque::new(), attempt: 0 });
-                lanes.len() - 1
-            });
-            let items = messages.iter().enumerate().map(|(message, m)| Item { message, size: m.size() });
-            lanes[lane].units.push_back(Unit { record, messages: items.collect() });
+            let lane = *by_group.entry(&first.group_id).or_insert(dispatch.lanes.len());
+            dispatch.push(lane, record, messages);
         }
-        let ready = (0..lanes.len()).collect();
-        Self { limits, lanes, ready, failed: BTreeMap::new(), rejected: Vec::new() }
+        dispatch
+    }
+
+    /// Takes messages that need no order, whatever their groups: none waits for another.
+    pub fn unordered<'a>(messages: impl IntoIterator<Item = &'a [Message]>, limits: Limits) -> Self {
+        let mut dispatch = Self::empty(limits);
+        for (record, messages) in messages.into_iter().enumerate() {
+            dispatch.push(record, record, messages);
+        }
+        dispatch
+    }
+
+    fn empty(limits: Limits) -> Self {
+        Self {
+            limits,
+            lanes: Vec::new(),
+            ready: VecDeque::new(),
+            failed: BTreeMap::new(),
+            rejected: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, lane: usize, record: usize, messages: &[Message]) {
+        if lane == self.lanes.len() {
+            self.lanes.push(Lane { units: VecDeque::new(), attempt: 0 });
+            self.ready.push_back(lane);
+        }
+        let items = messages.iter().enumerate().map(|(message, m)| Item { message, size: m.size() });
+        self.lanes[lane].units.push_back(Unit { record, messages: items.collect() });
     }
 
     /// The next request that may be sent now; `None` until an answer or a wake-up brings more.
@@ -192,7 +215,12 @@ impl Dispatch {
     fn settle(&mut self, request: &Request, entry: Entry) {
         let lane = self.lane_of(request, entry);
         if let Some(unit) = lane.and_then(|lane| self.lanes[lane].units.front_mut()) {
-            unit.messages.retain(|item| item.message != entry.message);
+            // Answers come in order: mostly it is the first, and a row with thousands of chains stays cheap.
+            match unit.messages.iter().position(|item| item.message == entry.message) {
+                Some(0) => drop(unit.messages.pop_front()),
+                Some(position) => drop(unit.messages.remove(position)),
+                None => {}
+            }
         }
     }
 
@@ -346,6 +374,25 @@ mod tests {
         assert_eq!(dispatch.take_rejected(), [rejection]);
         assert_eq!(records(&dispatch.next_request().unwrap()), [1]);
         assert!(dispatch.failed().is_empty());
+    }
+
+    #[test]
+    fn messages_without_order_fill_requests_and_fail_alone() {
+        let batch: Vec<_> = (0..12).map(|_| messages("undecodable", &[1])).collect();
+        let mut dispatch = Dispatch::unordered(batch.iter().map(Vec::as_slice), LIMITS);
+        let (first, second) = (dispatch.next_request().unwrap(), dispatch.next_request().unwrap());
+        assert_eq!((first.entries.len(), second.entries.len()), (10, 2));
+        let mut answers = vec![Answer::Accepted; 10];
+        answers[0] = no();
+        let mut retry = dispatch.answer(&first, &answers);
+        while let Some(again) = retry {
+            dispatch.wake(again);
+            let request = dispatch.next_request().unwrap();
+            assert_eq!(records(&request), [0]);
+            retry = dispatch.answer(&request, &[no()]);
+        }
+        dispatch.answer(&second, &vec![Answer::Accepted; 2]);
+        assert_eq!(dispatch.failed().keys().copied().collect::<Vec<_>>(), [0]);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!
 //! Along the way of the data:
 //!
-//! - [`record`] decodes one stream record; [`row`] knows the tables' rows, [`number`] and [`sequence`] their texts.
+//! - [`record`] decodes one stream record; [`row`] knows the tables' rows, [`field`],
+//!   [`number`] and [`sequence`] what stands in them.
 //! - [`baseline`] is what a row is compared with, and judges whether it is late or already applied.
 //! - [`detect`] finds the significant changes, [`generate`] makes [`event`]s of them, with ids from [`id`].
 //! - [`plan`] puts a batch together: [`message`]s for the queues, a commit for Redis under the names of [`keys`].
@@ -22,6 +23,7 @@ pub mod config;
 pub mod detect;
 pub mod dispatch;
 pub mod event;
+pub mod field;
 pub mod generate;
 pub mod id;
 pub mod keys;

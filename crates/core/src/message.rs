@@ -10,7 +10,7 @@ use crate::event::{Data, Event, EventType, InvalidEvent, Priority, xml_safe};
 use crate::id;
 
 /// Bytes of names and types that SQS counts with the attributes, rounded up.
-const ATTRIBUTE_OVERHEAD: usize = 96;
+const ATTRIBUTE_OVERHEAD: usize = 128;
 /// Room in a dead letter for everything but the text that is cut to fit.
 const LETTER_OVERHEAD: usize = 4_096;
 /// Message group of dead letters that are about nothing in particular.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bigdecimal::num_bigint::Sign;
-use bigdecimal::{BigDecimal, Zero};
+use bigdecimal::{BigDecimal, ToPrimitive, Zero};
 
 /// Most significant digits DynamoDB keeps of a number.
 const MAX_DIGITS: usize = 38;
@@ -70,6 +70,11 @@ impl Number {
         self.approximate
     }
 
+    /// The number as an integer, where it is one that fits.
+    pub fn to_i64(&self) -> Option<i64> {
+        if self.exact.is_integer() { self.exact.to_i64() } else { None }
+    }
+
     /// A tenth of it.
     pub(crate) fn tenth(&self) -> Self {
         Self { exact: &self.exact / 10, approximate: self.approximate / 10.0 }
@@ -112,9 +117,9 @@ impl From<u32> for Number {
 }
 
 impl serde::Serialize for Number {
-    /// As a string, so that no digit is lost in a reader's floating point.
+    /// As a string, so that no digit is lost in a reader's floating point; equal numbers as equal strings.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.exact)
+        serializer.collect_str(&self.exact.normalized())
     }
 }
 

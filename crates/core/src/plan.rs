@@ -410,10 +410,10 @@ impl Planner<'_> {
     }
 
     fn meta_key(&self, row: &ProtocolRow, subject: &Subject, time: i64) -> Set {
-        let mut fields = row.fields.clone();
-        fields.insert("protocolId".into(), Value::from(row.protocol_id.as_str()));
-        fields.insert("timestamp".into(), Value::from(time));
-        let value = json!(fields).to_string();
-        Set { key: self.config.keys.meta(subject), value, ttl: self.config.ttls.meta }
+        let fields = row.fields.iter().map(|(name, field)| (name.clone(), field.to_json()));
+        let mut value: Value = fields.collect();
+        value["protocolId"] = Value::from(row.protocol_id.as_str());
+        value["timestamp"] = Value::from(time);
+        Set { key: self.config.keys.meta(subject), value: value.to_string(), ttl: self.config.ttls.meta }
     }
 }

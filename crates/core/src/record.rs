@@ -302,17 +302,7 @@ impl<'a> Envelope<'a> {
             Ok(row) => row,
             Err(reason) => return Ok(Content::Skipped(reason)),
         };
-        let old = match image_of_old(self.change.old_image)? {
-            Some(image) => {
-                let row = match read_row(&key, &image) {
-                    // What is wrong with the old price is mended by the new one.
-                    Err(RowError::NegativePrice) => Err(SkipReason::NoValue),
-                    row => row.map_err(|error| format!("OldImage: {error}"))?,
-                };
-                row.ok().map(|row| OldRow { row, data_time_ms: data_time(&image, sk, None) })
-            }
-            None => None,
-        };
+        let old = self.old_row(&key, sk);
         let created_ms = self.created_ms();
         let data_time_ms = data_time(&image, sk, created_ms).ok_or(
             "no time: none of SK_ORIGNAL, timestamp, SK and ApproximateCreationDateTime is a time after 1970",
@@ -328,6 +318,14 @@ impl<'a> Envelope<'a> {
             row,
             old,
         })))
+    }
+
+    /// The row before, where the record has one that can be read. What is wrong with it is mended by the new image, so
+    /// it is no reason to refuse that.
+    fn old_row(&self, key: &RowKey, sk: f64) -> Option<OldRow> {
+        let image = image("OldImage", self.change.old_image).ok()??;
+        let row = read_row(key, &image).ok()?.ok()?;
+        Some(OldRow { row, data_time_ms: data_time(&image, sk, None) })
     }
 
     fn removal(&self) -> SkipReason {
@@ -347,10 +345,6 @@ fn image(name: &str, raw: Option<&RawValue>) -> Result<Option<Image>, String> {
     let item: Option<serde_dynamo::Item> =
         serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {error}"))?;
     Ok(item.map(serde_dynamo::Item::into_inner))
-}
-
-fn image_of_old(raw: Option<&RawValue>) -> Result<Option<Image>, String> {
-    Ok(image("OldImage", raw)?.filter(|image| !image.is_empty()))
 }
 
 fn read_row(key: &RowKey, image: &Image) -> Result<Result<Row, SkipReason>, RowError> {
@@ -501,13 +495,27 @@ mod tests {
             (record("").replace(r#""N":"1700000000""#, r#""N":"soon""#), "SK \"soon\" is no number"),
             (record("").replace("NewImage", "NoImage"), "no NewImage"),
             (record("").replace(r#"{"N":"5"}"#, r#"{"X":"5"}"#), "NewImage: "),
-            (record(r#","OldImage":{"tvl":{"X":"5"}}"#), "OldImage: "),
-            (record(r#","OldImage":{"tvl":{"N":"1E999"}}"#), "OldImage: attribute \"tvl\""),
             (record("").replace("1700000000", "0"), "no time"),
         ] {
             let reason = reason(&text);
             assert!(reason.contains(says), "{reason} should say: {says}");
         }
+    }
+
+    #[test]
+    fn an_old_image_that_cannot_be_read_is_none() {
+        let old = |image: &str| row(&record(&format!(r#","OldImage":{image}"#))).old;
+        assert!(old(r#"{"tvl":{"N":"4"}}"#).is_some());
+        for image in
+            [r#"{"tvl":{"X":"5"}}"#, r#"{"tvl":{"N":"1E999"}}"#, r#"{"redirect":{"S":"a"}}"#, "{}", "null"]
+        {
+            assert_eq!(old(image), None, "{image}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_postgres_says_so() {
+        assert_eq!(row(&record("").replace("aws:dynamodb", "postgres")).source, Source::Postgres);
     }
 
     #[test]

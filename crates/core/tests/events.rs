@@ -231,6 +231,45 @@ fn metadata_that_is_not_watched_makes_no_event_when_told_so() {
 }
 
 #[test]
+fn what_says_whether_a_protocol_lives_is_its_status() {
+    for field in ["rugged", "deadUrl", "deadFrom", "deprecated", "status"] {
+        let row = |sequence, value: &str| {
+            record(
+                "protocol#1",
+                sequence,
+                1_000_000 + i64::from(sequence),
+                &json!({field: {"S": value}, "name": {"S": value}}),
+                None,
+            )
+        };
+        let events = events(&[row(1, "a"), row(2, "b")], &Config::default());
+        assert_eq!(events[0].metadata.priority, Priority::High, "{field}");
+        assert!(events[0].to_json().unwrap().contains(r#""updateType":"status""#), "{field}");
+    }
+}
+
+#[test]
+fn what_was_announced_is_forgotten_when_it_no_longer_counts() {
+    let config = |change_baseline| Config { change_baseline, ..Config::default() };
+    let rows = [tvl(1, 1_000_000, "100000"), tvl(2, 1_003_600, "100500")];
+    let drifting = plan(
+        rows.iter().map(|text| decode_text(text)).collect(),
+        &Snapshot::default(),
+        &config(ChangeBaseline::LastEvent),
+        TIMES,
+    );
+    let commit = drifting[1].commit.as_ref().unwrap();
+    assert!(commit.values.contains("announced"), "{}", commit.values);
+    let stored = Stored { mark: commit.mark.clone(), values: commit.values.clone() };
+    let snapshot =
+        Snapshot { baselines: [(commit.baseline_key.clone(), stored)].into(), ..Snapshot::default() };
+    let next = |mode| {
+        plan(vec![decode_text(&tvl(3, 1_007_200, "101200"))], &snapshot, &config(mode), TIMES)[0].events.len()
+    };
+    assert_eq!((next(ChangeBaseline::LastEvent), next(ChangeBaseline::Previous)), (1, 0));
+}
+
+#[test]
 fn a_baseline_that_cannot_be_read_counts_as_none_and_still_guards() {
     let first = decode_text(&tvl(5, 1_000_000, "100"));
     let key = Reads::of(std::slice::from_ref(&first), &Config::default()).baselines[0].clone();

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -49,11 +50,12 @@ async fn replay(args: &Args) -> Result<(), Failure> {
     start_log()?;
     let settings = Settings::for_replay().map_err(unusable)?;
     let source = open_input(&args.input)?;
-    let events =
-        args.events.as_deref().map_or_else(|| Ok(EventLog::default()), |path| open_events(path, args))?;
+    args.events.as_deref().map_or(Ok(()), |path| check_events(path, args))?;
     let processor = world::processor(&settings).map_err(unusable)?;
     let places = Places::of(&settings);
     reach(&processor, &places).await?;
+    // Only now: a replay that never begins leaves the events of the one before.
+    let events = args.events.as_deref().map_or_else(|| Ok(EventLog::default()), open_events)?;
     let batch_size = args.batch_size.unwrap_or(settings.batch_size);
     let summary = Summary::new(source::name(&args.input), batch_size, places);
     let progress = Progress::new(args.quiet, source::size(&args.input));
@@ -117,13 +119,24 @@ fn open_input(path: &Path) -> Result<Source, Failure> {
     })
 }
 
-fn open_events(path: &Path, args: &Args) -> Result<EventLog, Failure> {
-    let failure = |what: &dyn Display| unusable(format!("--events {}: {what}", path.display()));
-    let same = |a: io::Result<_>, b: io::Result<_>| matches!((a, b), (Ok(a), Ok(b)) if a == b);
-    if same(path.canonicalize(), args.input.canonicalize()) {
-        return Err(failure(&"is the input itself"));
+fn unwritable(path: &Path, what: &dyn Display) -> Failure {
+    unusable(format!("--events {}: {what}", path.display()))
+}
+
+fn check_events(path: &Path, args: &Args) -> Result<(), Failure> {
+    let input = if args.input.as_os_str() == "-" { Path::new("/dev/stdin") } else { &args.input };
+    let same_file = match (path.metadata(), input.metadata()) {
+        (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    };
+    if same_file {
+        return Err(unwritable(path, &"is the input itself"));
     }
-    EventLog::create(path).map_err(|error| failure(&format!("cannot be written: {error}")))
+    EventLog::check(path).map_err(|error| unwritable(path, &format!("cannot be written: {error}")))
+}
+
+fn open_events(path: &Path) -> Result<EventLog, Failure> {
+    EventLog::create(path).map_err(|error| unwritable(path, &format!("cannot be written: {error}")))
 }
 
 async fn reach(processor: &LocalProcessor, places: &Places) -> Result<(), Failure> {

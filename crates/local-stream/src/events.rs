@@ -29,6 +29,14 @@ impl fmt::Debug for EventLog {
 }
 
 impl EventLog {
+    /// Tries whether the file can be written, and leaves what is in it as it is.
+    pub fn check(path: &Path) -> io::Result<()> {
+        if path.as_os_str() != "-" {
+            File::options().append(true).create(true).open(path)?;
+        }
+        Ok(())
+    }
+
     /// Writes to a new file, in place of what is there, or to standard output for `-`.
     pub fn create(path: &Path) -> io::Result<Self> {
         let out: Box<dyn Write> =

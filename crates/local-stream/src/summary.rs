@@ -6,8 +6,7 @@ use std::time::Duration;
 use events_core::event::{Event, EventType, Priority};
 use events_core::plan::{Outcome, RecordPlan};
 use events_core::record::SkipReason;
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 use crate::latency::{Latency, Percentiles};
 use crate::mapping::{Attempt, Delivery, Fate};
@@ -283,11 +282,22 @@ impl Summary {
     }
 }
 
+/// The part of a dead letter that is told. What it is about is not read: it may be nested deeper than any parser goes.
+#[derive(Deserialize)]
+struct Letter {
+    error: LetterError,
+}
+
+#[derive(Deserialize)]
+struct LetterError {
+    message: String,
+}
+
 /// The reason a dead letter states, without where in its record: so that equal ones are counted together.
 fn letter_reason(body: &str) -> String {
-    let letter: Value = serde_json::from_str(body).unwrap_or_default();
-    let message = letter.pointer("/error/message").and_then(Value::as_str).unwrap_or("unknown");
-    message.rsplit_once(" at line ").map_or(message, |(reason, _)| reason).to_owned()
+    let message = serde_json::from_str(body)
+        .map_or_else(|_| "unknown".to_owned(), |letter: Letter| letter.error.message);
+    message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason).to_owned()
 }
 
 #[cfg(test)]

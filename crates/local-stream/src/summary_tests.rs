@@ -78,7 +78,7 @@ fn nothing_at_all_has_a_summary_too() {
     let text = report::text(&summary);
     assert!(text.starts_with("Replayed 0 records of input") && text.contains("Failures\n  none"), "{text}");
     let json = serde_json::to_value(&summary).unwrap();
-    assert_eq!(json["latency"]["batchMs"], Value::Null);
+    assert_eq!(json["latency"]["batchMs"], serde_json::Value::Null);
     assert_eq!(json["records"]["total"], 0);
 }
 

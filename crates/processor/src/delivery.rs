@@ -80,7 +80,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
                 Step::Woken(retry) => dispatch.wake(retry),
                 Step::Answered(request, answers) => {
                     sending -= 1;
-                    let hopeless =
+                    let open =
                         answers.as_ref().err().filter(|error| error.kind == ErrorKind::BreakerOpen).cloned();
                     let answers = answers_of(&request, answers);
                     accepted += answers.iter().filter(|answer| **answer == Answer::Accepted).count() as u64;
@@ -91,8 +91,8 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
                             Step::Woken(retry)
                         }));
                     }
-                    // Another request under way may be the trial that closes the breaker: then this one is tried again.
-                    if let Some(error) = hopeless.filter(|_| sending == 0) {
+                    // While another request is under way it may be the one that closes the breaker.
+                    if let Some(error) = open.filter(|_| sending == 0) {
                         dispatch.abandon(&error.to_string());
                     }
                 }
@@ -145,7 +145,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         failures: &mut Failures,
         tally: &mut Tally,
     ) {
-        // Letters need no order: each goes alone in its lane, so that one refused letter holds up no other.
+        // Letters need no order: one that is refused holds up no other.
         let letters: Vec<(usize, Vec<Message>)> = plan
             .iter()
             .enumerate()
@@ -157,7 +157,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
             return;
         }
         let lanes: Vec<Vec<Message>> = letters.iter().map(|(_, letter)| letter.clone()).collect();
-        let mut dispatch = Dispatch::new(lanes.iter().map(Vec::as_slice).enumerate(), self.limits());
+        let mut dispatch = Dispatch::unordered(lanes.iter().map(Vec::as_slice), self.limits());
         // Letters are rare, and poison must not wait for a breaker that the events queue has opened.
         tally.dlq_published += self.drive(&self.dead_letters, None, &mut dispatch, &lanes, deadline).await;
         for (lane, reason) in dispatch.failed() {

@@ -96,7 +96,7 @@ async fn the_fixture_arrives_in_its_groups_in_order_with_its_attributes() {
     assert_eq!(letters.len(), reference.dead_letters.len());
     for letter in letters {
         let body = letter.json();
-        assert!(body["record"].is_object() && body["timestamp"].is_i64(), "{body}");
+        assert!(body["record"].is_object() && body["timestamp"].as_i64() > Some(1_700_000_000_000), "{body}");
         assert!(
             !body["error"]["message"].as_str().unwrap().is_empty() && body["error"]["stack"] == "decode",
             "{body}"
@@ -349,4 +349,50 @@ async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back
     .await;
     assert_eq!(ids(&sink.accepted()).len(), 8);
     assert_in_order(&sink.accepted());
+}
+
+#[tokio::test]
+async fn dead_letters_share_requests_and_one_that_is_refused_fails_alone() {
+    let sink = SqsSink::start().await;
+    let processor = on_sink(&sink, Config::default());
+    let poison = |n: u64| raw(tvl("9", 0, n, 1.0, &[]).get().replace(r#""N":"1""#, r#""X":"1""#));
+    let records: Vec<_> = (0..50).map(poison).collect();
+    assert_eq!(process(&processor, &records).await.verdict, Verdict::Done);
+    assert_eq!((sink.requests().len(), sink.accepted().len()), (5, 50));
+
+    for sender_fault in [false, true] {
+        let code = if sender_fault { "InvalidMessageContents" } else { "InternalError" };
+        let fault = || Fault::Refuse { entries: Entries::Index(0), code: code.into(), sender_fault };
+        sink.expire_dedup();
+        // The first request's first letter, and each time it comes again, alone.
+        sink.script(When::Any, 1, fault());
+        sink.script(When::Body(r#""SequenceNumber":"111111100000000000000""#.into()), 100, fault());
+        let batch = process(&processor, &records[..5]).await;
+        assert_eq!(batch.verdict, Verdict::From(number(0)), "{:?}", batch.failures);
+        assert_eq!((batch.failures.len(), batch.tally.dlq_published), (1, 4));
+        sink.heal();
+    }
+}
+
+#[tokio::test]
+async fn groups_do_not_wait_for_each_other() {
+    const DELAY: Duration = Duration::from_millis(200);
+    let sink = SqsSink::start().await;
+    let processor = on_sink(&sink, Config::default());
+    let rows = |hour: i64| {
+        (0..100)
+            .map(|id| tvl(&id.to_string(), hour, hour as u64 * 100 + id, 1e6 * (1 + hour) as f64, &[]))
+            .collect::<Vec<_>>()
+    };
+    process(&processor, &rows(0)).await;
+    sink.script(When::Any, 1_000, Fault::Delay(DELAY));
+    let started = Instant::now();
+    assert_eq!(process(&processor, &rows(1)).await.verdict, Verdict::Done);
+    assert_eq!(sink.requests().len(), 10);
+    assert!(
+        started.elapsed() < DELAY * 6,
+        "took {:?}; one after the other it would be {:?}",
+        started.elapsed(),
+        DELAY * 10
+    );
 }

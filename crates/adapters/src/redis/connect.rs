@@ -4,7 +4,7 @@
 //! and a scan of the system's certificate store at every start. All are set here.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +85,13 @@ pub fn check_url(url: &str) -> Result<(), ConnectError> {
 
 /// A client that connects, and connects again, in the background. Must be called within the async runtime.
 pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
+    let client = prepare(settings)?;
+    let _background = client.connect();
+    Ok(client)
+}
+
+/// A client that is not connected yet.
+fn prepare(settings: &RedisSettings) -> Result<Client, ConnectError> {
     let (mut config, tls) = config(&settings.url)?;
     // A first failure to connect is no reason to give up for ever.
     config.fail_fast = false;
@@ -92,7 +99,16 @@ pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
         let connector = TlsConnector::from(tls_config(settings)?);
         config.tls = Some(connector.into());
     }
-    let connection = ConnectionConfig {
+    Builder::from_config(config)
+        .set_connection_config(connection(settings))
+        .set_performance_config(performance(settings))
+        .set_policy(ReconnectPolicy::new_exponential(0, 20, LONGEST_RECONNECT_PAUSE_MS, 2))
+        .build()
+        .map_err(|error| ConnectError(error.details().to_owned()))
+}
+
+fn connection(settings: &RedisSettings) -> ConnectionConfig {
+    ConnectionConfig {
         connection_timeout: settings.connect_timeout,
         internal_command_timeout: settings.connect_timeout,
         // Retries are the processor's: it knows what may be sent twice.
@@ -105,19 +121,11 @@ pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
             interval: settings.command_timeout / 4,
         },
         ..ConnectionConfig::default()
-    };
-    let performance = PerformanceConfig {
-        default_command_timeout: settings.command_timeout,
-        ..PerformanceConfig::default()
-    };
-    let client = Builder::from_config(config)
-        .set_connection_config(connection)
-        .set_performance_config(performance)
-        .set_policy(ReconnectPolicy::new_exponential(0, 20, LONGEST_RECONNECT_PAUSE_MS, 2))
-        .build()
-        .map_err(|error| ConnectError(error.details().to_owned()))?;
-    let _background = client.connect();
-    Ok(client)
+    }
+}
+
+fn performance(settings: &RedisSettings) -> PerformanceConfig {
+    PerformanceConfig { default_command_timeout: settings.command_timeout, ..PerformanceConfig::default() }
 }
 
 fn config(url: &str) -> Result<(Config, bool), ConnectError> {
@@ -133,20 +141,37 @@ fn config(url: &str) -> Result<(Config, bool), ConnectError> {
     Ok((config, *tls))
 }
 
+/// Checks that a file holds certificates.
+pub fn check_ca_file(path: &Path) -> Result<(), ConnectError> {
+    match certificates(path)?.len() {
+        0 => Err(ConnectError(format!("{}: no certificate in it", path.display()))),
+        _ => Ok(()),
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let fail = |error: rustls::pki_types::pem::Error| ConnectError(format!("{}: {error}", path.display()));
+    CertificateDer::pem_file_iter(path).map_err(fail)?.map(|certificate| certificate.map_err(fail)).collect()
+}
+
 /// TLS with the public certificate authorities built in, and one's own from a file.
 fn tls_config(settings: &RedisSettings) -> Result<ClientConfig, ConnectError> {
+    let fail = |error: rustls::Error| ConnectError(error.to_string());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(fail)?;
+    Ok(builder.with_root_certificates(roots(settings)?).with_no_client_auth())
+}
+
+fn roots(settings: &RedisSettings) -> Result<RootCertStore, ConnectError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = &settings.ca_file {
-        let fail = |error: &dyn fmt::Display| ConnectError(format!("{}: {error}", path.display()));
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fail(&error))? {
-            roots.add(certificate.map_err(|error| fail(&error))?).map_err(|error| fail(&error))?;
+        for certificate in certificates(path)? {
+            let added = roots.add(certificate);
+            added.map_err(|error| ConnectError(format!("{}: {error}", path.display())))?;
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ConnectError(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
 }
 
 #[cfg(test)]
@@ -172,6 +197,24 @@ mod tests {
     fn a_password_is_not_printed() {
         let settings = RedisSettings::new("redis://:secret@h");
         assert!(!format!("{settings:?}").contains("secret"));
+    }
+
+    #[test]
+    fn the_public_authorities_are_built_in() {
+        assert!(roots(&RedisSettings::new("rediss://h")).unwrap().len() > 100);
+    }
+
+    #[test]
+    fn the_times_of_the_settings_are_those_of_the_client() {
+        let settings = RedisSettings::new("redis://h");
+        let client = prepare(&settings).unwrap();
+        let (connection, performance) = (connection(&settings), performance(&settings));
+        assert_eq!(connection.connection_timeout, settings.connect_timeout);
+        assert_eq!(connection.internal_command_timeout, settings.connect_timeout);
+        assert_eq!(connection.unresponsive.max_timeout, Some(settings.command_timeout));
+        assert_eq!(connection.max_command_attempts, 1);
+        assert_eq!(performance.default_command_timeout, settings.command_timeout);
+        assert!(!client.client_config().fail_fast);
     }
 
     #[test]

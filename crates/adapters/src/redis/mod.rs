@@ -6,7 +6,7 @@ mod connect;
 mod errors;
 mod script;
 
-pub use connect::{ConnectError, RedisSettings, check_url};
+pub use connect::{ConnectError, RedisSettings, check_ca_file, check_url};
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use fred::clients::{Client, Pipeline};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, HashesInterface, KeysInterface};
 use fred::types::Value;
+use futures::future::join_all;
 
 use crate::timer::now_ms;
 
@@ -102,22 +103,31 @@ impl RedisStore {
         let keys: Vec<(&String, bool)> = (reads.baselines.iter().map(|key| (key, true)))
             .chain(reads.metas.iter().map(|key| (key, false)))
             .collect();
-        for keys in keys.chunks(MAX_PIPELINE) {
-            let pipeline = client.pipeline();
-            for (key, is_baseline) in keys {
-                let queued = if *is_baseline {
-                    pipeline.hmget::<Value, _, _>(key.as_str(), FIELDS.to_vec()).await
-                } else {
-                    pipeline.get::<Value, _>(key.as_str()).await
-                };
-                queued.map_err(|error| errors::port_error(&error))?;
-            }
-            let answers = self.run(&pipeline, keys.len()).await?;
-            for ((key, is_baseline), answer) in keys.iter().zip(answers) {
+        // Large batches take several pipelines; all are on their way before the first is answered.
+        let pipelines = join_all(keys.chunks(MAX_PIPELINE).map(|keys| self.read_keys(client, keys))).await;
+        for (keys, answers) in keys.chunks(MAX_PIPELINE).zip(pipelines) {
+            for ((key, is_baseline), answer) in keys.iter().zip(answers?) {
                 take(key, *is_baseline, answer, snapshot)?;
             }
         }
         Ok(())
+    }
+
+    async fn read_keys(
+        &self,
+        client: &Client,
+        keys: &[(&String, bool)],
+    ) -> Result<Vec<Result<Value, Error>>, PortError> {
+        let pipeline = client.pipeline();
+        for (key, is_baseline) in keys {
+            let queued = if *is_baseline {
+                pipeline.hmget::<Value, _, _>(key.as_str(), FIELDS.to_vec()).await
+            } else {
+                pipeline.get::<Value, _>(key.as_str()).await
+            };
+            queued.map_err(|error| errors::port_error(&error))?;
+        }
+        self.run(&pipeline, keys.len()).await
     }
 }
 

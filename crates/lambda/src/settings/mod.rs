@@ -9,11 +9,10 @@ mod secret;
 pub use read::SettingsError;
 pub use secret::RedisSecret;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use events_adapters::aws::AwsSettings;
-use events_adapters::redis::{RedisSettings, check_url};
+use events_adapters::redis::{RedisSettings, check_ca_file, check_url};
 use events_core::breaker::BreakerSettings;
 use events_core::config::{ChangeBaseline, Config, Threshold, Ttls};
 use events_core::event::Priority;
@@ -59,20 +58,20 @@ impl Settings {
     /// `redis_url` is the Redis URL where it came from a secret.
     pub fn for_lambda(redis_url: Option<&str>) -> Result<Self, SettingsError> {
         let environment = |name: &str| match name {
-            "REDIS_URL" => redis_url.map(str::to_owned).or_else(|| std::env::var(name).ok()),
-            _ => std::env::var(name).ok(),
+            "REDIS_URL" => redis_url.map(str::to_owned).or_else(|| variable(name)),
+            _ => variable(name),
         };
         Self::read(environment, Needs::Everything)
     }
 
     /// The secret that holds the Redis URL, where `REDIS_URL_SECRET_ARN` names one.
     pub fn redis_secret() -> Result<Option<RedisSecret>, SettingsError> {
-        RedisSecret::from(|name| std::env::var(name).ok())
+        RedisSecret::from(variable)
     }
 
     /// Reads the process's environment for a replay, where what is not set is played in memory.
     pub fn for_replay() -> Result<Self, SettingsError> {
-        Self::read(|name| std::env::var(name).ok(), Needs::Nothing)
+        Self::read(variable, Needs::Nothing)
     }
 
     /// Reads settings from any source of texts by name.
@@ -81,6 +80,11 @@ impl Settings {
         let settings = settings(&mut reader, needs);
         reader.finish(settings)
     }
+}
+
+/// A variable of the environment. What is no UTF-8 is not passed over: it becomes a text that no setting accepts.
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// What must be set.
@@ -105,7 +109,7 @@ fn settings(reader: &mut Reader<'_>, needs: Needs) -> Settings {
         }
     }
     let queues = events_queue_url.is_some() || events_dlq_url.is_some();
-    let sqs = queues.then(|| sqs(reader));
+    let sqs = queues.then(|| sqs(reader, needs));
     let open_secs = reader.whole("BREAKER_OPEN_SECS", 10, 1..=3_600);
     let usual = BreakerSettings::default();
     let breaker = BreakerSettings { open_ms: i64::try_from(open_secs * 1_000).unwrap_or(i64::MAX), ..usual };
@@ -184,7 +188,7 @@ fn redis(reader: &mut Reader<'_>) -> Option<RedisSettings> {
     let usual = RedisSettings::new("");
     let settings = RedisSettings {
         url: String::new(),
-        ca_file: reader.text("REDIS_CA_FILE").map(PathBuf::from),
+        ca_file: reader.file("REDIS_CA_FILE", "a PEM file with at least one certificate", check_ca_file),
         connect_timeout: reader.millis("REDIS_CONNECT_TIMEOUT_MS", ms(usual.connect_timeout), 1..=LONGEST_MS),
         command_timeout: reader.millis("REDIS_COMMAND_TIMEOUT_MS", ms(usual.command_timeout), 8..=LONGEST_MS),
         probe_after: reader.millis("REDIS_PROBE_AFTER_MS", ms(usual.probe_after), 1..=LONGEST_MS),
@@ -201,8 +205,8 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn sqs(reader: &mut Reader<'_>) -> AwsSettings {
-    let settings = aws(reader, "AWS_ENDPOINT_URL_SQS");
+fn sqs(reader: &mut Reader<'_>, needs: Needs) -> AwsSettings {
+    let settings = aws(reader, "AWS_ENDPOINT_URL_SQS", needs);
     AwsSettings {
         attempt_timeout: reader.millis(
             "SQS_ATTEMPT_TIMEOUT_MS",
@@ -219,19 +223,20 @@ fn sqs(reader: &mut Reader<'_>) -> AwsSettings {
 }
 
 /// How to reach a service of AWS whose endpoint `endpoint` may override.
-fn aws(reader: &mut Reader<'_>, endpoint: &str) -> AwsSettings {
-    let key =
-        "an AWS access key (Lambda sets it; for a profile: aws configure export-credentials --format env)";
-    reader.require("AWS_ACCESS_KEY_ID", key);
-    reader.require("AWS_SECRET_ACCESS_KEY", "its secret");
+fn aws(reader: &mut Reader<'_>, endpoint: &str, needs: Needs) -> AwsSettings {
+    let endpoint = reader.url(endpoint).or_else(|| reader.url("AWS_ENDPOINT_URL"));
+    // An emulator takes any key; a replay against one is not to fail for want of some.
+    if needs == Needs::Everything || endpoint.is_none() {
+        let key = "an AWS access key (Lambda sets it; for a profile: aws configure export-credentials --format env)";
+        reader.require("AWS_ACCESS_KEY_ID", key);
+        reader.require("AWS_SECRET_ACCESS_KEY", "its secret");
+    }
+    let mut key = |name| reader.text(name).unwrap_or_else(|| "local".to_owned());
+    let (id, secret) = (key("AWS_ACCESS_KEY_ID"), key("AWS_SECRET_ACCESS_KEY"));
     AwsSettings {
         region: reader.text("AWS_REGION").unwrap_or_else(|| "eu-central-1".to_owned()),
-        endpoint: reader.url(endpoint).or_else(|| reader.url("AWS_ENDPOINT_URL")),
-        credentials: (
-            reader.text("AWS_ACCESS_KEY_ID").unwrap_or_default(),
-            reader.text("AWS_SECRET_ACCESS_KEY").unwrap_or_default(),
-            reader.text("AWS_SESSION_TOKEN"),
-        ),
+        endpoint,
+        credentials: (id, secret, reader.text("AWS_SESSION_TOKEN")),
         attempt_timeout: Duration::from_millis(2_000),
         connect_timeout: Duration::from_millis(1_000),
     }
@@ -349,6 +354,69 @@ mod tests {
         assert!(in_memory.redis.is_none() && in_memory.sqs.is_none());
         let error = read(&[("AWS_ACCESS_KEY_ID", "")], Needs::Everything).unwrap_err();
         assert!(error.contains("AWS_ACCESS_KEY_ID is not set"), "{error}");
+    }
+
+    /// Every setting that can be wrong, with a wrong value: a name misspelt in the code would go unnoticed otherwise.
+    #[test]
+    fn every_name_is_read() {
+        let whole = [
+            "MAX_RETRIES",
+            "BATCH_SIZE",
+            "DEADLINE_MARGIN_MS",
+            "BREAKER_OPEN_SECS",
+            "SQS_MAX_MESSAGE_BYTES",
+            "PRICE_TTL_SECS",
+            "TVL_TTL_SECS",
+            "PROTOCOL_META_TTL_SECS",
+            "EVENT_TTL_SECS",
+            "BASELINE_TTL_SECS",
+            "REDIS_CONNECT_TIMEOUT_MS",
+            "REDIS_COMMAND_TIMEOUT_MS",
+            "REDIS_PROBE_AFTER_MS",
+            "REDIS_PROBE_TIMEOUT_MS",
+            "SQS_CONNECT_TIMEOUT_MS",
+            "SQS_ATTEMPT_TIMEOUT_MS",
+        ];
+        let others = [
+            "TVL_MIN_CHANGE_PERCENT",
+            "TVL_MIN_CHANGE_ABSOLUTE",
+            "PRICE_MIN_CHANGE_PERCENT",
+            "PRICE_MIN_CHANGE_ABSOLUTE",
+            "PROTOCOL_ALWAYS_TRIGGER",
+            "CHANGE_BASELINE",
+            "ENABLE_CACHING",
+            "ENABLE_PUBSUB",
+            "ENABLE_SQS",
+            "SQS_MIN_PRIORITY",
+            "SQS_OUTAGE",
+            "LOG_LEVEL",
+            "REDIS_KEY_HASHTAG",
+            "EVENTS_QUEUE_URL",
+            "EVENTS_DLQ_URL",
+            "AWS_ENDPOINT_URL_SQS",
+            "AWS_ENDPOINT_URL",
+            "REDIS_CA_FILE",
+        ];
+        let texts = ["REDIS_KEY_PREFIX", "AWS_REGION", "AWS_SESSION_TOKEN", "METRICS_STAGE"];
+        let values = [(&whole[..], "1.5"), (&others[..], "/nowhere"), (&texts[..], "a\nb")];
+        for (name, wrong) in
+            values.iter().flat_map(|(names, wrong)| names.iter().map(move |name| (*name, *wrong)))
+        {
+            let error = read(&[(name, wrong)], Needs::Everything).unwrap_err();
+            assert!(error.contains(&format!("{name} is {wrong:?}; it accepts ")), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_replay_against_an_emulator_needs_no_key() {
+        let emulator = [
+            ("AWS_ACCESS_KEY_ID", ""),
+            ("AWS_SECRET_ACCESS_KEY", ""),
+            ("AWS_ENDPOINT_URL_SQS", "http://h:1"),
+        ];
+        assert!(read(&emulator, Needs::Nothing).unwrap().sqs.is_some());
+        assert!(read(&emulator, Needs::Everything).is_err());
+        assert!(read(&emulator[..2], Needs::Nothing).is_err());
     }
 
     #[test]

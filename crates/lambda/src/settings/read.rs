@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use events_core::number::Number;
@@ -128,6 +129,23 @@ impl<'a> Reader<'a> {
     pub(super) fn fifo_queue(&mut self, name: &str) -> Option<String> {
         let parse = |text: &str| (is_http(text) && text.ends_with(".fifo")).then(|| Some(text.to_owned()));
         self.parsed(name, None, "an http(s) URL that ends in .fifo", parse)
+    }
+
+    /// The path of a file that passes a check.
+    pub(super) fn file<E: fmt::Display>(
+        &mut self,
+        name: &str,
+        accepts: &str,
+        check: impl Fn(&Path) -> Result<(), E>,
+    ) -> Option<PathBuf> {
+        let value = self.value(name)?;
+        match check(Path::new(&value)) {
+            Ok(()) => Some(PathBuf::from(value)),
+            Err(error) => {
+                self.wrong(name, &value, &format!("{accepts} ({error})"));
+                None
+            }
+        }
     }
 
     /// The ARN of a secret. Somebody may have put the secret itself there, so a wrong value is not repeated.

@@ -18,7 +18,7 @@ impl RedisSecret {
         let mut reader = Reader::new(&get);
         let Some(arn) = reader.secret_arn("REDIS_URL_SECRET_ARN") else { return reader.finish(None) };
         reader.exclude("REDIS_URL", "REDIS_URL_SECRET_ARN");
-        let aws = super::aws(&mut reader, "AWS_ENDPOINT_URL_SECRETS_MANAGER");
+        let aws = super::aws(&mut reader, "AWS_ENDPOINT_URL_SECRETS_MANAGER", super::Needs::Everything);
         reader.finish(Some(Self { arn, aws }))
     }
 
