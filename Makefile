@@ -1,5 +1,5 @@
 # make help lists the targets.
-.PHONY: help local-stream test check check-infra tools coverage verify
+.PHONY: help local-stream package package-test test check check-infra tools coverage verify
 .DEFAULT_GOAL := help
 
 # local-stream: FIXTURE=FILE or -, BATCH_SIZE=N, EVENTS=FILE, JSON=1
@@ -12,6 +12,12 @@ local-stream: ## replay FIXTURE=FILE (- is standard input); BATCH_SIZE=N EVENTS=
 	@cargo build $(if $(wildcard target/local/local-stream),--quiet) --profile local --package local-stream
 	@target/local/local-stream $(if $(BATCH_SIZE),--batch-size '$(BATCH_SIZE)') $(if $(EVENTS),--events '$(EVENTS)') \
 		$(if $(filter 1 true,$(JSON)),--json) -- '$(FIXTURE)'
+
+package: ## the Lambda as a zip for provided.al2023; ARCH=arm64 (default) or x86-64
+	@sh infra/package.sh '$(or $(ARCH),arm64)'
+
+package-test: tools ## start the zips of make package behind a Runtime API
+	@sh infra/package-test.sh
 
 test: tools ## all tests; installs the servers they talk to
 	cargo test --workspace

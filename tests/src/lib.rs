@@ -8,6 +8,7 @@
 //! | [`sqs_sink`], [`sqs_faults`] | an SQS that records every request and fails as scripted |
 //! | [`runtime_api`] | the Lambda Runtime API, which hands out invocations |
 //! | [`bootstrap`] | the Lambda binary as a child process |
+//! | [`package`] | the zip that is deployed |
 //! | [`tls`], [`fault_proxy`] | something between the client and the server |
 //! | [`resp`], [`subscriber`] | raw Redis commands and subscriptions |
 //! | [`wait`] | waiting for a condition instead of sleeping |
@@ -26,6 +27,7 @@ pub mod bootstrap;
 pub mod fault_proxy;
 mod http;
 pub mod oracle;
+pub mod package;
 pub mod process;
 pub mod redis;
 pub mod redis_cluster;
