@@ -8,3 +8,4 @@
 )]
 
 mod package;
+mod rehearsal;
