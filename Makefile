@@ -1,5 +1,6 @@
 # make help lists the targets.
-.PHONY: help local-stream package package-test rehearse plan-snapshot test check check-infra tools coverage verify
+.PHONY: help local-stream package package-test rehearse plan-snapshot test check check-infra tools coverage verify \
+	simulate planted-bugs
 .DEFAULT_GOAL := help
 
 # A value as one word of the shell.
@@ -54,3 +55,9 @@ coverage: tools ## line coverage of all tests
 verify: tools ## compare with the oracle on STREAM=FILE (records, one a line), through bootstrap, Redis and SQS
 	@test -n '$(STREAM)' || { echo 'make verify STREAM=FILE: stream records as JSON lines' >&2; exit 2; }
 	VERIFY_STREAM='$(abspath $(STREAM))' cargo test --package events-tests --test suite -- oracle::a_long_stream --nocapture
+
+simulate: ## SEEDS=N simulated runs with faults, on all cores; SEED=N replays one
+	@SEEDS='$(SEEDS)' SEED='$(SEED)' FROM='$(FROM)' cargo run --quiet --profile simulate --package events-simulation
+
+planted-bugs: ## plant known mistakes in a copy of the tree; the simulation must catch each. ONLY=NAME
+	@ONLY='$(ONLY)' sh tests/simulation/planted.sh

@@ -1,0 +1,46 @@
+#!/bin/sh
+# Plants each mistake of tests/simulation/planted/ into a scratch copy of the tree and runs the simulation until it is
+# caught. Fails if one survives its seeds, no longer applies, or no longer builds. ONLY=name plants that one.
+set -eu
+
+cd "$(dirname "$0")/../.."
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+git ls-files --cached --others --exclude-standard -z Cargo.toml Cargo.lock crates tests |
+    tar --create --null --files-from - | tar --extract --directory "$scratch"
+patches="$PWD/tests/simulation/planted"
+export CARGO_TARGET_DIR="${PLANTED_TARGET:-$scratch/target}"
+cd "$scratch"
+
+field() { sed -n "s/^$2: //p" "$1"; }
+simulate() {
+    cargo build --quiet --profile simulate --package events-simulation 2>"$scratch/build.log" || return 2
+    FIRST=1 SEEDS="$1" "$CARGO_TARGET_DIR/simulate/events-simulation" >"$scratch/run.log" 2>&1
+}
+
+bad=0
+printf '%-30s %8s  %s\n' mistake seeds 'invariant that broke'
+for patch in "$patches"/${ONLY:-*}.patch; do
+    name=$(basename "$patch" .patch)
+    if ! patch --quiet --strip 1 --fuzz 0 --no-backup-if-mismatch --input "$patch" >"$scratch/patch.log" 2>&1; then
+        printf '%-30s %8s  %s\n' "$name" - 'no longer applies'
+        sed 's/^/    /' "$scratch/patch.log"
+        exit 1
+    fi
+    status=0
+    simulate "$(field "$patch" Seeds)" || status=$?
+    caught=$(sed -n 's/^caught after \([0-9]*\) seeds: \(.*\)$/\1 \2/p' "$scratch/run.log" 2>/dev/null)
+    if [ $status = 2 ]; then
+        printf '%-30s %8s  %s\n' "$name" - 'does not build'
+        tail -20 "$scratch/build.log"
+        bad=1
+    elif [ -z "$caught" ]; then
+        printf '%-30s %8s  %s\n' "$name" "$(field "$patch" Seeds)" 'SURVIVED'
+        bad=1
+    else
+        printf '%-30s %8s  %s\n' "$name" "${caught%% *}" "${caught#* }"
+    fi
+    rm -f "$scratch/run.log"
+    patch --quiet --strip 1 --reverse --no-backup-if-mismatch --input "$patch"
+done
+exit $bad

@@ -1,0 +1,231 @@
+//! What becomes of one call to the world: it works, or one of the ways in which it does not.
+
+use std::rc::Rc;
+
+use events_processor::ports::{ErrorKind, PortError};
+
+use crate::host;
+use crate::scenario::{MILLI, OutageKind, SECOND};
+use crate::sim::{Promise, World};
+
+/// Who is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Redis.
+    Store,
+    /// The events queue.
+    Queue,
+    /// The dead letter queue.
+    Letters,
+}
+
+/// The names under which a port's faults are counted.
+struct Names {
+    down: &'static str,
+    refused: &'static str,
+    throttled: &'static str,
+    denied: &'static str,
+    lost: &'static str,
+    answer_lost: &'static str,
+    delayed: &'static str,
+    slow: &'static str,
+    duplicate: &'static str,
+    partial: &'static str,
+}
+
+macro_rules! names {
+    ($port:literal) => {
+        Names {
+            down: concat!($port, " down"),
+            refused: concat!($port, " refused"),
+            throttled: concat!($port, " throttled"),
+            denied: concat!($port, " refused for good"),
+            lost: concat!($port, " request lost"),
+            answer_lost: concat!($port, " done, answer lost"),
+            delayed: concat!($port, " done after the timeout"),
+            slow: concat!($port, " slow"),
+            duplicate: concat!($port, " done twice"),
+            partial: concat!($port, " done in part"),
+        }
+    };
+}
+
+impl Port {
+    fn names(self) -> Names {
+        match self {
+            Self::Store => names!("redis"),
+            Self::Queue => names!("sqs"),
+            Self::Letters => names!("dlq"),
+        }
+    }
+
+    fn rate(self, world: &World) -> u64 {
+        let rates = &world.scenario.rates;
+        match self {
+            Self::Store => rates.store,
+            Self::Queue => rates.queue,
+            Self::Letters => rates.letters,
+        }
+    }
+
+    fn timeout(self, world: &World) -> u64 {
+        match self {
+            Self::Store => world.scenario.store_timeout,
+            Self::Queue | Self::Letters => world.scenario.queue_timeout,
+        }
+    }
+
+    fn is_down(self, world: &World) -> bool {
+        match self {
+            Self::Store => [OutageKind::Redis, OutageKind::RedisLosesAll, OutageKind::RedisFailsOver]
+                .iter()
+                .any(|kind| world.suffers(*kind)),
+            Self::Queue => world.suffers(OutageKind::Queue),
+            Self::Letters => world.suffers(OutageKind::Letters),
+        }
+    }
+}
+
+/// What one execution of a call is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// A part of it.
+    Part,
+}
+
+/// Calls a port: `effect` is what happens at the other side, `failed` how an error looks to the caller.
+pub fn call<T: 'static>(
+    world: &World,
+    port: Port,
+    effect: impl Fn(&World, Extent) -> T + 'static,
+    failed: impl Fn(PortError) -> T + 'static,
+) -> Promise<T> {
+    let call = Call { port, task: world.current.get(), promise: Promise::default(), failed: Rc::new(failed) };
+    let promise = call.promise.clone();
+    call.begin(world, Rc::new(effect));
+    promise
+}
+
+struct Call<T> {
+    port: Port,
+    task: usize,
+    promise: Promise<T>,
+    failed: Rc<dyn Fn(PortError) -> T>,
+}
+
+impl<T> Clone for Call<T> {
+    fn clone(&self) -> Self {
+        let (promise, failed) = (self.promise.clone(), Rc::clone(&self.failed));
+        Self { port: self.port, task: self.task, promise, failed }
+    }
+}
+
+type Effect<T> = Rc<dyn Fn(&World, Extent) -> T>;
+
+impl<T: 'static> Call<T> {
+    fn begin(self, world: &World, effect: Effect<T>) {
+        let names = self.port.names();
+        let timeout = self.port.timeout(world);
+        let travel = world.span(200, 8 * MILLI);
+        host::call_made(world, self.task, self.port);
+        if self.port == Port::Queue && world.suffers(OutageKind::Throttle) {
+            return self.fail(world, travel, ErrorKind::Throttled, names.throttled);
+        }
+        if self.port == Port::Store && host::is_stale(world, self.task) {
+            return self.fail(world, travel, ErrorKind::Unavailable, "redis connection dead after a pause");
+        }
+        if self.port == Port::Store && world.suffers(OutageKind::RedisPaused) {
+            return self.linger(world, timeout, effect);
+        }
+        if self.port.is_down(world) {
+            match world.rng.borrow_mut().permille(700) {
+                true => self.fail(world, travel, ErrorKind::Unavailable, names.down),
+                false => self.fail(world, timeout, ErrorKind::Timeout, names.down),
+            }
+            return;
+        }
+        if !world.strikes(self.port.rate(world)) {
+            return self.arrive(world, travel, effect, Extent::Whole);
+        }
+        let which = world.rng.borrow_mut().below(12);
+        match which {
+            0 | 1 => self.fail(world, travel, ErrorKind::Unavailable, names.refused),
+            2 => self.fail(world, travel, ErrorKind::Throttled, names.throttled),
+            3 => self.fail(world, travel, ErrorKind::Refused, names.denied),
+            4 => self.fail(world, timeout, ErrorKind::Timeout, names.lost),
+            5 | 6 => {
+                world.count(names.answer_lost);
+                let (kind, after) = match world.rng.borrow_mut().permille(500) {
+                    true => (ErrorKind::Timeout, timeout),
+                    false => (ErrorKind::Unavailable, travel * 2),
+                };
+                Self::execute(world, self.port, travel, effect, Extent::Whole);
+                self.tell(world, after, kind);
+            }
+            7 => self.linger(world, timeout, effect),
+            8 => {
+                world.count(names.slow);
+                let slow = world.span(travel, timeout.max(travel + 1));
+                self.arrive(world, slow, effect, Extent::Whole);
+            }
+            9 => {
+                world.count(names.duplicate);
+                let again = travel + world.span(0, 5 * SECOND);
+                Self::execute(world, self.port, again, Rc::clone(&effect), Extent::Whole);
+                self.arrive(world, travel, effect, Extent::Whole);
+            }
+            _ => {
+                world.count(names.partial);
+                self.arrive(world, travel, effect, Extent::Part);
+            }
+        }
+    }
+
+    /// The call is done when the caller no longer waits.
+    fn linger(self, world: &World, timeout: u64, effect: Effect<T>) {
+        world.count(self.port.names().delayed);
+        let late = timeout + world.span(MILLI, 40 * SECOND);
+        Self::execute(world, self.port, late, effect, Extent::Whole);
+        self.tell(world, timeout, ErrorKind::Timeout);
+    }
+
+    /// The call fails without any effect.
+    fn fail(self, world: &World, after: u64, kind: ErrorKind, name: &'static str) {
+        world.count(name);
+        self.tell(world, after, kind);
+    }
+
+    fn tell(self, world: &World, after: u64, kind: ErrorKind) {
+        world.after(after, move |world| {
+            world.trace(|| format!("task {} {:?}: {kind:?}", self.task, self.port));
+            host::call_failed(world, self.task, self.port);
+            let error = PortError::new(kind, "simulated");
+            self.promise.complete((self.failed)(error));
+            host::resume(world, self.task);
+        });
+    }
+
+    /// Nobody waits for the answer.
+    fn execute(world: &World, port: Port, after: u64, effect: Effect<T>, extent: Extent) {
+        world.after(after, move |world| {
+            if !port.is_down(world) {
+                effect(world, extent);
+            }
+        });
+    }
+
+    fn arrive(self, world: &World, travel: u64, effect: Effect<T>, extent: Extent) {
+        world.after(travel, move |world| {
+            if self.port.is_down(world) {
+                return self.tell(world, travel, ErrorKind::Unavailable);
+            }
+            let answer = effect(world, extent);
+            world.after(travel, move |world| {
+                self.promise.complete(answer);
+                host::resume(world, self.task);
+            });
+        });
+    }
+}

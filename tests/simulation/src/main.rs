@@ -1,0 +1,93 @@
+//! `make simulate`: runs many seeds on all cores, or replays one with its trace.
+//!
+//! `SEEDS` is how many, `FROM` the first one, `SEED` the one to replay; with `FIRST=1` it ends at the first failing one
+//! and says no more than that.
+
+#![allow(clippy::print_stdout, reason = "printing what it found is its work")]
+
+use std::env;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use events_simulation::many::{ENOUGH, Summary, run_many};
+use events_simulation::run::run;
+
+fn number(name: &str) -> Result<Option<u64>, String> {
+    match env::var(name) {
+        Ok(text) if !text.is_empty() => {
+            text.parse().map(Some).map_err(|_| format!("{name}={text}: a whole number is expected"))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn main() -> ExitCode {
+    match simulate() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            println!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn simulate() -> Result<bool, String> {
+    if let Some(seed) = number("SEED")? {
+        return Ok(replay(seed));
+    }
+    let (from, seeds) = (number("FROM")?.unwrap_or(0), number("SEEDS")?.unwrap_or(10_000));
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let began = Instant::now();
+    if number("FIRST")? == Some(1) {
+        let summary = run_many(from, seeds, threads, 1);
+        if let Some((seed, violation)) = summary.failures.first() {
+            println!("caught after {} seeds: {}", seed - from + 1, violation.invariant);
+        }
+        return Ok(summary.failures.is_empty());
+    }
+    let summary = run_many(from, seeds, threads, ENOUGH);
+    print(&summary, began.elapsed().as_secs_f64(), threads);
+    Ok(summary.failures.is_empty())
+}
+
+fn replay(seed: u64) -> bool {
+    let report = run(seed, true);
+    print!("{}", report.trace.unwrap_or_default());
+    match report.violation {
+        Some(violation) => {
+            println!("seed {seed}: {} does not hold: {}", violation.invariant, violation.detail);
+            false
+        }
+        None => {
+            println!("seed {seed}: every invariant holds");
+            true
+        }
+    }
+}
+
+fn print(summary: &Summary, seconds: f64, threads: u64) {
+    let total = &summary.total;
+    let table = |title: &str, rows: &std::collections::BTreeMap<&'static str, u64>| {
+        println!("\n{title}");
+        for (name, count) in rows {
+            println!("  {name:<34} {count:>12}");
+        }
+    };
+    table("faults injected", &total.faults);
+    table("invariants checked", &total.checked);
+    println!("\nschedules run        {}", summary.runs);
+    println!("seeds per second     {:.0} on {threads} threads", summary.runs as f64 / seconds);
+    println!("simulated hours      {:.0}", total.simulated as f64 / 3.6e9);
+    println!("records, invocations {}, {}", total.records, total.invocations);
+    println!("events delivered     {}, and {} again after more than 5 minutes", total.events, total.again);
+    println!("events lost          {}, all with data that Redis lost", total.lost_with_redis);
+    println!("violations           {}", summary.failures.len());
+    for (seed, violation) in &summary.failures {
+        println!("  SEED={seed} {}: {}", violation.invariant, violation.detail);
+    }
+    if let Some((seed, _)) = summary.failures.first() {
+        println!("\nthe schedule of seed {seed}:");
+        replay(*seed);
+    }
+}

@@ -1,0 +1,90 @@
+//! Many runs, over all cores.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crate::run::{Report, run};
+use crate::sim::Violation;
+
+/// As many failing seeds as anyone will look at.
+pub const ENOUGH: u64 = 20;
+
+/// What many runs came to.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Runs made.
+    pub runs: u64,
+    /// The sum of their reports.
+    pub total: Report,
+    /// Failing seeds, lowest first.
+    pub failures: Vec<(u64, Violation)>,
+}
+
+impl Summary {
+    fn add(&mut self, seed: u64, report: Report) {
+        self.runs += 1;
+        add(&mut self.total.faults, &report.faults);
+        add(&mut self.total.checked, &report.checked);
+        self.total.simulated += report.simulated;
+        self.total.invocations += report.invocations;
+        self.total.awaited += report.awaited;
+        self.total.records += report.records;
+        self.total.events += report.events;
+        self.total.again += report.again;
+        self.total.lost_with_redis += report.lost_with_redis;
+        self.failures.extend(report.violation.map(|violation| (seed, violation)));
+    }
+
+    fn join(&mut self, other: Self) {
+        let runs = self.runs + other.runs;
+        self.add(0, other.total);
+        self.failures.extend(other.failures);
+        self.runs = runs;
+    }
+}
+
+fn add(sum: &mut BTreeMap<&'static str, u64>, more: &BTreeMap<&'static str, u64>) {
+    for (name, count) in more {
+        *sum.entry(name).or_default() += count;
+    }
+}
+
+/// Runs so many seeds, or until so many have failed; a panic is a violation too.
+pub fn run_many(from: u64, seeds: u64, threads: u64, enough: u64) -> Summary {
+    let (next, found) = (AtomicU64::new(from), AtomicU64::new(0));
+    let all = Mutex::new(Summary::default());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut summary = Summary::default();
+                while found.load(Ordering::Relaxed) < enough {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + seeds {
+                        break;
+                    }
+                    let report = run_caught(seed);
+                    found.fetch_add(u64::from(report.violation.is_some()), Ordering::Relaxed);
+                    summary.add(seed, report);
+                }
+                if let Ok(mut all) = all.lock() {
+                    all.join(summary);
+                }
+            });
+        }
+    });
+    let mut all = all.into_inner().unwrap_or_default();
+    all.failures.sort_by_key(|(seed, _)| *seed);
+    all
+}
+
+fn run_caught(seed: u64) -> Report {
+    catch_unwind(AssertUnwindSafe(|| run(seed, false))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let violation = Violation { invariant: "nothing panics", detail: text.unwrap_or_default() };
+        Report { violation: Some(violation), ..Report::default() }
+    })
+}

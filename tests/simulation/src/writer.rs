@@ -1,0 +1,322 @@
+//! Writes the rows of a run: which keys there are, what is written to them and when, and how shards come and go.
+
+use std::collections::BTreeMap;
+
+use events_core::config::Config;
+use events_core::subject::Subject;
+
+use crate::record::{self, Poison};
+use crate::rng::Rng;
+use crate::rows::{EPOCH_MS, Fields, Key, Kind, OldTvl, Price, Row, Rows, Shard, Table, Tvl, Values};
+use crate::scenario::{MILLI, SECOND, Scenario};
+
+/// Chain keys in use.
+const CHAINS: [&str; 4] = ["arbitrum", "base", "ethereum", "xdai"];
+
+/// The rows of a scenario.
+pub fn write(scenario: &Scenario) -> Rows {
+    let mut writer = Writer::new(scenario);
+    for at in times(&mut writer.rng, scenario.span) {
+        writer.advance(at);
+        writer.write(at);
+    }
+    writer.rows
+}
+
+fn times(rng: &mut Rng, span: u64) -> Vec<u64> {
+    let count = rng.pick(&[6, 12, 24, 24, 40, 40, 90, 180]);
+    let bursts: Vec<u64> = (0..3).map(|_| rng.below(span)).collect();
+    let mut times: Vec<u64> = (0..count)
+        .map(|_| match rng.permille(700) {
+            true => rng.pick(&bursts) + rng.below(2 * SECOND),
+            false => rng.below(span),
+        })
+        .collect();
+    times.sort_unstable();
+    times
+}
+
+/// A key's last row, as far as the next one depends on it.
+#[derive(Clone, Debug, Default)]
+struct Last {
+    time_ms: i64,
+    shard: usize,
+    values: Option<Values>,
+}
+
+struct Writer {
+    rng: Rng,
+    rows: Rows,
+    last: Vec<Last>,
+    /// The shard of each slot; a key's slot never changes.
+    slots: Vec<usize>,
+    slot_of_key: Vec<usize>,
+    stream: usize,
+    sequence: u128,
+    reshards: Vec<(u64, Reshard)>,
+    children_count_from_below: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Reshard {
+    /// Every shard ends and has one child.
+    Roll,
+    /// One shard ends and has two children.
+    Split,
+    /// All shards end and have one child in common.
+    Merge,
+    /// The stream ends and another begins, whose numbers start anywhere.
+    Stream,
+}
+
+impl Writer {
+    fn new(scenario: &Scenario) -> Self {
+        let mut rng = Rng::new(scenario.seed, 2);
+        let ordered_by_subject = rng.permille(600);
+        let keys = keys(&mut rng, &scenario.settings.core);
+        let slots = rng.pick(&[1, 1, 2, 3]);
+        let slot_of_key = keys
+            .iter()
+            .enumerate()
+            .map(|(index, key)| match ordered_by_subject {
+                true => key.subject.id().bytes().map(usize::from).sum::<usize>() % slots,
+                false => index % slots,
+            })
+            .collect();
+        let shards = vec![Shard::default(); slots];
+        let mut reshards: Vec<(u64, Reshard)> = (0..rng.pick(&[0, 0, 1, 2]))
+            .map(|_| {
+                let kinds = [Reshard::Roll, Reshard::Split, Reshard::Merge, Reshard::Stream];
+                (rng.below(scenario.span), rng.pick(&kinds))
+            })
+            .collect();
+        reshards.sort_by_key(|(at, _)| *at);
+        Self {
+            last: vec![Last::default(); keys.len()],
+            slots: (0..slots).collect(),
+            slot_of_key,
+            stream: 0,
+            // Close below a power of ten, so that numbers of two lengths meet.
+            sequence: 10u128.pow(21 + rng.below(12) as u32) - u128::from(rng.below(200)),
+            reshards,
+            children_count_from_below: rng.permille(200),
+            rows: Rows { keys, shards, rows: Vec::new(), ordered_by_subject },
+            rng,
+        }
+    }
+
+    fn advance(&mut self, at: u64) {
+        while self.reshards.first().is_some_and(|(from, _)| *from <= at) {
+            let (_, kind) = self.reshards.remove(0);
+            self.reshard(kind);
+        }
+    }
+
+    fn reshard(&mut self, kind: Reshard) {
+        let (open, shards) = (self.slots.clone(), &mut self.rows.shards);
+        let mut child = |stream, parents| {
+            shards.push(Shard { stream, parents, rows: Vec::new() });
+            shards.len() - 1
+        };
+        match kind {
+            Reshard::Roll => {
+                let mut children = BTreeMap::new();
+                for slot in &mut self.slots {
+                    let parent = *slot;
+                    *slot = *children.entry(parent).or_insert_with(|| child(self.stream, vec![parent]));
+                }
+            }
+            Reshard::Split => {
+                let parent = self.rng.pick(&open);
+                for slot in self.slots.iter_mut().filter(|slot| **slot == parent) {
+                    *slot = child(self.stream, vec![parent]);
+                }
+            }
+            Reshard::Merge => {
+                let merged = child(self.stream, open);
+                self.slots.fill(merged);
+            }
+            Reshard::Stream => {
+                self.stream += 1;
+                self.sequence = self.sequence / 1_000 + u128::from(self.rng.below(1_000_000));
+                let parents = open;
+                for slot in &mut self.slots {
+                    *slot = child(self.stream, parents.clone());
+                }
+            }
+        }
+        if self.children_count_from_below && !matches!(kind, Reshard::Stream) {
+            self.sequence = self.sequence / 2 + 17;
+        }
+    }
+
+    fn write(&mut self, at: u64) {
+        let key = self.rng.index(self.rows.keys.len());
+        let shard = self.slots[self.slot_of_key[key]];
+        self.sequence += u128::from(self.rng.between(1, 40));
+        let kind = self.kind(key);
+        let (time_ms, data_time_ms, created_ms) = self.times(key, shard, at);
+        let index = self.rows.rows.len();
+        let record_id = format!("e{index}");
+        let envelope = record::Envelope {
+            record_id: &record_id,
+            stream: self.stream,
+            sequence: self.sequence,
+            key: &self.rows.keys[key],
+            created_ms,
+            data_time_ms,
+        };
+        let (raw, identifier) = record::raw(&envelope, &kind, &mut self.rng);
+        if let Kind::Values(values) = &kind {
+            let last = &mut self.last[key];
+            let late = time_ms < last.time_ms;
+            if !late {
+                *last = Last { time_ms, shard, values: Some(values.clone()) };
+            }
+        }
+        self.rows.shards[shard].rows.push(index);
+        let (stream, sequence) = (self.stream, self.sequence);
+        let row = Row { index, key, stream, shard, at, time_ms, sequence, record_id, identifier, kind, raw };
+        self.rows.rows.push(row);
+    }
+
+    /// The row's data time, as it is to count and as it is written, and its creation time, ms.
+    fn times(&mut self, key: usize, shard: usize, at: u64) -> (i64, i64, i64) {
+        let last = &self.last[key];
+        let created = EPOCH_MS + (at / MILLI) as i64;
+        let now = created / 1_000 * 1_000;
+        let mut time = match self.rng.below(10) {
+            0 if last.time_ms > 0 => last.time_ms - 1_000 * self.rng.between(1, 600) as i64,
+            1 | 2 if last.time_ms > 0 => last.time_ms,
+            _ => now.max(last.time_ms),
+        };
+        // Numbers of a child that start below its parent's tell nothing of two rows of one second.
+        let same_stream = self.rows.shards.get(last.shard).is_some_and(|old| old.stream == self.stream);
+        let crosses = last.shard != shard && same_stream;
+        if time == last.time_ms && self.children_count_from_below && crosses {
+            time += 1_000;
+        }
+        let created = created.max(time);
+        // A clock that runs ahead: it must count as the creation time.
+        if time > last.time_ms && time >= now && self.rng.permille(50) {
+            let created = (created + 999) / 1_000 * 1_000;
+            return (created, created + 90_000, created);
+        }
+        (time, time, created)
+    }
+
+    fn kind(&mut self, key: usize) -> Kind {
+        if self.rng.permille(60) {
+            return Kind::Poison(Poison::any(&mut self.rng));
+        }
+        if self.rng.permille(60) {
+            return Kind::Skipped;
+        }
+        let last = self.last[key].values.clone();
+        Kind::Values(match (self.rows.keys[key].table, last) {
+            (Table::Tvl, Some(Values::Tvl(last))) => Values::Tvl(self.tvl(Some(&last))),
+            (Table::Tvl, _) => Values::Tvl(self.tvl(None)),
+            (Table::Price, Some(Values::Price(last))) => Values::Price(self.price(Some(last))),
+            (Table::Price, _) => Values::Price(self.price(None)),
+            (Table::Protocol, Some(Values::Protocol { fields, .. })) => self.protocol(Some(fields)),
+            (Table::Protocol, _) => self.protocol(None),
+        })
+    }
+
+    /// The next value after one: the same, a little more or less, much more or less, or anything.
+    fn next(&mut self, last: Option<i64>, scale: i64) -> i64 {
+        let anything = |rng: &mut Rng| rng.below(scale as u64 * 20) as i64;
+        let Some(last) = last else { return anything(&mut self.rng) };
+        let sign = if self.rng.permille(500) { 1 } else { -1 };
+        let moved = match self.rng.below(8) {
+            0 => last,
+            1 => last + sign * (last / 200),
+            2 => last + sign * (last / 100),
+            3 => last + sign * (last / 8),
+            4 => last + sign * (last * 2 / 3),
+            5 => last + sign * scale,
+            6 => 0,
+            _ => anything(&mut self.rng),
+        };
+        moved.max(0)
+    }
+
+    fn tvl(&mut self, last: Option<&Tvl>) -> Tvl {
+        let mut tvl = Tvl::default();
+        if !self.rng.permille(60) {
+            tvl.total = Some(self.next(last.and_then(|last| last.total), 10_000));
+        }
+        for chain in CHAINS {
+            let before = last.and_then(|last| last.chains.get(chain));
+            let keeps = if before.is_some() { 900 } else { 200 };
+            if self.rng.permille(keeps) {
+                let value = self.next(before.copied().flatten(), 10_000);
+                tvl.chains.insert(chain, (!self.rng.permille(50)).then_some(value));
+            }
+        }
+        if tvl.total.is_none() && tvl.chains.values().all(Option::is_none) {
+            tvl.total = Some(self.next(None, 10_000));
+        }
+        if self.rng.permille(250) {
+            let value = self.next(last.and_then(|last| last.total), 10_000);
+            tvl.previous_hour = (value != 0).then_some(value);
+        }
+        if let Some(last) = last.filter(|_| self.rng.permille(100)) {
+            let chains = last.chains.iter().filter_map(|(chain, value)| Some((*chain, (*value)?)));
+            tvl.old = Some(OldTvl { total: last.total, chains: chains.collect() });
+        }
+        // An image without a value is no row.
+        tvl.old = tvl.old.filter(|old| old.total.is_some() || !old.chains.is_empty());
+        tvl
+    }
+
+    fn price(&mut self, last: Option<Price>) -> Price {
+        let before = last.map(|last| last.thousandths);
+        let old = before.filter(|_| self.rng.permille(400));
+        Price { thousandths: self.next(before, 1_000), old }
+    }
+
+    fn protocol(&mut self, last: Option<Fields>) -> Values {
+        let old = last.clone().filter(|_| self.rng.permille(200));
+        let mut fields = last.unwrap_or_else(|| [("name", "n0".to_owned())].into());
+        for _ in 0..self.rng.below(3) {
+            let field = self.rng.pick(&["name", "category", "rugged", "url", "slug"]);
+            let value = format!("{}{}", &field[..1], self.rng.below(3));
+            if field != "name" && self.rng.permille(200) {
+                fields.remove(field);
+            } else {
+                fields.insert(field, value);
+            }
+        }
+        Values::Protocol { fields, old }
+    }
+}
+
+fn keys(rng: &mut Rng, config: &Config) -> Vec<Key> {
+    let count = rng.pick(&[1, 2, 4, 8]);
+    (0..count)
+        .map(|index| {
+            let number = index / 2;
+            let (pk, table, subject) = match rng.below(5) {
+                0 => (format!("coingecko#c{index}"), Table::Price, Subject::Token(format!("c{index}"))),
+                1 => {
+                    let id = format!("base:0x{index}");
+                    (format!("asset#{id}"), Table::Price, Subject::Token(id))
+                }
+                // An even and an odd one may be the two keys of one protocol.
+                _ => {
+                    let id = if number == 1 { "parent#p".to_owned() } else { format!("{number}") };
+                    let (table, kind) = match index % 2 {
+                        0 => (Table::Tvl, "hourlyTvl"),
+                        _ => (Table::Protocol, "protocol"),
+                    };
+                    (format!("{kind}#{id}"), table, Subject::Protocol(id))
+                }
+            };
+            let baseline = config.keys.baseline(&subject, &pk);
+            let kind = if table == Table::Price { "token" } else { "protocol" };
+            let group = format!("{kind}:{}", subject.id());
+            Key { pk, table, subject, group, baseline }
+        })
+        .collect()
+}

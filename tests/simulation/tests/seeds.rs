@@ -1,0 +1,46 @@
+//! A few thousand seeds with every test run, and that a seed always gives the same run.
+
+use events_simulation::many::{ENOUGH, run_many};
+use events_simulation::run::{run, run_scenario};
+use events_simulation::scenario::Scenario;
+
+#[test]
+fn every_invariant_holds_for_two_thousand_seeds() {
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let summary = run_many(0, 2_000, threads, ENOUGH);
+    assert!(summary.failures.is_empty(), "replay with make simulate SEED=…: {:#?}", summary.failures);
+    assert!(summary.total.faults.values().sum::<u64>() > 20_000, "{:#?}", summary.total.faults);
+    assert!(summary.total.events > 20_000 && summary.total.lost_with_redis > 0);
+}
+
+#[test]
+fn a_seed_gives_the_same_run_to_the_byte() {
+    for seed in 0..100 {
+        let (one, other) = (run(seed, true), run(seed, true));
+        assert!(one.trace.as_ref().is_some_and(|trace| trace.len() > 1_000));
+        assert_eq!(one.trace, other.trace, "seed {seed}");
+        let untraced = run(seed, false);
+        assert_eq!(
+            (one.simulated, one.faults),
+            (untraced.simulated, untraced.faults),
+            "tracing changes nothing"
+        );
+    }
+}
+
+#[test]
+fn the_process_may_die_at_any_await_point() {
+    let mut runs = 0;
+    for seed in 0..40 {
+        let whole = run_scenario(Scenario::of(seed).calm(None), false);
+        assert_eq!(whole.violation, None, "seed {seed}");
+        for crash_at in 1..=whole.awaited.min(40) {
+            let report = run_scenario(Scenario::of(seed).calm(Some(crash_at)), false);
+            assert_eq!(report.violation, None, "seed {seed}, dead at {crash_at}");
+            assert_eq!(report.faults.get("crash at an await point"), Some(&1), "seed {seed}, {crash_at}");
+            assert_eq!(report.events, whole.events, "seed {seed}, dead at {crash_at}");
+            runs += 1;
+        }
+    }
+    assert!(runs > 500, "{runs}");
+}
