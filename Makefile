@@ -1,5 +1,6 @@
 # make help lists the targets.
-.PHONY: help local-stream test check check-infra tools coverage verify simulate planted-bugs
+.PHONY: help local-stream package package-test rehearse plan-snapshot test check check-infra tools coverage verify \
+	simulate planted-bugs
 .DEFAULT_GOAL := help
 
 # A value as one word of the shell.
@@ -15,6 +16,22 @@ local-stream: ## replay FIXTURE=FILE (- is standard input); BATCH_SIZE=N EVENTS=
 	@cargo build $(if $(wildcard target/local/local-stream),--quiet) --profile local --package local-stream --target-dir target
 	@target/local/local-stream $(if $(BATCH_SIZE),--batch-size $(call quoted,$(BATCH_SIZE))) \
 		$(if $(EVENTS),--events $(call quoted,$(EVENTS))) $(if $(filter 1 true,$(JSON)),--json) -- $(call quoted,$(FIXTURE))
+
+package: ## the Lambda as a zip for provided.al2023; ARCH=arm64 (default) or x86-64
+	@sh infra/package.sh '$(or $(ARCH),arm64)'
+
+package-test: tools ## start the zips of make package behind a Runtime API
+	@sh infra/package-test.sh
+
+# The zip for this machine; PLAN_JSON is the output of terraform show -json.
+HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+rehearse: tools ## from PutItem to a subscriber in an emulator, as planned and packaged; PLAN_JSON=FILE for another plan
+	@sh infra/package.sh $(HERE)
+	BOOTSTRAP_ZIP=target/lambda/bootstrap-$(HERE).zip \
+		cargo test --package events-tests --test rehearse -- rehearsal --nocapture
+
+plan-snapshot: ## what make rehearse takes from Terraform's plan, anew; needs terraform and the AWS provider
+	@infra/plan-snapshot.py
 
 test: tools ## all tests; installs the servers they talk to
 	cargo test --workspace

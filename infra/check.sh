@@ -31,3 +31,4 @@ echo "== checkov"
 "$venv/bin/checkov" --skip-download --framework terraform --directory . --quiet --compact
 
 ./docs.py --check
+./plan-snapshot.py --check

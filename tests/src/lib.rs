@@ -8,6 +8,8 @@
 //! | [`sqs_sink`], [`sqs_faults`] | an SQS that records every request and fails as scripted |
 //! | [`runtime_api`] | the Lambda Runtime API, which hands out invocations |
 //! | [`bootstrap`] | the Lambda binary as a child process |
+//! | [`package`], [`plan`] | the zip that is deployed, and what Terraform would make around it |
+//! | [`aws_client`], [`event_source`], [`event_filter`] | a real DynamoDB client, and what reads a stream and invokes |
 //! | [`tls`], [`fault_proxy`] | something between the client and the server |
 //! | [`resp`], [`subscriber`] | raw Redis commands and subscriptions |
 //! | [`wait`] | waiting for a condition instead of sleeping |
@@ -22,10 +24,15 @@
     reason = "test code: a panic is how a test fails"
 )]
 
+pub mod aws_client;
 pub mod bootstrap;
+pub mod event_filter;
+pub mod event_source;
 pub mod fault_proxy;
 mod http;
 pub mod oracle;
+pub mod package;
+pub mod plan;
 pub mod process;
 pub mod redis;
 pub mod redis_cluster;

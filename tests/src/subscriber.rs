@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
@@ -28,7 +28,7 @@ impl Message {
 /// A connection with one pattern subscription; ends on drop.
 #[derive(Debug)]
 pub struct Subscriber {
-    messages: Arc<Mutex<Vec<Message>>>,
+    messages: Arc<Mutex<Vec<(Instant, Message)>>>,
     task: JoinHandle<()>,
 }
 
@@ -45,7 +45,7 @@ impl Subscriber {
             while let Ok(push) = connection.receive().await {
                 if let [_, _, Value::Text(channel), Value::Text(payload)] = push.items() {
                     let message = Message { channel: channel.clone(), payload: payload.clone() };
-                    sink.lock().unwrap().push(message);
+                    sink.lock().unwrap().push((Instant::now(), message));
                 }
             }
         });
@@ -54,6 +54,11 @@ impl Subscriber {
 
     /// What has arrived so far.
     pub fn messages(&self) -> Vec<Message> {
+        self.arrivals().into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// The same, with the moment of each.
+    pub fn arrivals(&self) -> Vec<(Instant, Message)> {
         self.messages.lock().unwrap().clone()
     }
 

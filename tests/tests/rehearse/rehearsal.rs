@@ -1,0 +1,514 @@
+//! From a `PutItem` to a subscriber: the planned tables, queues, mappings and settings in an emulator, the packaged
+//! function, a real Redis.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use events_lambda::settings::{Needs, Settings};
+use events_tests::aws_client::{AwsClient, Connection};
+use events_tests::bootstrap::{Bootstrap, bootstrap_path};
+use events_tests::event_source::{EventSource, Log, Mapping, Verdict};
+use events_tests::fault_proxy::{FaultProxy, Mode};
+use events_tests::package::Package;
+use events_tests::plan::Plan;
+use events_tests::redis::RedisServer;
+use events_tests::runtime_api::RuntimeApi;
+use events_tests::sqs::{Message, SqsEmulator};
+use events_tests::subscriber::Subscriber;
+use events_tests::wait::eventually;
+use events_tests::world::{in_memory, process, raw};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(30);
+/// The first hour of the rows, s since 1970.
+const START: i64 = 1_767_225_600;
+/// How often the way of one change is timed.
+const TIMED: i64 = 10;
+
+/// What the plan makes, made in the emulator.
+struct Rehearsal {
+    plan: Plan,
+    emulator: SqsEmulator,
+    client: AwsClient,
+    writer: Connection,
+    /// Between the function and SQS.
+    proxy: FaultProxy,
+    redis: RedisServer,
+    subscriber: Subscriber,
+    /// URL of each queue, by its name in the plan.
+    queues: BTreeMap<String, String>,
+    /// Name of each table, by its key in the plan.
+    tables: BTreeMap<String, String>,
+    /// How many records the stream of each table should have.
+    written: BTreeMap<String, usize>,
+    environment: BTreeMap<String, String>,
+    lanes: BTreeMap<String, Lane>,
+    package: Option<Package>,
+}
+
+/// A mapping and the sandbox it invokes.
+struct Lane {
+    source: EventSource,
+    bootstrap: Bootstrap,
+}
+
+impl Rehearsal {
+    /// Makes tables and queues; nothing reads the streams yet.
+    async fn prepare() -> Self {
+        let plan = Plan::load();
+        println!("plan: {}", plan.path().file_name().unwrap_or_default().display());
+        let (emulator, redis) = (SqsEmulator::start().await, RedisServer::start().await);
+        let client = AwsClient::start(emulator.endpoint()).await;
+        let mut writer = client.connect().await;
+        let subscriber = Subscriber::psubscribe(&redis.url(), "events:*").await;
+        let port = emulator.endpoint().rsplit(':').next().unwrap().parse().unwrap();
+        let proxy = FaultProxy::start(([127, 0, 0, 1], port).into()).await;
+        let queues = make_queues(&plan, &mut writer).await;
+        let mut tables = BTreeMap::new();
+        for (key, values) in plan.of_type("aws_dynamodb_table") {
+            make_table(values, &mut writer).await;
+            tables.insert(key, values["name"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(tables.keys().collect::<Vec<_>>(), ["coins", "events"]);
+        let secret = json!({ "Name": "rehearsal-redis-url", "SecretString": redis.url() });
+        let secret = writer.call("secretsmanager", "create_secret", secret).await["ARN"].take();
+        let mut environment = environment(&plan, &queues, secret.as_str().expect("an ARN"));
+        environment.insert("AWS_ENDPOINT_URL_SECRETS_MANAGER".into(), emulator.endpoint().to_owned());
+        environment.insert("AWS_ENDPOINT_URL_SQS".into(), proxy.http_url());
+        let (written, lanes, package) = (BTreeMap::new(), BTreeMap::new(), Package::from_env());
+        Self {
+            plan,
+            emulator,
+            client,
+            writer,
+            proxy,
+            redis,
+            subscriber,
+            queues,
+            tables,
+            written,
+            environment,
+            lanes,
+            package,
+        }
+    }
+
+    /// Starts the function for each mapping, in a sandbox of its own as Lambda does for every shard.
+    async fn start(&mut self) {
+        let program = self.package.as_ref().map_or_else(bootstrap_path, Package::program);
+        let from = self.package.as_ref().map_or("a development build", |_| "the packaged zip");
+        println!("function: {from}");
+        let environment: Vec<_> = self.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let timeout = self.plan.values("aws_lambda_function.processor")["timeout"].as_u64().unwrap();
+        for (key, values) in self.plan.of_type("aws_lambda_event_source_mapping") {
+            let api = Arc::new(RuntimeApi::start().await);
+            let bootstrap = Bootstrap::start(&program, &environment, &api);
+            api.initialised(SOON).await.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
+            let table = json!({ "TableName": self.tables[&key] });
+            let table = self.writer.call("dynamodb", "describe_table", table).await;
+            let stream = table["Table"]["LatestStreamArn"].as_str().expect("the table has a stream");
+            let mapping = Mapping::from_plan(values);
+            assert!(mapping.partial, "without ReportBatchItemFailures one failure repeats a whole batch");
+            let reader = self.client.connect().await;
+            let source = EventSource::start(reader, stream, mapping, api, Duration::from_secs(timeout));
+            self.lanes.insert(key, Lane { source, bootstrap });
+        }
+        assert_eq!(self.lanes.keys().collect::<Vec<_>>(), self.tables.keys().collect::<Vec<_>>());
+    }
+
+    async fn put(&mut self, table: &str, pk: &str, sk: i64, attributes: Value) {
+        let mut item = attributes;
+        item["PK"] = json!({ "S": pk });
+        item["SK"] = json!({ "N": sk.to_string() });
+        let request = json!({ "TableName": self.tables[table], "Item": item });
+        self.writer.call("dynamodb", "put_item", request).await;
+        *self.written.entry(table.to_owned()).or_default() += 1;
+    }
+
+    /// Sets one attribute of a row that exists.
+    async fn update(&mut self, table: &str, pk: &str, sk: i64, attribute: &str, value: Value) {
+        let request = json!({
+            "TableName": self.tables[table],
+            "Key": key(pk, sk),
+            "UpdateExpression": "SET #a = :v",
+            "ExpressionAttributeNames": { "#a": attribute },
+            "ExpressionAttributeValues": { ":v": value },
+        });
+        self.writer.call("dynamodb", "update_item", request).await;
+        *self.written.entry(table.to_owned()).or_default() += 1;
+    }
+
+    async fn delete(&mut self, table: &str, pk: &str, sk: i64) {
+        let request = json!({ "TableName": self.tables[table], "Key": key(pk, sk) });
+        self.writer.call("dynamodb", "delete_item", request).await;
+        *self.written.entry(table.to_owned()).or_default() += 1;
+    }
+
+    /// Waits until every row written so far has gone all the way.
+    async fn settled(&self) -> BTreeMap<String, Log> {
+        let mut logs = BTreeMap::new();
+        for (key, lane) in &self.lanes {
+            let written = self.written.get(key).copied().unwrap_or(0);
+            let log = lane.source.settled(written, SOON).await;
+            assert_eq!(log.seen.len(), written, "the stream of {key} has every write once");
+            assert!(log.given_up.is_empty(), "{:?}", log.given_up);
+            logs.insert(key.clone(), log);
+        }
+        logs
+    }
+
+    /// The events that came on any channel since the last [`Subscriber::clear`], by id.
+    fn published(&self) -> BTreeMap<String, Value> {
+        let events = self.subscriber.messages().into_iter().map(|message| message.json());
+        events.map(|event| (event["eventId"].as_str().unwrap().to_owned(), event)).collect()
+    }
+
+    async fn queued(&self, queue: &str) -> Vec<Message> {
+        self.emulator.receive_all(&self.queues[queue]).await
+    }
+}
+
+fn key(pk: &str, sk: i64) -> Value {
+    json!({ "PK": { "S": pk }, "SK": { "N": sk.to_string() } })
+}
+
+/// Makes a table as its planned values say.
+async fn make_table(values: &Value, aws: &mut Connection) {
+    let attributes = values["attribute"].as_array().unwrap().iter();
+    let definitions: Vec<_> =
+        attributes.map(|a| json!({ "AttributeName": a["name"], "AttributeType": a["type"] })).collect();
+    let mut schema = vec![json!({ "AttributeName": values["hash_key"], "KeyType": "HASH" })];
+    if values["range_key"].is_string() {
+        schema.push(json!({ "AttributeName": values["range_key"], "KeyType": "RANGE" }));
+    }
+    let request = json!({
+        "TableName": values["name"],
+        "AttributeDefinitions": definitions,
+        "KeySchema": schema,
+        "BillingMode": values["billing_mode"],
+        "StreamSpecification": {
+            "StreamEnabled": values["stream_enabled"],
+            "StreamViewType": values["stream_view_type"],
+        },
+    });
+    aws.call("dynamodb", "create_table", request).await;
+}
+
+/// Makes the queues, the one that others point to first; returns their URLs by name in the plan.
+async fn make_queues(plan: &Plan, aws: &mut Connection) -> BTreeMap<String, String> {
+    let attributes = [
+        ("fifo_queue", "FifoQueue"),
+        ("content_based_deduplication", "ContentBasedDeduplication"),
+        ("deduplication_scope", "DeduplicationScope"),
+        ("fifo_throughput_limit", "FifoThroughputLimit"),
+        ("message_retention_seconds", "MessageRetentionPeriod"),
+        ("visibility_timeout_seconds", "VisibilityTimeout"),
+        ("receive_wait_time_seconds", "ReceiveMessageWaitTimeSeconds"),
+        ("max_message_size", "MaximumMessageSize"),
+        ("sqs_managed_sse_enabled", "SqsManagedSseEnabled"),
+    ];
+    let (mut urls, mut dlq_arn) = (BTreeMap::new(), None);
+    for name in ["dlq", "events"] {
+        let address = format!("aws_sqs_queue.{name}");
+        let values = plan.values(&address);
+        // The emulator goes by the name alone.
+        assert_eq!(values["fifo_queue"], true, "{name}: order needs a FIFO queue");
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let planned = attributes.iter().filter(|(planned, _)| !values[*planned].is_null());
+        let mut wanted: BTreeMap<_, _> =
+            planned.map(|(planned, name)| (name.to_string(), text(&values[*planned]))).collect();
+        // It names the other queue's ARN, and so is not known before that is there.
+        if plan.unknown(&address)["redrive_policy"] == true {
+            let receives = plan.variable("queue_max_receive_count").to_string();
+            let target: &String = dlq_arn.as_ref().expect("the DLQ comes first");
+            let policy = json!({ "deadLetterTargetArn": target, "maxReceiveCount": receives });
+            wanted.insert("RedrivePolicy".into(), policy.to_string());
+        }
+        let request = json!({ "QueueName": values["name"], "Attributes": wanted });
+        let url = aws.call("sqs", "create_queue", request).await["QueueUrl"].as_str().unwrap().to_owned();
+        let request = json!({ "QueueUrl": url, "AttributeNames": ["All"] });
+        let made = aws.call("sqs", "get_queue_attributes", request).await["Attributes"].take();
+        for (attribute, value) in &wanted {
+            assert!(made[attribute].as_str() == Some(value), "{name}: {attribute} is {}", made[attribute]);
+        }
+        dlq_arn = dlq_arn.or_else(|| made["QueueArn"].as_str().map(str::to_owned));
+        urls.insert(name.to_owned(), url);
+    }
+    assert!(plan.unknown("aws_sqs_queue.events")["redrive_policy"] == true, "the events queue has a DLQ");
+    urls
+}
+
+/// The function's environment: what the plan knows, and what it will know once queues and the secret are there.
+fn environment(plan: &Plan, queues: &BTreeMap<String, String>, secret: &str) -> BTreeMap<String, String> {
+    let function = "aws_lambda_function.processor";
+    let known = plan.values(function)["environment"][0]["variables"].as_object().expect("an environment");
+    let mut environment: BTreeMap<String, String> =
+        known.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
+    let unknown = plan.unknown(function)["environment"][0]["variables"].as_object().cloned();
+    for name in unknown.unwrap_or_default().keys() {
+        let value = match name.as_str() {
+            "EVENTS_QUEUE_URL" => &queues["events"],
+            "EVENTS_DLQ_URL" => &queues["dlq"],
+            "REDIS_URL_SECRET_ARN" => secret,
+            _ => {
+                panic!("{name} is not known before apply, and the rehearsal does not know what to put there")
+            }
+        };
+        environment.insert(name.clone(), value.to_owned());
+    }
+    assert_all_are_settings(&environment);
+    environment
+        .insert("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".into(), plan.values(function)["memory_size"].to_string());
+    environment
+}
+
+/// A variable the processor never reads would do nothing, without a word.
+fn assert_all_are_settings(environment: &BTreeMap<String, String>) {
+    let read = RefCell::new(BTreeSet::from(["REDIS_URL_SECRET_ARN".to_owned()]));
+    let _ = Settings::read(
+        |name| {
+            read.borrow_mut().insert(name.to_owned());
+            environment.get(name).cloned()
+        },
+        Needs::Nothing,
+    );
+    let read = read.into_inner();
+    let idle: Vec<_> = environment.keys().filter(|name| !read.contains(*name)).collect();
+    assert!(idle.is_empty(), "the plan sets what the processor does not read: {idle:?}");
+}
+
+fn hour(total: f64, chains: &[(&str, f64)], hour: i64) -> Value {
+    let mut row = json!({
+        "tvl": { "N": total.to_string() },
+        "SK_ORIGNAL": { "N": (START + hour * 3_600 - 9).to_string() },
+        "source": { "S": "rehearsal" },
+    });
+    for (chain, value) in chains {
+        row[*chain] = json!({ "N": value.to_string() });
+    }
+    row
+}
+
+fn price(value: &str, minute: i64) -> Value {
+    json!({
+        "price": { "N": value },
+        "symbol": { "S": "TKN" },
+        "decimals": { "N": "18" },
+        "timestamp": { "N": (START + minute * 60).to_string() },
+        "confidence": { "N": "0.99" },
+    })
+}
+
+const TVL: &str = "hourlyTvl#182";
+const TOKEN: &str = "coingecko#rehearsed";
+const CONTRACT: &str = "asset#base:0x1";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_change_in_the_tables_reaches_subscribers_and_the_queue() {
+    let mut it = Rehearsal::prepare().await;
+    let begun = Instant::now();
+
+    // Rows from before the mappings: TRIM_HORIZON finds them. First seen, they are no change.
+    let name =
+        json!({ "name": { "S": "Rehearsed" }, "slug": { "S": "rehearsed" }, "category": { "S": "Dexes" } });
+    it.put("events", "protocol#182", START, name).await;
+    it.put("events", TVL, START, hour(1e6, &[("ethereum", 9e5), ("base", 1e5)], 0)).await;
+    it.put("events", "hourlyTvl#183", START, hour(5e5, &[], 0)).await;
+    it.put("coins", TOKEN, 0, price("2.5", 0)).await;
+    it.put("coins", CONTRACT, 0, price("0.000012", 0)).await;
+    it.start().await;
+    it.settled().await;
+    assert_eq!(it.published().len(), 0, "what is first seen is no change");
+    assert_eq!(it.redis.cmd(&["GET", "tvl:182"]).await.json()["tvl"], 1e6);
+
+    changes(&mut it).await;
+    let mut queued = it.queued("events").await;
+    lost_cache(&mut it).await;
+    outage(&mut it).await;
+    timed(&mut it).await;
+    let logs = it.settled().await;
+    queued.extend(it.queued("events").await);
+    assert_eq!(it.queued("dlq").await, [], "nothing went wrong for good");
+    compare(&it, &logs, &queued).await;
+
+    for lane in it.lanes.values_mut() {
+        lane.source.stop().await;
+    }
+    let attempts: usize = logs.values().map(|log| log.attempts.len()).sum();
+    let (seen, filtered) =
+        logs.values().fold((0, 0), |sum, log| (sum.0 + log.seen.len(), sum.1 + log.filtered));
+    println!(
+        "{seen} records, {filtered} of them filtered, {attempts} invocations, {} events, {:.1} s",
+        queued.len(),
+        begun.elapsed().as_secs_f64(),
+    );
+}
+
+/// Changes of every kind, and rows that are none.
+async fn changes(it: &mut Rehearsal) {
+    it.put("events", TVL, START + 3_600, hour(1.1e6, &[("ethereum", 9e5), ("base", 2e5)], 1)).await;
+    it.put("events", "hourlyTvl#183", START + 3_600, hour(500_000.5, &[], 1)).await; // below the thresholds
+    it.update("events", "protocol#182", START, "category", json!({ "S": "Lending" })).await;
+    it.update("coins", TOKEN, 0, "price", json!({ "N": "2.75" })).await;
+    it.put("coins", CONTRACT, 0, price("0.000024", 5)).await;
+    // Rows that are not ours, history, deletes.
+    it.put("events", "dailyTvl#182", START, hour(1e6, &[], 0)).await;
+    it.put("events", "daily#fees#182", START, json!({ "fees": { "N": "7" } })).await;
+    it.put("coins", TOKEN, START + 300, price("2.75", 5)).await;
+    it.delete("events", "hourlyTvl#183", START).await;
+    it.delete("coins", CONTRACT, 0).await;
+    let logs = it.settled().await;
+    assert_eq!(
+        (logs["events"].filtered, logs["coins"].filtered),
+        (3, 2),
+        "what is not ours costs no invocation"
+    );
+
+    let events = it.published();
+    let mut kinds: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for event in events.values() {
+        let subject =
+            ["tokenId", "protocolId"].iter().find_map(|name| event["data"][*name].as_str()).unwrap();
+        let kind = event["eventType"].as_str().unwrap();
+        *kinds.entry((kind.to_owned(), subject.to_owned())).or_default() += 1;
+    }
+    let expected = [
+        (("price_update", "base:0x1"), 1),
+        (("price_update", "rehearsed"), 1),
+        (("protocol_update", "182"), 1),
+        (("tvl_change", "182"), 2), // the total and base
+    ];
+    let expected = expected.map(|((kind, subject), n)| ((kind.to_owned(), subject.to_owned()), n));
+    assert_eq!(kinds, BTreeMap::from(expected));
+    let update = events.values().find(|event| event["data"]["tokenId"] == "rehearsed").unwrap();
+    assert_eq!(
+        (&update["data"]["previousPrice"], &update["data"]["currentPrice"]),
+        (&json!(2.5), &json!(2.75))
+    );
+    let total = events.values().find(|event| event["data"]["breakdown"].is_object()).unwrap();
+    assert_eq!(total["data"]["protocolName"], "Rehearsed", "the name from the protocol's own row");
+    for channel in
+        ["events:prices", "events:tvl", "events:protocols", "events:token:rehearsed", "events:chain:base:tvl"]
+    {
+        assert!(!it.subscriber.payloads(channel).is_empty(), "{channel}");
+    }
+}
+
+/// Redis loses what a price is compared with: the record's own old image takes its place.
+async fn lost_cache(it: &mut Rehearsal) {
+    it.redis.cmd(&["DEL", &format!("cache:{TOKEN}")]).await;
+    let before = it.published().len();
+    it.put("coins", TOKEN, 0, price("3", 10)).await;
+    it.settled().await;
+    let events = it.published();
+    assert_eq!(events.len(), before + 1);
+    assert!(events.values().any(|event| {
+        event["data"]["previousPrice"] == json!(2.75) && event["data"]["currentPrice"] == json!(3.0)
+    }));
+}
+
+/// SQS cannot be reached: the function names the first record it could not send, and Lambda goes on from there.
+async fn outage(it: &mut Rehearsal) {
+    let before = it.published().len();
+    let earlier = it.lanes["events"].source.log().attempts.len();
+    it.proxy.set(Mode::Reset);
+    it.put("events", "hourlyTvl#184", START, hour(1e6, &[], 0)).await; // first seen: nothing to send
+    it.put("events", TVL, START + 7_200, hour(1.5e6, &[("ethereum", 9e5), ("base", 6e5)], 2)).await;
+    let source = &it.lanes["events"].source;
+    let failed = eventually(SOON, || async {
+        source.log().attempts.into_iter().skip(earlier).find(|attempt| attempt.verdict != Verdict::Done)
+    })
+    .await;
+    assert_eq!(it.published().len(), before, "no event is published before it is queued");
+    it.proxy.set(Mode::Pass);
+    it.settled().await;
+    assert_eq!(it.published().len(), before + 2, "the total and base");
+    let Verdict::From(position) = failed.verdict else { panic!("{failed:?}") };
+    let log = it.lanes["events"].source.log();
+    let next = log.attempts.iter().find(|attempt| attempt.at > failed.at).unwrap();
+    assert_eq!(next.records[0], failed.records[position], "the retry begins with the record reported");
+    println!(
+        "outage of SQS: record {} of {} reported, then all delivered",
+        position + 1,
+        failed.records.len()
+    );
+}
+
+/// One change at a time, from the call of `PutItem` to the subscriber.
+async fn timed(it: &mut Rehearsal) {
+    let mut parts: [Vec<Duration>; 4] = Default::default();
+    for n in 1..=TIMED {
+        let (known, log) = (it.subscriber.messages().len(), it.lanes["events"].source.log());
+        let begun = Instant::now();
+        let value = 1.5e6 + n as f64 * 1e5;
+        it.put("events", TVL, START + (2 + n) * 3_600, hour(value, &[("ethereum", 9e5)], 2 + n)).await;
+        it.subscriber.wait_for(known + 1).await;
+        let came = it.subscriber.arrivals()[known].0;
+        it.settled().await;
+        let after = it.lanes["events"].source.log();
+        let (seen, handed) = (after.seen[log.seen.len()].0, after.attempts[log.attempts.len()].at);
+        parts[0].push(seen - begun);
+        parts[1].push(handed - seen);
+        parts[2].push(came - handed);
+        parts[3].push(came - begun);
+    }
+    println!("from PutItem to the subscriber, {TIMED} changes one after the other (median, most):");
+    let names = [
+        "PutItem until the record is read from the stream",
+        "waiting for the batch (maximum_batching_window)",
+        "invocation until the subscriber has the event",
+        "the whole way",
+    ];
+    for (name, mut times) in names.into_iter().zip(parts) {
+        times.sort_unstable();
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        println!(
+            "  {name:<50} {:>8.1} ms {:>8.1} ms",
+            ms(times[times.len() / 2]),
+            ms(times[times.len() - 1])
+        );
+    }
+}
+
+/// What arrived is what the processor in memory makes of *all* records: no filter kept back anything that matters.
+async fn compare(it: &Rehearsal, logs: &BTreeMap<String, Log>, queued: &[Message]) {
+    let setting = |name: &str| it.environment.get(name).filter(|_| !name.ends_with("_URL")).cloned();
+    let settings = Settings::read(setting, Needs::Nothing).unwrap_or_else(|error| panic!("{error}"));
+    let reference = in_memory(settings.processor.core);
+    for log in logs.values() {
+        for (_, record) in &log.seen {
+            process(&reference, &[raw(record.to_string())]).await;
+        }
+    }
+    let channels = |pairs: Vec<(String, String)>| {
+        let mut channels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        pairs.into_iter().for_each(|(channel, id)| {
+            channels.entry(channel).or_default().insert(id);
+        });
+        channels
+    };
+    let id = |payload: &str| {
+        serde_json::from_str::<Value>(payload).unwrap()["eventId"].as_str().unwrap().to_owned()
+    };
+    let expected = reference.store.published();
+    let arrived = it.subscriber.messages();
+    assert_eq!(arrived.len(), expected.len(), "every event once on each channel");
+    assert_eq!(
+        channels(arrived.iter().map(|m| (m.channel.clone(), id(&m.payload))).collect()),
+        channels(expected.iter().map(|(channel, payload)| (channel.clone(), id(payload))).collect()),
+    );
+    for key in reference.store.keys() {
+        assert_eq!(it.redis.cmd(&["GET", &key]).await.text(), reference.store.value(&key), "{key}");
+    }
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    queued.iter().for_each(|message| groups.entry(&message.group).or_default().push(&message.dedup));
+    let sent = reference.queue.messages();
+    let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    sent.iter().for_each(|message| wanted.entry(&message.group_id).or_default().push(&message.dedup_id));
+    assert_eq!(groups, wanted, "every event once in the queue, in order in its group");
+    for lane in it.lanes.values() {
+        assert!(lane.bootstrap.lines_containing("panicked").is_empty(), "{}", lane.bootstrap.output());
+    }
+}
