@@ -140,7 +140,7 @@ variable "table_kms_key_arns" {
 variable "batching_window_seconds" {
   description = "How long Lambda collects records for a batch that is not full, s; 0 invokes at once: lowest latency, most invocations."
   type        = number
-  default     = 1
+  default     = 0
   nullable    = false
 
   validation {

@@ -142,13 +142,13 @@ run "batch_size_and_window_are_settings" {
 
   variables {
     batch_size              = 250
-    batching_window_seconds = 0
+    batching_window_seconds = 2
   }
 
   assert {
     condition = alltrue([
       for m in aws_lambda_event_source_mapping.stream :
-      m.batch_size == 250 && m.maximum_batching_window_in_seconds == 0
+      m.batch_size == 250 && m.maximum_batching_window_in_seconds == 2
     ]) && aws_lambda_function.processor.environment[0].variables["BATCH_SIZE"] == "250"
     error_message = "batch_size must reach the mappings and the processor alike."
   }

@@ -4,11 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::process::{Process, Spec, workspace};
 use crate::runtime_api::RuntimeApi;
-use crate::wait::within;
+use crate::wait::{eventually, within};
 
 /// What a function finds in its environment; `lambda_runtime` panics without most of these.
 const ENVIRONMENT: [(&str, &str); 9] = [
@@ -51,6 +52,7 @@ pub fn bootstrap_path() -> PathBuf {
 pub struct Bootstrap {
     process: Process,
     lines: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Bootstrap {
@@ -69,12 +71,12 @@ impl Bootstrap {
         let stdout = process.take_stdout().expect("the pipe asked for");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 sink.lock().unwrap().push(line);
             }
         });
-        Self { process, lines }
+        Self { process, lines, reader }
     }
 
     /// The lines it has written to standard output so far: JSON logs and metrics.
@@ -118,9 +120,11 @@ impl Bootstrap {
         self.process.exit_status()
     }
 
-    /// Waits for its end; `None` when it still runs after `timeout`.
+    /// Waits for its end and its last line; `None` when it still runs after `timeout`.
     pub async fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
-        self.process.wait(timeout).await
+        let status = self.process.wait(timeout).await?;
+        eventually(timeout, || async { self.reader.is_finished() }).await;
+        Some(status)
     }
 
     /// SIGTERM, as AWS sends before it takes a sandbox away, and waits. AWS gives 500 ms; `None` means that it
