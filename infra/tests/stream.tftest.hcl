@@ -28,8 +28,8 @@ run "mappings" {
   }
 
   assert {
-    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.batch_size == 100 && m.maximum_batching_window_in_seconds == 1])
-    error_message = "The batch size must be 100 and the window 1 s by default."
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.batch_size == 100 && m.maximum_batching_window_in_seconds == 0])
+    error_message = "The batch size must be 100 and a batch must go at once by default."
   }
 
   assert {
