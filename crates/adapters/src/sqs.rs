@@ -147,3 +147,39 @@ fn is_sender_fault(code: &str) -> bool {
     .iter()
     .any(|part| code.contains(part))
 }
+
+#[cfg(test)]
+mod tests {
+    use events_core::event::{EventType, Priority};
+    use events_core::message::Attributes;
+
+    use super::*;
+
+    #[test]
+    fn attributes_have_the_types_a_consumer_filters_by() {
+        let attributes = Attributes {
+            event_type: EventType::TvlChange,
+            priority: Priority::High,
+            timestamp: 1_767_225_600_000,
+            correlation_id: "hourlyTvl#1-490896".into(),
+        };
+        let message = Message {
+            group_id: "protocol:1".into(),
+            dedup_id: "u-1".into(),
+            body: "{}".into(),
+            attributes: Some(attributes),
+        };
+        let entry = entry(0, &message).unwrap();
+        let attributes = entry.message_attributes().unwrap();
+        for (name, data_type, value) in [
+            ("eventType", "String", "tvl_change"),
+            ("priority", "String", "high"),
+            ("timestamp", "Number", "1767225600000"),
+            ("correlationId", "String", "hourlyTvl#1-490896"),
+        ] {
+            let attribute = &attributes[name];
+            assert_eq!((attribute.data_type(), attribute.string_value()), (data_type, Some(value)), "{name}");
+        }
+        assert_eq!(attributes.len(), 4);
+    }
+}

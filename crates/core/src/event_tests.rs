@@ -1,0 +1,122 @@
+//! Tests of [`super`].
+
+use super::*;
+
+fn tvl() -> Event {
+    Event {
+        event_id: "u-1".into(),
+        event_type: EventType::TvlChange,
+        timestamp: 1,
+        source: Source::Dynamodb,
+        version: VERSION,
+        metadata: Metadata {
+            correlation_id: "hourlyTvl#1-0".into(),
+            confidence: 0.9,
+            processing_time: 0.5,
+            retry_count: 0,
+            priority: Priority::High,
+            tags: vec!["tvl".into(), "1".into()],
+        },
+        data: Data::Tvl(TvlData {
+            protocol_id: "1".into(),
+            protocol_name: None,
+            protocol_slug: None,
+            chain: Some("base".into()),
+            previous_tvl: 1.0,
+            current_tvl: 2.0,
+            change_percent: 100.0,
+            change_absolute: 1.0,
+            breakdown: None,
+            previous_timestamp: None,
+        }),
+    }
+}
+
+fn data(event: &mut Event) -> &mut TvlData {
+    match &mut event.data {
+        Data::Tvl(data) => data,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn channels_are_general_then_specific_then_alerts() {
+    let mut event = tvl();
+    data(&mut event).protocol_slug = Some("aave".into());
+    let all =
+        ["events:tvl", "events:protocol:1", "events:protocol:aave", "events:chain:base:tvl", "events:alerts"];
+    assert_eq!(event.channels(), all);
+    data(&mut event).protocol_slug = Some("1".into());
+    event.metadata.priority = Priority::Medium;
+    assert_eq!(event.channels(), ["events:tvl", "events:protocol:1", "events:chain:base:tvl"]);
+}
+
+#[test]
+fn an_odd_chain_reaches_no_other_channel() {
+    let mut event = tvl();
+    data(&mut event).chain = Some("x:prices\n*".into());
+    assert!(event.channels().contains(&"events:chain:x%3Aprices\n*:tvl".to_owned()));
+}
+
+#[test]
+fn json_holds_only_what_sqs_accepts() {
+    let mut event = tvl();
+    data(&mut event).protocol_name = Some("a\u{0}\u{1f}\u{fffe}\u{ffff}\u{10ffff}é\"".into());
+    let json = event.to_json().unwrap();
+    assert!(json.contains(r#""a\u0000\u001f\ufffe\uffff"#), "{json}");
+    let back: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(back["data"]["protocolName"], "a\u{0}\u{1f}\u{fffe}\u{ffff}\u{10ffff}é\"");
+}
+
+#[test]
+fn what_is_invalid_is_refused() {
+    type Spoil = fn(&mut Event);
+    let spoils: [(Spoil, &str); 9] = [
+        (|event| data(event).protocol_id.clear(), "an id is empty"),
+        (|event| event.event_id.clear(), "an id is empty"),
+        (|event| event.timestamp = 0, "timestamp"),
+        (|event| event.metadata.confidence = f64::NAN, "confidence"),
+        (|event| event.metadata.processing_time = -1.0, "processing time"),
+        (|event| event.metadata.tags.truncate(1), "tag"),
+        (|event| data(event).change_percent = f64::INFINITY, "not finite"),
+        (|event| data(event).breakdown = Some([("a".into(), f64::NAN)].into()), "not finite"),
+        (|event| event.event_type = EventType::PriceUpdate, "type and data differ"),
+    ];
+    assert_eq!(tvl().validate(), Ok(()));
+    for (spoil, says) in spoils {
+        let mut event = tvl();
+        spoil(&mut event);
+        let error = event.validate().unwrap_err().to_string();
+        assert!(error.contains(says), "{error} should say: {says}");
+    }
+}
+
+#[test]
+fn a_price_below_zero_and_an_update_without_changes_are_refused() {
+    let mut event = tvl();
+    event.event_type = EventType::ProtocolUpdate;
+    event.data = Data::Protocol(ProtocolData {
+        protocol_id: "1".into(),
+        protocol_name: None,
+        protocol_slug: None,
+        update_type: UpdateType::Metadata,
+        changes: vec![],
+        chain: None,
+    });
+    assert_eq!(event.validate(), Err(InvalidEvent("nothing changed".into())));
+    event.event_type = EventType::PriceUpdate;
+    event.data = Data::Price(PriceData {
+        token_id: "t".into(),
+        symbol: None,
+        chain: None,
+        previous_price: -1.0,
+        current_price: 1.0,
+        change_percent: 200.0,
+        change_absolute: 2.0,
+        volume_24h: None,
+        market_cap: None,
+        decimals: None,
+        previous_timestamp: None,
+    });
+    assert_eq!(event.validate(), Err(InvalidEvent("a price is below zero".into())));
+}
