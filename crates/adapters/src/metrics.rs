@@ -65,7 +65,7 @@ impl Metrics {
 }
 
 /// Every count under its metric's name.
-fn counts(tally: &Tally) -> [(&'static str, u64); 20] {
+fn counts(tally: &Tally) -> [(&'static str, u64); 23] {
     let skipped = |reason| tally.skipped.get(&reason).copied().unwrap_or(0);
     [
         ("processedCount", tally.processed),
@@ -80,6 +80,9 @@ fn counts(tally: &Tally) -> [(&'static str, u64); 20] {
         ("late", tally.late),
         ("alreadyApplied", tally.already_applied),
         ("breakerOpen", tally.breaker_open),
+        ("outboxSpilled", tally.spilled),
+        ("outboxDrained", tally.drained),
+        ("outboxDepth", tally.outbox),
         ("skipped", tally.skipped.values().sum()),
         ("skippedRemoved", skipped(SkipReason::Removed)),
         ("skippedRemovedByTtl", skipped(SkipReason::RemovedByTtl)),
@@ -130,6 +133,9 @@ mod tests {
             late: 10,
             already_applied: 11,
             breaker_open: 12,
+            spilled: 13,
+            drained: 14,
+            outbox: 15,
             skipped,
             end_to_end_ms: Vec::new(),
         };
@@ -146,6 +152,9 @@ mod tests {
             ("late", 10),
             ("alreadyApplied", 11),
             ("breakerOpen", 12),
+            ("outboxSpilled", 13),
+            ("outboxDrained", 14),
+            ("outboxDepth", 15),
             ("skipped", (100..107).sum()),
             ("skippedRemoved", 100),
             ("skippedRemovedByTtl", 101),

@@ -58,6 +58,11 @@ impl Breaker {
         waited
     }
 
+    /// Whether [`Self::allows`] would let a call through, without making it the one that decides.
+    pub fn would_allow(&self, now_ms: i64) -> bool {
+        self.clone().allows(now_ms)
+    }
+
     /// A call was answered.
     pub fn succeeded(&mut self) {
         match &mut self.state {
@@ -129,6 +134,7 @@ mod tests {
     fn after_its_time_one_call_decides() {
         let mut breaker = opened_at(0);
         assert!(!breaker.allows(49));
+        assert!(breaker.would_allow(50) && !breaker.would_allow(49));
         assert!(breaker.allows(50), "the trial");
         assert!(!breaker.allows(51), "and no other beside it");
         breaker.failed(60);

@@ -61,6 +61,8 @@ pub struct Config {
     pub queueing: bool,
     /// The least priority that is queued.
     pub min_priority: Priority,
+    /// Whether events can wait in the outbox: not in a cluster, where it shares no slot with the rows.
+    pub outbox: bool,
     /// The largest message the queue takes, bytes of body and attributes together; also the largest request.
     pub max_message_bytes: usize,
 }
@@ -80,6 +82,7 @@ impl Default for Config {
             pubsub: true,
             queueing: true,
             min_priority: Priority::Low,
+            outbox: true,
             max_message_bytes: 1_048_576,
         }
     }

@@ -5,7 +5,7 @@
 //! of that group is accepted. Groups do not wait for each other. A state machine without I/O: requests come out,
 //! answers go in.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::message::Message;
 
@@ -85,6 +85,7 @@ pub struct Dispatch {
     ready: VecDeque<usize>,
     failed: BTreeMap<usize, String>,
     rejected: Vec<Rejection>,
+    unsent: BTreeSet<Entry>,
 }
 
 /// A message the queue will never take.
@@ -127,6 +128,7 @@ impl Dispatch {
             ready: VecDeque::new(),
             failed: BTreeMap::new(),
             rejected: Vec::new(),
+            unsent: BTreeSet::new(),
         }
     }
 
@@ -182,7 +184,11 @@ impl Dispatch {
         let missing = Answer::Refused("no answer for this entry".to_owned());
         for (position, entry) in request.entries.iter().enumerate() {
             match answers.get(position).unwrap_or(&missing) {
-                Answer::Accepted => self.settle(request, *entry),
+                Answer::Accepted => {
+                    // Its group may have been given up while it was on its way.
+                    self.unsent.remove(entry);
+                    self.settle(request, *entry);
+                }
                 Answer::Rejected(reason) => {
                     let retries = self.lane_of(request, *entry).map_or(0, |lane| self.lanes[lane].attempt);
                     self.rejected.push(Rejection { entry: *entry, reason: reason.clone(), retries });
@@ -249,6 +255,8 @@ impl Dispatch {
     fn give_up(&mut self, lane: usize, reason: &str) {
         for unit in self.lanes[lane].units.drain(..) {
             self.failed.insert(unit.record, reason.to_owned());
+            let left = unit.messages.iter().map(|item| Entry { record: unit.record, message: item.message });
+            self.unsent.extend(left);
         }
     }
 
@@ -268,6 +276,11 @@ impl Dispatch {
     /// Records whose messages are not all in the queue, with the reason, by index.
     pub fn failed(&self) -> &BTreeMap<usize, String> {
         &self.failed
+    }
+
+    /// The messages of those records that the queue has not accepted, in order.
+    pub fn unsent(&self) -> &BTreeSet<Entry> {
+        &self.unsent
     }
 
     /// Messages the queue will never take.
@@ -351,6 +364,20 @@ mod tests {
         assert_eq!(sent, 4, "once, and three retries");
         assert_eq!(dispatch.failed().keys().copied().collect::<Vec<_>>(), [0, 1]);
         assert_eq!(dispatch.failed()[&1], "throttled");
+        let left: Vec<usize> = dispatch.unsent().iter().map(|entry| entry.record).collect();
+        assert_eq!(left, [0, 1]);
+    }
+
+    #[test]
+    fn what_is_accepted_after_it_was_given_up_is_sent_all_the_same() {
+        let batch = [messages("a", &[1, 1]), messages("a", &[1])];
+        let mut dispatch = dispatch(&batch);
+        let request = dispatch.next_request().unwrap();
+        dispatch.abandon("late");
+        assert_eq!(dispatch.unsent().len(), 3);
+        assert_eq!(dispatch.answer(&request, &[Answer::Accepted, no()]), None);
+        let left: Vec<_> = dispatch.unsent().iter().map(|entry| (entry.record, entry.message)).collect();
+        assert_eq!(left, [(0, 1), (1, 0)]);
     }
 
     #[test]

@@ -51,6 +51,16 @@ impl KeyStyle {
         }
     }
 
+    /// `outbox:sqs`: events that wait for the queue.
+    pub fn outbox(&self) -> String {
+        format!("{}outbox:sqs", self.prefix)
+    }
+
+    /// `outbox:lease`: who sends them now.
+    pub fn outbox_lease(&self) -> String {
+        format!("{}outbox:lease", self.prefix)
+    }
+
     fn id(&self, subject: &Subject) -> String {
         let parted = matches!(subject, Subject::Protocol(_));
         // Redis hashes what stands between the first `{` and the next `}`: the id's own braces must go.
@@ -88,6 +98,11 @@ mod tests {
         assert_eq!(
             keys.baseline(&protocol("parent#aave"), "hourlyTvl#parent#aave"),
             "cache:hourlyTvl#parent#aave"
+        );
+        assert_eq!((keys.outbox(), keys.outbox_lease()), ("outbox:sqs".into(), "outbox:lease".into()));
+        assert_eq!(
+            (tagged().outbox(), tagged().outbox_lease()),
+            ("rt:outbox:sqs".into(), "rt:outbox:lease".into())
         );
     }
 

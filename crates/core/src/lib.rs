@@ -13,7 +13,8 @@
 //! - [`plan`] puts a batch together: [`message`]s for the queues, a commit for Redis under the names of [`keys`].
 //! - [`dispatch`] decides in which order messages are sent, [`report`] what Lambda is told.
 //!
-//! [`breaker`] is the circuit breaker that the processor keeps for Redis and for SQS.
+//! [`outbox`] is where events wait in Redis while SQS is down; [`breaker`] is the circuit breaker that the processor
+//! keeps for Redis and for SQS.
 //!
 //! [`subject`] is what a row is about, and so what order is kept for; [`config`] is everything that can be set.
 
@@ -29,6 +30,7 @@ pub mod id;
 pub mod keys;
 pub mod message;
 pub mod number;
+pub mod outbox;
 pub mod plan;
 pub mod record;
 pub mod report;

@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::generate::{self, ProtocolMeta};
 use crate::message::{self, DeadLetters, Failed, Message};
 use crate::number::Number;
+use crate::outbox::Deposit;
 use crate::record::{Content, Record, SkipReason, SourceRow, Undecodable};
 use crate::row::{PriceRow, ProtocolRow, Row, TvlRow};
 use crate::subject::Subject;
@@ -26,6 +27,9 @@ pub struct Reads {
     pub baselines: Vec<String>,
     /// Metadata keys.
     pub metas: Vec<String>,
+    /// The outbox, whose length is read after all else: whatever a baseline says is done is either in the queue by
+    /// then, or counted.
+    pub outbox: Option<String>,
 }
 
 impl Reads {
@@ -40,12 +44,13 @@ impl Reads {
                 metas.insert(config.keys.meta(&subject));
             }
         }
-        Self { baselines: baselines.into_iter().collect(), metas: metas.into_iter().collect() }
+        let outbox = (config.outbox && config.queueing).then(|| config.keys.outbox());
+        Self { baselines: baselines.into_iter().collect(), metas: metas.into_iter().collect(), outbox }
     }
 
     /// True when nothing is to be read.
     pub fn is_empty(&self) -> bool {
-        self.baselines.is_empty() && self.metas.is_empty()
+        self.baselines.is_empty() && self.metas.is_empty() && self.outbox.is_none()
     }
 }
 
@@ -63,6 +68,8 @@ pub struct Snapshot {
     pub baselines: HashMap<String, Stored>,
     /// Metadata, JSON.
     pub metas: HashMap<String, String>,
+    /// Events in the outbox.
+    pub outbox: u64,
 }
 
 /// The plan of one record.
@@ -125,6 +132,8 @@ pub struct Commit {
     pub deletes: Vec<String>,
     /// Events to publish.
     pub publications: Vec<Publication>,
+    /// Events that are to wait for the queue in the outbox.
+    pub deposit: Option<Deposit>,
 }
 
 /// A row that must have been committed before another.
@@ -286,6 +295,7 @@ impl Planner<'_> {
             sets: Vec::new(),
             deletes: Vec::new(),
             publications: Vec::new(),
+            deposit: None,
         };
         if self.config.caching {
             commit.sets = self.hot_keys(source, &subject);

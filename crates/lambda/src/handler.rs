@@ -5,35 +5,100 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use events_core::report::Verdict;
 use events_processor::ports::{Queue, Store, Timer};
-use events_processor::{Batch, Processor};
+use events_processor::{Batch, Drain, Processor};
 use lambda_runtime::{Error, LambdaEvent};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::telemetry::Telemetry;
 
-/// A batch of stream records, each still raw.
+/// What the function is invoked with.
 #[derive(Debug, Deserialize)]
-pub struct StreamBatch {
-    /// The records, in the order of their shard.
-    #[serde(rename = "Records")]
-    pub records: Vec<Box<RawValue>>,
+#[serde(try_from = "Payload")]
+pub enum Invocation {
+    /// A batch of stream records, each still raw, in the order of their shard.
+    Records(Vec<Box<RawValue>>),
+    /// Send what waits in the outbox: `{"action":"drain-outbox"}`, or any scheduled event of EventBridge.
+    DrainOutbox,
 }
 
-/// Processes a batch and answers Lambda.
+#[derive(Deserialize)]
+struct Payload {
+    #[serde(rename = "Records")]
+    records: Option<Vec<Box<RawValue>>>,
+    action: Option<String>,
+    #[serde(rename = "detail-type")]
+    detail_type: Option<String>,
+}
+
+impl TryFrom<Payload> for Invocation {
+    type Error = String;
+
+    fn try_from(payload: Payload) -> Result<Self, String> {
+        match payload {
+            Payload { records: Some(records), .. } => Ok(Self::Records(records)),
+            Payload { action: Some(action), .. } if action == "drain-outbox" => Ok(Self::DrainOutbox),
+            Payload { action: None, detail_type: Some(kind), .. } if kind == "Scheduled Event" => {
+                Ok(Self::DrainOutbox)
+            }
+            Payload { action, detail_type, .. } => Err(format!(
+                "action is {action:?} and detail-type {detail_type:?}; it accepts stream records (`Records`), \
+                 {{\"action\":\"drain-outbox\"}} or a scheduled event of EventBridge"
+            )),
+        }
+    }
+}
+
+/// What the function answers.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// To a batch: the lowest failed record, or none.
+    Batch(DynamoDbEventResponse),
+    /// To a call to drain the outbox.
+    #[serde(rename_all = "camelCase")]
+    Drained {
+        /// Events sent.
+        sent: u64,
+        /// Events still waiting, where known.
+        waiting: Option<u64>,
+        /// True when another sandbox is at it.
+        busy: bool,
+    },
+}
+
+/// Does what is asked for and answers Lambda.
 pub async fn handle<S: Store, Q: Queue, D: Queue, T: Timer>(
     processor: &Processor<S, Q, D, T>,
     telemetry: &Telemetry,
     margin: Duration,
-    event: LambdaEvent<StreamBatch>,
-) -> Result<DynamoDbEventResponse, Error> {
+    event: LambdaEvent<Invocation>,
+) -> Result<Answer, Error> {
     let entered = Instant::now();
     let LambdaEvent { payload, context } = event;
     let time_left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
-    let records: Vec<&RawValue> = payload.records.iter().map(AsRef::as_ref).collect();
-    let batch = processor.process(&records, time_left, margin).await;
-    telemetry.invocation(&context.request_id, entered.elapsed(), &batch);
-    respond(&batch)
+    match payload {
+        Invocation::Records(records) => {
+            let records: Vec<&RawValue> = records.iter().map(AsRef::as_ref).collect();
+            let batch = processor.process(&records, time_left, margin).await;
+            telemetry.invocation(&context.request_id, entered.elapsed(), &batch);
+            respond(&batch).map(Answer::Batch)
+        }
+        Invocation::DrainOutbox => {
+            let drain = processor.drain_outbox(time_left, margin).await;
+            telemetry.drain(&context.request_id, entered.elapsed(), &drain);
+            drained(drain)
+        }
+    }
+}
+
+/// The answer for a drain. SQS being down is no error of this invocation, the next one goes on; Redis being down is: then
+/// nobody knows what waits.
+fn drained(drain: Drain) -> Result<Answer, Error> {
+    match drain {
+        Drain { waiting: None, problem: Some(problem), .. } => Err(problem.into()),
+        Drain { sent, waiting, busy, .. } => Ok(Answer::Drained { sent, waiting, busy }),
+    }
 }
 
 /// The answer for a batch: the lowest failed record, or none.
@@ -63,6 +128,7 @@ mod tests {
             verdict,
             records: Vec::new(),
             failures: std::collections::BTreeMap::new(),
+            drain: None,
             tally: events_processor::tally::Tally::default(),
         };
         respond(&batch)
@@ -83,7 +149,31 @@ mod tests {
 
     #[test]
     fn what_is_no_batch_says_so() {
-        let error = serde_json::from_str::<StreamBatch>("{}").unwrap_err().to_string();
-        assert!(error.contains("missing field `Records`"), "{error}");
+        for payload in ["{}", r#"{"action":"drain"}"#, r#"{"detail-type":"EC2 Instance State-change"}"#] {
+            let error = serde_json::from_str::<Invocation>(payload).unwrap_err().to_string();
+            assert!(error.contains("it accepts stream records (`Records`)"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_outbox_is_drained_on_request_and_on_schedule() {
+        let scheduled = r#"{"version":"0","id":"5","detail-type":"Scheduled Event","source":"aws.events",
+            "time":"2026-01-01T00:00:00Z","region":"eu-central-1","resources":["arn:aws:events:rule/x"],"detail":{}}"#;
+        for payload in [r#"{"action":"drain-outbox"}"#, scheduled] {
+            let invocation = serde_json::from_str(payload).unwrap();
+            assert!(matches!(invocation, Invocation::DrainOutbox), "{invocation:?}");
+        }
+        let batch = serde_json::from_str(r#"{"Records":[{"a":1.10}]}"#).unwrap();
+        let Invocation::Records(records) = batch else { panic!("{batch:?}") };
+        assert_eq!(records[0].get(), r#"{"a":1.10}"#, "byte for byte");
+    }
+
+    #[test]
+    fn a_drain_fails_only_when_nobody_knows_what_waits() {
+        let answer = |drain| drained(drain).map(|answer| serde_json::to_string(&answer).unwrap());
+        let down = Drain { waiting: Some(3), problem: Some("sqs".into()), ..Drain::default() };
+        assert_eq!(answer(down).unwrap(), r#"{"sent":0,"waiting":3,"busy":false}"#);
+        let lost = Drain { problem: Some("redis is down".into()), ..Drain::default() };
+        assert_eq!(answer(lost).unwrap_err().to_string(), "redis is down");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use events_lambda::handler::{StreamBatch, handle};
+use events_lambda::handler::{Invocation, handle};
 use events_lambda::settings::{Settings, SettingsError};
 use events_lambda::telemetry::{Telemetry, start_log};
 use events_lambda::world;
@@ -47,7 +47,7 @@ async fn run(settings: &Settings) -> Result<(), Error> {
     let processor = &world::processor(settings, redis)?;
     let telemetry = &Telemetry::new(settings.metrics_stage.clone())?;
     let margin = settings.deadline_margin;
-    let service = service_fn(|event: LambdaEvent<StreamBatch>| handle(processor, telemetry, margin, event));
+    let service = service_fn(|event: LambdaEvent<Invocation>| handle(processor, telemetry, margin, event));
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         ended = Runtime::new(service).run() => ended,

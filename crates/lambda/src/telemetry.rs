@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use events_adapters::metrics::{Invocation, Metrics};
-use events_processor::Batch;
+use events_processor::tally::Tally;
+use events_processor::{Batch, Drain};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -40,12 +41,10 @@ impl Telemetry {
 
     /// Writes the metrics and the one log line of an invocation. No payload is in either.
     pub fn invocation(&self, request_id: &str, took: Duration, batch: &Batch) {
-        let processing_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         let tally = &batch.tally;
-        let written =
-            self.metrics.write(Invocation { request_id, processing_ms }, tally, &mut io::stdout().lock());
-        if let Err(error) = written {
-            tracing::error!(request_id, %error, "metrics could not be written");
+        let processing_ms = self.write(request_id, took, tally);
+        if let Some(problem) = batch.drain.as_ref().and_then(|drain| drain.problem.as_ref()) {
+            tracing::warn!(request_id, problem, waiting = tally.outbox, "the outbox is not empty");
         }
         let reasons: Vec<&str> = batch.failures.values().take(NAMED_FAILURES).map(String::as_str).collect();
         if !reasons.is_empty() {
@@ -62,9 +61,34 @@ impl Telemetry {
             late = tally.late,
             already_applied = tally.already_applied,
             dead_letters = tally.dlq_published,
+            spilled = tally.spilled,
+            drained = tally.drained,
+            outbox = tally.outbox,
             failed = batch.failures.len(),
             verdict = ?batch.verdict,
             "invocation"
         );
+    }
+
+    /// Writes the metrics and the one log line of an invocation that drained the outbox.
+    pub fn drain(&self, request_id: &str, took: Duration, drain: &Drain) {
+        let mut tally = Tally::default();
+        tally.add_drain(drain);
+        let processing_ms = self.write(request_id, took, &tally);
+        let Drain { sent, letters, waiting, busy, problem } = drain;
+        if let Some(problem) = problem {
+            tracing::warn!(request_id, problem, waiting, "the outbox is not empty");
+        }
+        tracing::info!(request_id, processing_ms, sent, letters, waiting, busy, "outbox");
+    }
+
+    fn write(&self, request_id: &str, took: Duration, tally: &Tally) -> f64 {
+        let processing_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+        let written =
+            self.metrics.write(Invocation { request_id, processing_ms }, tally, &mut io::stdout().lock());
+        if let Err(error) = written {
+            tracing::error!(request_id, %error, "metrics could not be written");
+        }
+        processing_ms
     }
 }

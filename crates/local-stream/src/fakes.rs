@@ -10,7 +10,7 @@ use events_core::dispatch::Answer;
 use events_core::message::Message;
 use events_core::plan::{Commit, Reads, Snapshot};
 use events_processor::memory::{MemoryQueue, MemoryStore};
-use events_processor::ports::{Committed, ErrorKind, PortError, Queue, Store, Timer};
+use events_processor::ports::{Committed, Drained, ErrorKind, PortError, Queue, Step, Store, Timer};
 use events_processor::{Processor, Settings};
 use serde_json::value::RawValue;
 
@@ -54,6 +54,10 @@ impl Store for FakeStore {
             return vec![Err(PortError::new(ErrorKind::Timeout, "no answer")); commits.len()];
         }
         answers
+    }
+
+    async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
+        self.inner.drain(step).await
     }
 }
 

@@ -123,6 +123,7 @@ fn without_a_number_to_go_on_from_the_whole_batch_comes_again() {
 #[test]
 fn an_answer_that_names_no_record_of_the_batch_means_all_of_it() {
     let answer = |verdict| Batch {
+        drain: None,
         verdict,
         records: Vec::new(),
         failures: Default::default(),

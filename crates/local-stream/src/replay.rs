@@ -21,6 +21,8 @@ use crate::summary::Summary;
 const AHEAD: usize = 512;
 /// Batches that are not full go out when nothing has come in for so long: input may be somebody typing, or `tail -f`.
 const QUIET: Duration = Duration::from_secs(1);
+/// How long is sent from the outbox once everything is replayed: what no later batch would do.
+const DRAIN_TIME: Duration = Duration::from_secs(60);
 /// The replay ends when so many batches in a row were given up whole …
 const HOPELESS_BATCHES: u32 = 2;
 /// … and nothing was done for so long.
@@ -124,6 +126,10 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         }
         self.shards.flush();
         self.deliver_ready().await?;
+        if self.summary.delivered.waiting > 0 {
+            let drain = self.processor.drain_outbox(DRAIN_TIME, Duration::ZERO).await;
+            self.summary.add_drain(&drain);
+        }
         fault.map_or(Ok(()), |fault| Err(Stop::Input(fault)))
     }
 

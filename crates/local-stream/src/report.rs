@@ -191,12 +191,17 @@ fn delivered(summary: &Summary) -> Option<String> {
         _ => place.to_owned(),
     };
     let store = place(&places.store, "REDIS_URL");
-    let rows = [
+    let mut rows = vec![
         ("messages queued", sum.messages, place(&places.queue, "EVENTS_QUEUE_URL")),
         ("events published", sum.publications, store.clone()),
-        ("hot keys written", sum.hot_keys, store),
+        ("hot keys written", sum.hot_keys, store.clone()),
         ("dead letters", sum.letters, place(&places.dead_letter_queue, "EVENTS_DLQ_URL")),
     ];
-    let rows = rows.map(|(what, number, place)| vec![cell(what), count(number), place]);
+    if sum.spilled + sum.waiting > 0 {
+        rows.push(("events that had to wait", sum.spilled, format!("{store}, outbox:sqs")));
+        rows.push(("events still waiting", sum.waiting, format!("{store}, outbox:sqs")));
+    }
+    let rows: Vec<_> =
+        rows.into_iter().map(|(what, number, place)| vec![cell(what), count(number), place]).collect();
     Some(format!("Delivered\n{}", table::lines(&[Column::Left, Column::Right, Column::Left], &rows)))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use events_core::event::{Event, EventType, Priority};
 use events_core::plan::{Outcome, RecordPlan};
 use events_core::record::SkipReason;
+use events_processor::Drain;
 use serde::{Deserialize, Serialize};
 
 use crate::latency::{Latency, Percentiles};
@@ -157,6 +158,10 @@ pub struct Delivered {
     pub hot_keys: u64,
     /// Letters the dead letter queue took.
     pub letters: u64,
+    /// Events that had to wait in the outbox.
+    pub spilled: u64,
+    /// Events that still wait there.
+    pub waiting: u64,
 }
 
 impl Summary {
@@ -217,6 +222,18 @@ impl Summary {
         sum.publications += tally.pubsub_published;
         sum.hot_keys += tally.cache_updates;
         sum.letters += tally.dlq_published;
+        sum.spilled += tally.spilled;
+        sum.waiting = tally.outbox;
+    }
+
+    /// Takes in what came of draining the outbox.
+    pub fn add_drain(&mut self, drain: &Drain) {
+        self.delivered.messages += drain.sent;
+        self.delivered.letters += drain.letters;
+        self.delivered.waiting = drain.waiting.unwrap_or(self.delivered.waiting);
+        if let Some(problem) = &drain.problem {
+            *self.failures.reasons.entry(self.known_reason(problem)).or_default() += 1;
+        }
     }
 
     fn known_reason(&self, reason: &str) -> String {

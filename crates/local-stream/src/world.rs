@@ -11,7 +11,7 @@ use events_lambda::settings::Settings;
 use events_lambda::world::queues;
 use events_processor::Processor;
 use events_processor::memory::{MemoryQueue, MemoryStore};
-use events_processor::ports::{Committed, PortError, Queue, Store, Timer};
+use events_processor::ports::{Committed, Drained, PortError, Queue, Step, Store, Timer};
 use serde::Serialize;
 
 /// How often a Redis that does not answer is tried before the replay begins.
@@ -50,6 +50,13 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.commit(commits).await,
             Self::Redis(store) => store.commit(commits).await,
+        }
+    }
+
+    async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
+        match self {
+            Self::Memory(store) => store.drain(step).await,
+            Self::Redis(store) => store.drain(step).await,
         }
     }
 }
@@ -120,7 +127,7 @@ pub fn processor(settings: &Settings) -> Result<LocalProcessor, ConnectError> {
 pub async fn try_store<S: Store, Q, D, T: Timer>(processor: &Processor<S, Q, D, T>) -> Result<(), PortError> {
     let nobody = Subject::Protocol("local-stream".to_owned());
     let key = processor.settings.core.keys.baseline(&nobody, "local-stream#");
-    let reads = Reads { baselines: vec![key], metas: Vec::new() };
+    let reads = Reads { baselines: vec![key], ..Reads::default() };
     let mut attempt = 0;
     loop {
         attempt += 1;

@@ -112,8 +112,13 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
     ) {
         match committed {
             Committed::Applied { published } => {
-                let sets = record.commit.as_ref().map_or(0, |commit| commit.sets.len() as u64);
-                tally.cache_updates += sets;
+                if let Some(commit) = &record.commit {
+                    tally.cache_updates += commit.sets.len() as u64;
+                    if let Some(deposit) = &commit.deposit {
+                        tally.spilled += deposit.entries.len() as u64;
+                        tally.outbox += deposit.entries.len() as u64;
+                    }
+                }
                 tally.pubsub_published += published;
                 if let Some(created_ms) = record.created_ms {
                     tally.end_to_end_ms.push((self.timer.now_ms() - created_ms).max(0));

@@ -11,6 +11,7 @@ use futures::StreamExt;
 use futures::future::Either;
 use futures::stream::FuturesUnordered;
 
+use crate::outbox::Outage;
 use crate::ports::{ErrorKind, PortError, Queue, Store, Timer};
 use crate::process::{Deadline, Processor, Settings};
 use crate::tally::Tally;
@@ -27,32 +28,41 @@ enum Step {
 }
 
 impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
-    /// Sends all messages, then all dead letters. What could not be sent is in `failures` afterwards.
+    /// Sends all messages, or puts them into the outbox where others wait there; then sends all dead letters. What could
+    /// not be sent, nor may wait, is in `failures` afterwards.
     pub(crate) async fn send(
         &self,
         plan: &mut [RecordPlan],
+        others_wait: bool,
         deadline: Deadline,
         failures: &mut Failures,
         tally: &mut Tally,
     ) {
         let messages: Vec<Vec<Message>> = plan.iter().map(|record| record.messages.clone()).collect();
         let mut dispatch = Dispatch::new(messages.iter().map(Vec::as_slice).enumerate(), self.limits());
+        if others_wait {
+            dispatch.abandon("older events wait in the outbox");
+        }
         let breaker = Some(&self.breakers.queue);
         tally.sqs_published += self.drive(&self.queue, breaker, &mut dispatch, &messages, deadline).await;
-        failures.extend(dispatch.failed().clone());
+        if others_wait || self.settings.outage == Outage::Spill {
+            self.deposit(plan, dispatch.unsent().iter().copied(), failures);
+        } else {
+            failures.extend(dispatch.failed().clone());
+        }
         for rejection in dispatch.take_rejected() {
             self.reject(plan, &rejection);
         }
-        self.send_letters(plan, deadline, failures, tally).await;
+        self.send_all_letters(plan, deadline, failures, tally).await;
     }
 
-    fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         let Settings { core, max_retries, .. } = &self.settings;
         Limits { entries: MAX_ENTRIES, bytes: core.max_message_bytes, retries: *max_retries }
     }
 
     /// Runs a dispatch to its end, or to the deadline; returns how many messages were accepted.
-    async fn drive<K: Queue>(
+    pub(crate) async fn drive<K: Queue>(
         &self,
         queue: &K,
         breaker: Option<&RefCell<Breaker>>,
@@ -123,8 +133,6 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
 
     /// What the queue will never take becomes a dead letter; its event says how often it was tried again.
     fn reject(&self, plan: &mut [RecordPlan], rejection: &Rejection) {
-        let letters =
-            DeadLetters { now_ms: self.timer.now_ms(), max_bytes: self.settings.core.max_message_bytes };
         let record = &mut plan[rejection.entry.record];
         let message = &record.messages[rejection.entry.message];
         let event = record.events.iter().find(|event| event.event_id == message.dedup_id).cloned();
@@ -134,38 +142,51 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         });
         let failed = Failed::Event(counted.as_deref().unwrap_or(&message.body));
         let group = Some(message.group_id.clone());
-        let letter = letters.letter(failed, &message.dedup_id, group, &rejection.reason, "queue");
+        let letter = self.letters().letter(failed, &message.dedup_id, group, &rejection.reason, "queue");
         record.dead_letters.push(letter);
     }
 
-    async fn send_letters(
+    pub(crate) fn letters(&self) -> DeadLetters {
+        DeadLetters { now_ms: self.timer.now_ms(), max_bytes: self.settings.core.max_message_bytes }
+    }
+
+    async fn send_all_letters(
         &self,
         plan: &[RecordPlan],
         deadline: Deadline,
         failures: &mut Failures,
         tally: &mut Tally,
     ) {
-        // Letters need no order: one that is refused holds up no other.
-        let letters: Vec<(usize, Vec<Message>)> = plan
+        let letters: Vec<(usize, Message)> = plan
             .iter()
             .enumerate()
-            .flat_map(|(index, record)| {
-                record.dead_letters.iter().map(move |letter| (index, vec![letter.clone()]))
-            })
+            .flat_map(|(index, record)| record.dead_letters.iter().map(move |letter| (index, letter.clone())))
             .collect();
+        let (sent, failed) = self.send_letters(&letters, deadline).await;
+        tally.dlq_published += sent;
+        failures.extend(failed);
+    }
+
+    /// Sends dead letters, each with the index of what it is about. How many were accepted, and of which indices not all
+    /// were, with the reason.
+    pub(crate) async fn send_letters(
+        &self,
+        letters: &[(usize, Message)],
+        deadline: Deadline,
+    ) -> (u64, Failures) {
         if letters.is_empty() {
-            return;
+            return (0, Failures::new());
         }
-        let lanes: Vec<Vec<Message>> = letters.iter().map(|(_, letter)| letter.clone()).collect();
+        // Letters need no order: one that is refused holds up no other.
+        let lanes: Vec<Vec<Message>> = letters.iter().map(|(_, letter)| vec![letter.clone()]).collect();
         let mut dispatch = Dispatch::unordered(lanes.iter().map(Vec::as_slice), self.limits());
         // Letters are rare, and poison must not wait for a breaker that the events queue has opened.
-        tally.dlq_published += self.drive(&self.dead_letters, None, &mut dispatch, &lanes, deadline).await;
-        for (lane, reason) in dispatch.failed() {
-            failures.insert(letters[*lane].0, format!("dead letter queue: {reason}"));
-        }
-        for Rejection { entry, reason, .. } in dispatch.take_rejected() {
-            failures.insert(letters[entry.record].0, format!("dead letter queue: {reason}"));
-        }
+        let sent = self.drive(&self.dead_letters, None, &mut dispatch, &lanes, deadline).await;
+        let rejected = dispatch.take_rejected();
+        let failed = (dispatch.failed().iter().map(|(lane, reason)| (*lane, reason)))
+            .chain(rejected.iter().map(|rejection| (rejection.entry.record, &rejection.reason)));
+        let failed = failed.map(|(lane, reason)| (letters[lane].0, format!("dead letter queue: {reason}")));
+        (sent, failed.collect())
     }
 }
 

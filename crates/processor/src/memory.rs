@@ -1,16 +1,17 @@
 //! The world in memory: what `make local-stream` and tests use where no server is to be needed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use events_core::baseline::{Mark, Stored, Verdict};
 use events_core::dispatch::Answer;
 use events_core::message::Message;
+use events_core::outbox::Entry;
 use events_core::plan::{Commit, Reads, Snapshot};
 
-use crate::ports::{Committed, PortError, Queue, Store, Timer};
+use crate::ports::{Committed, Drained, PortError, Queue, Step, Store, Timer};
 
 /// A store that keeps everything, for ever: a replay must not depend on how long it takes.
 #[derive(Debug, Default)]
@@ -20,6 +21,9 @@ pub struct MemoryStore {
     markers: RefCell<HashSet<String>>,
     published: RefCell<Vec<(String, Arc<str>)>>,
     publications: Cell<u64>,
+    /// By a number that only grows; it is the entry's id.
+    outbox: RefCell<BTreeMap<u64, String>>,
+    deposits: Cell<u64>,
     keep_published: bool,
 }
 
@@ -72,6 +76,12 @@ impl MemoryStore {
                 self.publish(&publication.channels, &publication.payload);
             }
         }
+        if let Some(deposit) = &commit.deposit {
+            for entry in &deposit.entries {
+                self.deposits.set(self.deposits.get() + 1);
+                self.outbox.borrow_mut().insert(self.deposits.get(), entry.clone());
+            }
+        }
         Committed::Applied { published }
     }
 
@@ -107,11 +117,23 @@ impl Store for MemoryStore {
         for key in &reads.metas {
             snapshot.metas.extend(values.get(key).map(|json| (key.clone(), json.clone())));
         }
+        snapshot.outbox = self.outbox.borrow().len() as u64;
         Ok(snapshot)
     }
 
     async fn commit(&self, commits: &[&Commit]) -> Vec<Result<Committed, PortError>> {
         commits.iter().map(|commit| Ok(self.apply(commit))).collect()
+    }
+
+    /// Nobody shares this store: its lease is always free.
+    async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
+        let mut outbox = self.outbox.borrow_mut();
+        let number = |id: &String| id.parse::<u64>().unwrap_or(0);
+        outbox.retain(|id, _| !step.done.iter().any(|done| number(done) == *id));
+        let after = step.after.as_ref().map_or(0, number);
+        let entries = outbox.range(after + 1..).take(step.limit);
+        let entries = entries.map(|(id, message)| Entry { id: id.to_string(), message: message.clone() });
+        Ok(Drained { waiting: outbox.len() as u64, entries: Some(entries.collect()) })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use events_core::dispatch::Answer;
 use events_core::message::Message;
+use events_core::outbox::Entry;
 use events_core::plan::{Commit, Reads, Snapshot};
 
 /// Where baselines, hot keys and subscribers are: Redis.
@@ -17,6 +18,37 @@ pub trait Store {
     ///
     /// A commit is judged once more where it is made: see [`Committed`]. Making it twice changes nothing.
     fn commit(&self, commits: &[&Commit]) -> impl Future<Output = Vec<Result<Committed, PortError>>>;
+
+    /// Goes through the outbox: removes what is done, takes or keeps its lease, and gives the next entries; in one round
+    /// trip. Taking a step twice changes nothing.
+    fn drain(&self, step: &Step) -> impl Future<Output = Result<Drained, PortError>>;
+}
+
+/// One step through the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Key of the outbox.
+    pub outbox: String,
+    /// Key of its lease: only who holds it is given entries.
+    pub lease: String,
+    /// How long the lease is to last from now, ms.
+    pub lease_ms: u64,
+    /// Ids of entries that are done: removed, whoever holds the lease.
+    pub done: Vec<String>,
+    /// The entry after which to go on; from the oldest where `None`.
+    pub after: Option<String>,
+    /// How many entries to give at most; with 0 the lease is given back.
+    pub limit: usize,
+}
+
+/// What a step through the outbox found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Events left in the outbox, those given among them.
+    pub waiting: u64,
+    /// The next entries, oldest first; empty at the end, where the lease is given back. `None` while another holds the
+    /// lease.
+    pub entries: Option<Vec<Entry>>,
 }
 
 /// What became of a commit.

@@ -14,8 +14,12 @@ use futures::future::{Either, select};
 use serde_json::value::RawValue;
 
 use crate::delivery::Failures;
+use crate::outbox::{Drain, Outage};
 use crate::ports::{ErrorKind, PortError, Queue, Store, Timer};
 use crate::tally::Tally;
+
+/// How long a batch that has done its own work sends from the outbox: the next batch of its shard waits meanwhile.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// What the processor can be told.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ pub struct Settings {
     pub max_retries: u32,
     /// Requests to a queue that may be under way at once.
     pub max_requests_in_flight: usize,
+    /// What becomes of events while the queue does not take them.
+    pub outage: Outage,
     /// When calls to Redis or to the events queue are no longer tried.
     pub breaker: BreakerSettings,
 }
@@ -36,6 +42,7 @@ impl Default for Settings {
             core: Config::default(),
             max_retries: 3,
             max_requests_in_flight: 16,
+            outage: Outage::default(),
             breaker: BreakerSettings::default(),
         }
     }
@@ -73,6 +80,13 @@ pub(crate) struct Deadline {
     pub(crate) committing: Duration,
 }
 
+impl Deadline {
+    pub(crate) fn of(entered: Duration, time_left: Duration, margin: Duration) -> Self {
+        let end = entered + time_left;
+        Self { sending: end.saturating_sub(margin), committing: end.saturating_sub(margin / 4) }
+    }
+}
+
 /// What became of a batch.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -82,6 +96,8 @@ pub struct Batch {
     pub records: Vec<RecordPlan>,
     /// Failed records by index, with the reason.
     pub failures: Failures,
+    /// What came of draining the outbox, where something waited there.
+    pub drain: Option<Drain>,
     /// Counts.
     pub tally: Tally,
 }
@@ -98,9 +114,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
     /// sent, and the last quarter of the margin is left for the answer.
     pub async fn process(&self, batch: &[&RawValue], time_left: Duration, margin: Duration) -> Batch {
         let entered = self.timer.monotonic();
-        let end = entered + time_left;
-        let deadline =
-            Deadline { sending: end.saturating_sub(margin), committing: end.saturating_sub(margin / 4) };
+        let deadline = Deadline::of(entered, time_left, margin);
         let records: Vec<Record> = batch.iter().map(|raw| decode(raw)).collect();
         let reads = Reads::of(&records, &self.settings.core);
         let mut tally = Tally::default();
@@ -114,30 +128,48 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
             Ok(_) => count_reads(&reads, &snapshot, &mut tally),
             Err(error) => hold_back(&mut records, error, &mut failures),
         }
-        self.send(&mut records, deadline, &mut failures, &mut tally).await;
+        let others_wait = snapshot.outbox > 0;
+        self.send(&mut records, others_wait, deadline, &mut failures, &mut tally).await;
+        tally.outbox = snapshot.outbox;
         self.commit(&records, deadline, &mut failures, &mut tally).await;
+        let mut drain = None;
+        if others_wait {
+            let until = deadline.sending.min(self.timer.monotonic() + DRAIN_TIME);
+            let done = self.drain(until, deadline).await;
+            tally.add_drain(&done);
+            drain = Some(done);
+        }
         count(&records, &failures, &mut tally);
         tally.breaker_open = u64::from(self.breakers.store.borrow().is_open())
             + u64::from(self.breakers.queue.borrow().is_open());
-        Batch { verdict: report::verdict(&records, &failures), records, failures, tally }
+        Batch { verdict: report::verdict(&records, &failures), records, failures, drain, tally }
     }
 
     async fn read(&self, reads: &Reads, deadline: Deadline) -> Result<Snapshot, PortError> {
         if reads.is_empty() {
             return Ok(Snapshot::default());
         }
+        self.persist(deadline.sending, || self.store.read(reads)).await
+    }
+
+    /// A call to Redis that may be made again, tried until it is answered, or too often, or too late.
+    pub(crate) async fn persist<R, C: Future<Output = Result<R, PortError>>>(
+        &self,
+        deadline: Duration,
+        call: impl Fn() -> C,
+    ) -> Result<R, PortError> {
         let mut attempt = 0;
         loop {
             self.ask(&self.breakers.store, "redis")?;
-            let result = self.within(deadline.sending, "redis", self.store.read(reads)).await;
+            let result = self.within(deadline, "redis", call()).await;
             self.tell(&self.breakers.store, result.as_ref().err());
             let error = match result {
-                Ok(snapshot) => return Ok(snapshot),
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             attempt += 1;
             let pause = self.timer.backoff(attempt);
-            let in_time = self.timer.monotonic() + pause < deadline.sending;
+            let in_time = self.timer.monotonic() + pause < deadline;
             if !error.is_transient() || attempt > self.settings.max_retries || !in_time {
                 return Err(error);
             }

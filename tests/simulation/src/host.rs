@@ -8,11 +8,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use events_core::report::Verdict;
-use events_processor::Batch;
+use events_processor::{Batch, Drain};
 use serde_json::value::RawValue;
 
 use crate::answer;
 use crate::faults::Port;
+use crate::ledger;
 use crate::mapping::{self, Lane, Response};
 use crate::ports::{SimProcessor, processor};
 use crate::rows::Rows;
@@ -24,8 +25,8 @@ const LONGEST_AFTERLIFE: u64 = 10 * MINUTE;
 
 /// An invocation.
 pub struct Task {
-    /// The lane it works for.
-    pub lane: usize,
+    /// The lane it works for; none where it only drains the outbox.
+    pub lane: Option<usize>,
     /// Its rows.
     pub batch: Vec<usize>,
     /// When it is to stop sending, by its own clock.
@@ -38,9 +39,16 @@ pub struct Task {
     pub timed_out: bool,
     sandbox: Rc<SimProcessor>,
     stale: bool,
-    future: Option<Pin<Box<dyn Future<Output = Batch>>>>,
+    future: Option<Pin<Box<dyn Future<Output = Answer>>>>,
     frozen: bool,
+    was_frozen: bool,
     pending: bool,
+}
+
+/// What an invocation answers.
+enum Answer {
+    Batch(Box<Batch>),
+    Drained(Drain),
 }
 
 /// Lambda.
@@ -76,19 +84,31 @@ impl Host {
 
 /// Starts an invocation for a lane.
 pub fn start(world: &World, lane: usize, batch: Vec<usize>) {
+    begin(world, Some(lane), batch);
+}
+
+/// Starts an invocation that drains the outbox.
+pub fn start_drain(world: &World) {
+    begin(world, None, Vec::new());
+}
+
+fn begin(world: &World, lane: Option<usize>, batch: Vec<usize>) {
     let id = {
         let mut host = world.host.borrow_mut();
         host.started += 1;
         host.started
     };
-    world.trace(|| format!("task {id} starts: lane {lane} rows {batch:?}"));
+    world.trace(|| format!("task {id} starts: lane {lane:?} rows {batch:?}"));
     let rules = &world.scenario.mapping;
     let (left, margin) = (duration(rules.timeout), world.scenario.margin);
     let (stale, sandbox) = sandbox(world);
     let (shared, rows, inner) = (Rc::clone(world), batch.clone(), Rc::clone(&sandbox));
     let future = Box::pin(async move {
+        if lane.is_none() {
+            return Answer::Drained(inner.drain_outbox(left, margin).await);
+        }
         let raw: Vec<&RawValue> = rows.iter().map(|row| &*shared.rows.rows[*row].raw).collect();
-        inner.process(&raw, left, margin).await
+        Answer::Batch(Box::new(inner.process(&raw, left, margin).await))
     });
     let task = Task {
         lane,
@@ -101,6 +121,7 @@ pub fn start(world: &World, lane: usize, batch: Vec<usize>) {
         stale,
         future: Some(future),
         frozen: false,
+        was_frozen: false,
         pending: false,
     };
     world.host.borrow_mut().tasks.insert(id, task);
@@ -160,7 +181,8 @@ fn poll(world: &World, id: usize) {
                 task.future = Some(future);
             }
         }
-        Poll::Ready(batch) => finish(world, id, &batch),
+        Poll::Ready(Answer::Batch(batch)) => finish(world, id, &batch),
+        Poll::Ready(Answer::Drained(drain)) => drained(world, id, &drain),
     }
 }
 
@@ -177,21 +199,44 @@ fn finish(world: &World, id: usize, batch: &Batch) {
         Verdict::From(identifier) => Response::Failures(Some(vec![Some(identifier.clone())])),
         Verdict::Everything => Response::Exception,
     };
-    mapping::answered(world, task.lane, &response);
+    tell(world, task.lane, &response);
+}
+
+fn drained(world: &World, id: usize, drain: &Drain) {
+    let Some(task) = end(world, id) else { return };
+    world.trace(|| format!("task {id}: {drain:?}"));
+    ledger::forget(world, id);
+    if !task.timed_out {
+        world.host.borrow_mut().idle.push((world.now(), task.sandbox));
+    }
+}
+
+fn tell(world: &World, lane: Option<usize>, response: &Response) {
+    if let Some(lane) = lane {
+        mapping::answered(world, lane, response);
+    }
+}
+
+/// True for an invocation that is under way, has not been given up and never stood still.
+pub fn is_well(world: &World, id: usize) -> bool {
+    world.host.borrow().tasks.get(&id).is_some_and(|task| !task.timed_out && !task.was_frozen)
 }
 
 /// Takes an invocation out; dropping it is its death.
 fn end(world: &World, id: usize) -> Option<Task> {
     let mut host = world.host.borrow_mut();
-    host.last_end = world.now();
-    host.tasks.remove(&id)
+    let task = host.tasks.remove(&id)?;
+    if task.lane.is_some() {
+        host.last_end = world.now();
+    }
+    Some(task)
 }
 
 fn die(world: &World, id: usize) {
     world.trace(|| format!("task {id} dies"));
     let Some(task) = end(world, id) else { return };
     if !task.timed_out {
-        world.after(20 * MILLI, move |world| mapping::answered(world, task.lane, &Response::Exception));
+        world.after(20 * MILLI, move |world| tell(world, task.lane, &Response::Exception));
     }
 }
 
@@ -201,6 +246,7 @@ fn freeze(world: &World, id: usize) {
     world.trace(|| format!("task {id} freezes for {} ms", span / MILLI));
     if let Some(task) = world.host.borrow_mut().tasks.get_mut(&id) {
         task.frozen = true;
+        task.was_frozen = true;
         task.pending = true;
     }
     world.after(span, move |world| {
@@ -229,7 +275,7 @@ fn time_out(world: &World, id: usize) {
         world.count("killed by timeout");
         die(world, id);
     }
-    mapping::answered(world, lane, &Response::Exception);
+    tell(world, lane, &Response::Exception);
 }
 
 /// An invocation calls out.

@@ -12,7 +12,7 @@
 //! | [`redis`], [`queue`] | the servers |
 //! | [`ports`], [`faults`] | the processor's ports, and what becomes of a call |
 //! | [`mod@reference`] | what must come of a row, said a second time |
-//! | [`ledger`], [`answer`], [`run`] | what was seen, and the invariants: at once, per invocation, at the end |
+//! | [`ledger`], [`outbox`], [`answer`], [`run`] | what was seen, and the invariants: at once, per invocation, at the end |
 //! | [`many`] | many seeds, on all cores |
 //!
 //! Invariants are judged by the reference against what an invocation really read, so they hold for runs in which
@@ -24,6 +24,7 @@ pub mod host;
 pub mod ledger;
 pub mod many;
 pub mod mapping;
+pub mod outbox;
 pub mod ports;
 pub mod queue;
 pub mod record;

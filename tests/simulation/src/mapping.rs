@@ -68,7 +68,8 @@ pub fn tick(world: &World, lane: usize) {
             return;
         }
         if opens_stream(world, &host.lanes, shard.stream) {
-            let others = host.tasks.values().any(|task| world.rows.shards[task.lane].stream != shard.stream);
+            let mut lanes = host.tasks.values().filter_map(|task| task.lane);
+            let others = lanes.any(|lane| world.rows.shards[lane].stream != shard.stream);
             if others || (world.now() < host.last_end + QUIET && host.last_end > 0) {
                 return world.after(SECOND, move |world| tick(world, lane));
             }
@@ -82,6 +83,11 @@ pub fn tick(world: &World, lane: usize) {
         }
     };
     host::start(world, lane, batch);
+}
+
+/// True when every row of a lane's shard is done.
+pub fn is_through(lane: &Lane, shard: &Shard) -> bool {
+    lane.next == shard.rows.len() && !lane.busy
 }
 
 /// True when a shard is read to its end, and so are those before it: one without rows is no short cut.

@@ -7,11 +7,12 @@ use events_core::dispatch::Answer;
 use events_core::message::Message;
 use events_core::plan::{Commit, Reads, Snapshot};
 use events_processor::Processor;
-use events_processor::ports::{Committed, ErrorKind, PortError, Queue, Store, Timer};
+use events_processor::ports::{Committed, Drained, ErrorKind, PortError, Queue, Step, Store, Timer};
 
 use crate::faults::{Extent, Port, call};
 use crate::host;
 use crate::ledger::{self, Plan};
+use crate::outbox;
 use crate::redis::Known;
 use crate::scenario::{MILLI, OutageKind};
 use crate::sim::{Promise, World, duration};
@@ -22,19 +23,24 @@ pub type SimProcessor = Processor<SimStore, SimQueue, SimQueue, SimTimer>;
 /// A sandbox's processor.
 pub fn processor(world: &World) -> SimProcessor {
     let queue = |port| SimQueue { world: Rc::clone(world), port };
-    let (store, timer) = (SimStore(Rc::clone(world)), SimTimer(Rc::clone(world)));
+    let store = SimStore { world: Rc::clone(world), name: world.name() };
+    let timer = SimTimer(Rc::clone(world));
     Processor::new(store, queue(Port::Queue), queue(Port::Letters), timer, world.scenario.settings.clone())
 }
 
 /// Redis.
 #[derive(Debug)]
-pub struct SimStore(World);
+pub struct SimStore {
+    world: World,
+    /// Under this name the sandbox holds the outbox's lease.
+    name: usize,
+}
 
 type Read = Result<(Snapshot, Known), PortError>;
 
 impl Store for SimStore {
     async fn read(&self, reads: &Reads) -> Result<Snapshot, PortError> {
-        let (world, task) = (&self.0, self.0.current.get());
+        let (world, task) = (&self.world, self.world.current.get());
         ledger::tries(world, task, "read");
         let reads = reads.clone();
         let effect = move |world: &World, extent| -> Read {
@@ -51,7 +57,7 @@ impl Store for SimStore {
     }
 
     async fn commit(&self, commits: &[&Commit]) -> Vec<Result<Committed, PortError>> {
-        let (world, task) = (&self.0, self.0.current.get());
+        let (world, task) = (&self.world, self.world.current.get());
         let count = commits.len();
         for commit in commits {
             ledger::tries(world, task, commit.mark.sequence.as_str());
@@ -66,6 +72,19 @@ impl Store for SimStore {
             host::troubled(world, task, None);
         }
         answers
+    }
+
+    async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
+        let (world, task, name) = (&self.world, self.world.current.get(), self.name);
+        ledger::tries(world, task, &format!("{step:?}"));
+        let step = step.clone();
+        let effect = move |world: &World, extent| match extent {
+            Extent::Whole => Ok(world.redis.borrow_mut().drain(&step, name, world.now())),
+            Extent::Part => Err(PortError::new(ErrorKind::Unavailable, "answered in part")),
+        };
+        let drained = call(world, Port::Store, effect, Err).await;
+        outbox::handed(world, task, drained.as_ref().ok());
+        drained
     }
 }
 
@@ -111,6 +130,7 @@ impl Queue for SimQueue {
     async fn send(&self, messages: &[&Message]) -> Result<Vec<Answer>, PortError> {
         let (world, task, port) = (&self.world, self.world.current.get(), self.port);
         ledger::request(world, task, messages);
+        let _in_flight = outbox::InFlight::new(world, task, port, messages);
         let plan = ledger::plan(world, task);
         let sent: Vec<Message> = messages.iter().map(|message| (*message).clone()).collect();
         let effect = move |world: &World, extent| take_in(world, port, &plan, &sent, extent);

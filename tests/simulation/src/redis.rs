@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use events_core::baseline::{Mark, Stored};
+use events_core::outbox::Entry as Waiting;
 use events_core::plan::{Commit, Reads, Snapshot};
-use events_processor::ports::Committed;
+use events_processor::ports::{Committed, Drained, Step};
 
 use crate::reference::State;
-use crate::scenario::SECOND;
+use crate::scenario::{MILLI, SECOND};
 
 #[derive(Clone, Debug)]
 struct Entry<T> {
@@ -40,6 +41,10 @@ struct Undo {
     baselines: Vec<(String, Option<Entry<Baseline>>)>,
     values: Vec<(String, Option<Entry<String>>)>,
     markers: Vec<String>,
+    /// Entries put into the outbox.
+    deposited: Vec<u64>,
+    /// Entries removed from it.
+    removed: Vec<(u64, String)>,
 }
 
 /// The server.
@@ -49,6 +54,10 @@ pub struct Redis {
     values: BTreeMap<String, Entry<String>>,
     markers: BTreeMap<String, u64>,
     journal: Vec<Undo>,
+    outbox: BTreeMap<u64, String>,
+    entries: u64,
+    /// Who holds the outbox's lease, and until when.
+    lease: Option<(usize, u64)>,
     epochs: BTreeMap<String, u64>,
     lost: u64,
 }
@@ -110,7 +119,35 @@ impl Redis {
             let live = self.values.get(key).filter(|entry| entry.expires > now);
             snapshot.metas.extend(live.map(|entry| (key.clone(), entry.value.clone())));
         }
+        if reads.outbox.is_some() {
+            snapshot.outbox = self.outbox.len() as u64;
+        }
         (snapshot, known)
+    }
+
+    /// Entries in the outbox.
+    pub fn waiting(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Runs the script that goes through the outbox.
+    pub fn drain(&mut self, step: &Step, who: usize, now: u64) -> Drained {
+        let number = |id: &String| id.parse::<u64>().unwrap_or(0);
+        let mut undo = Undo::default();
+        for id in step.done.iter().map(number) {
+            undo.removed.extend(self.outbox.remove(&id).map(|messages| (id, messages)));
+        }
+        self.journal.push(undo);
+        let waiting = self.outbox.len() as u64;
+        if self.lease.is_some_and(|(holder, until)| holder != who && now < until) {
+            return Drained { waiting, entries: None };
+        }
+        let after = step.after.as_ref().map_or(0, number);
+        let page = self.outbox.range(after + 1..).take(step.limit);
+        let entries: Vec<Waiting> =
+            page.map(|(id, message)| Waiting { id: id.to_string(), message: message.clone() }).collect();
+        self.lease = (!entries.is_empty()).then(|| (who, now + step.lease_ms * MILLI));
+        Drained { waiting, entries: Some(entries) }
     }
 
     /// Runs the commit script. `state` is what the reference makes of the row.
@@ -143,6 +180,13 @@ impl Redis {
                 published.push(index);
             }
         }
+        if let Some(deposit) = &commit.deposit {
+            for entry in &deposit.entries {
+                self.entries += 1;
+                self.outbox.insert(self.entries, entry.clone());
+                undo.deposited.push(self.entries);
+            }
+        }
         self.journal.push(undo);
         Applied { answer: Committed::Applied { published: published.len() as u64 }, published }
     }
@@ -155,6 +199,8 @@ impl Redis {
         self.values.clear();
         self.markers.clear();
         self.journal.clear();
+        self.outbox.clear();
+        self.lease = None;
     }
 
     /// A replica takes over that lacks the last commits.
@@ -168,6 +214,10 @@ impl Redis {
             for (key, before) in undo.values.into_iter().rev() {
                 restore(&mut self.values, key, before);
             }
+            for id in undo.deposited {
+                self.outbox.remove(&id);
+            }
+            self.outbox.extend(undo.removed);
             for key in undo.markers {
                 self.markers.remove(&key);
             }

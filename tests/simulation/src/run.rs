@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use events_processor::Outage;
+
 use crate::ledger::{self, check, is_delivered};
 use crate::mapping;
+use crate::outbox;
 use crate::reference::{State, Verdict, judge};
 use crate::rows::{Kind, Row, Table, Values};
-use crate::scenario::{OutageKind, SECOND, Scenario};
+use crate::scenario::{MINUTE, OutageKind, SECOND, Scenario};
 use crate::sim::{Sim, Violation, World};
 
 /// More steps than any run needs.
@@ -54,6 +57,9 @@ pub fn run_scenario(scenario: Scenario, traced: bool) -> Report {
     }
     for lane in 0..world.rows.shards.len() {
         world.after(0, move |world| mapping::tick(world, lane));
+    }
+    if world.scenario.settings.outage == Outage::Spill {
+        world.after(MINUTE, outbox::tick);
     }
     world.run(MOST_STEPS);
     if world.violation().is_none() {
@@ -149,6 +155,8 @@ fn judge_the_end(world: &World) {
             format!("lane {lane} stands at {next}")
         });
     }
+    let waiting = world.redis.borrow().waiting();
+    check(world, "the outbox is drained", waiting == 0, || format!("{waiting} entries wait for ever"));
     check(world, "drops are allowed", dropped.is_empty() || world.scenario.may_drop(), || {
         format!("{dropped:?}")
     });

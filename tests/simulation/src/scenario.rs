@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use events_core::config::ChangeBaseline;
 use events_core::event::Priority;
-use events_processor::Settings;
+use events_processor::{Outage, Settings};
 
 use crate::rng::Rng;
 
@@ -80,7 +80,7 @@ pub enum OutageKind {
 
 /// A fault that lasts.
 #[derive(Clone, Copy, Debug)]
-pub struct Outage {
+pub struct LastingFault {
     /// What it does.
     pub kind: OutageKind,
     /// From when.
@@ -111,7 +111,7 @@ pub struct Scenario {
     /// Single faults.
     pub rates: Rates,
     /// Lasting faults.
-    pub outages: Vec<Outage>,
+    pub outages: Vec<LastingFault>,
     /// The await point at which the process dies, whatever the rates say.
     pub crash_at: Option<u64>,
     /// How many events of a thousand SQS will never take.
@@ -150,6 +150,15 @@ impl Scenario {
         self
     }
 
+    /// Calm too, but SQS is down from the first row to the last, and events wait in the outbox.
+    pub fn spilling(self, crash_at: Option<u64>) -> Self {
+        let mut scenario = self.calm(crash_at);
+        scenario.settings.outage = Outage::Spill;
+        scenario.settings.core.queueing = true;
+        scenario.outages = vec![LastingFault { kind: OutageKind::Queue, from: 0, to: scenario.heal }];
+        scenario
+    }
+
     /// True when records may be given up.
     pub fn may_drop(&self) -> bool {
         self.mapping.retries.is_some() || self.mapping.max_age.is_some() || self.mapping.retention < DAY
@@ -162,6 +171,9 @@ fn settings(rng: &mut Rng) -> Settings {
         max_requests_in_flight: rng.pick(&[1, 2, 4, 16]),
         ..Settings::default()
     };
+    if rng.permille(500) {
+        settings.outage = Outage::Spill;
+    }
     settings.breaker.failures = rng.between(2, 8) as usize;
     settings.breaker.open_ms = rng.between(500, 20_000) as i64;
     let core = &mut settings.core;
@@ -213,7 +225,7 @@ fn rates(rng: &mut Rng) -> Rates {
     }
 }
 
-fn outages(rng: &mut Rng, heal: u64) -> Vec<Outage> {
+fn outages(rng: &mut Rng, heal: u64) -> Vec<LastingFault> {
     let count = rng.pick(&[0, 0, 1, 1, 2, 3]);
     // Most runs lose no data: only those can be held to every single event.
     let loses = rng.permille(150);
@@ -232,7 +244,7 @@ fn outages(rng: &mut Rng, heal: u64) -> Vec<Outage> {
             }
             let from = rng.below(heal);
             let to = (from + rng.between(SECOND, 10 * MINUTE)).min(heal);
-            Outage { kind: rng.pick(&kinds), from, to }
+            LastingFault { kind: rng.pick(&kinds), from, to }
         })
         .collect()
 }

@@ -84,6 +84,7 @@ pub struct Sim {
     pub current: Cell<usize>,
     now: Cell<u64>,
     order: Cell<u64>,
+    names: Cell<usize>,
     heap: RefCell<BinaryHeap<Event>>,
     counts: RefCell<BTreeMap<&'static str, u64>>,
     trace: Option<RefCell<String>>,
@@ -113,6 +114,7 @@ impl Sim {
             current: Cell::new(0),
             now: Cell::new(0),
             order: Cell::new(0),
+            names: Cell::new(0),
             heap: RefCell::default(),
             counts: RefCell::default(),
             trace: traced.then(RefCell::default),
@@ -161,6 +163,12 @@ impl Sim {
         self.order.set(self.order.get() + 1);
         let event = Event { at: self.now() + delay, order: self.order.get(), action: Box::new(action) };
         self.heap.borrow_mut().push(event);
+    }
+
+    /// A name no one else has.
+    pub fn name(&self) -> usize {
+        self.names.set(self.names.get() + 1);
+        self.names.get()
     }
 
     /// Counts a fault.

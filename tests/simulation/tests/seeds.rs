@@ -30,12 +30,21 @@ fn a_seed_gives_the_same_run_to_the_byte() {
 
 #[test]
 fn the_process_may_die_at_any_await_point() {
+    die_everywhere(40, 40, Scenario::calm);
+}
+
+#[test]
+fn the_process_may_die_at_any_await_point_while_events_wait_in_the_outbox() {
+    die_everywhere(20, 60, Scenario::spilling);
+}
+
+fn die_everywhere(seeds: u64, points: u64, scenario: impl Fn(Scenario, Option<u64>) -> Scenario) {
     let mut runs = 0;
-    for seed in 0..40 {
-        let whole = run_scenario(Scenario::of(seed).calm(None), false);
+    for seed in 0..seeds {
+        let whole = run_scenario(scenario(Scenario::of(seed), None), false);
         assert_eq!(whole.violation, None, "seed {seed}");
-        for crash_at in 1..=whole.awaited.min(40) {
-            let report = run_scenario(Scenario::of(seed).calm(Some(crash_at)), false);
+        for crash_at in 1..=whole.awaited.min(points) {
+            let report = run_scenario(scenario(Scenario::of(seed), Some(crash_at)), false);
             assert_eq!(report.violation, None, "seed {seed}, dead at {crash_at}");
             assert_eq!(report.faults.get("crash at an await point"), Some(&1), "seed {seed}, {crash_at}");
             assert_eq!(report.events, whole.events, "seed {seed}, dead at {crash_at}");

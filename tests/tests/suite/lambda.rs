@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 const SOON: Duration = Duration::from_secs(10);
 
 /// A function with its surroundings.
-struct Function {
-    redis: RedisServer,
-    api: RuntimeApi,
+pub(crate) struct Function {
+    pub(crate) redis: RedisServer,
+    pub(crate) api: RuntimeApi,
     bootstrap: Bootstrap,
 }
 
@@ -42,7 +42,7 @@ impl Function {
         Self { redis, api, bootstrap }
     }
 
-    async fn on_sink(sink: &SqsSink, extra: &[(&str, &str)]) -> Self {
+    pub(crate) async fn on_sink(sink: &SqsSink, extra: &[(&str, &str)]) -> Self {
         let (queue, dlq) = (sink.queue_url("events.fifo"), sink.queue_url("dlq.fifo"));
         Self::start(&sink.endpoint(), &queue, &dlq, extra).await
     }
@@ -55,14 +55,14 @@ impl Function {
     }
 
     /// The exact bytes of the answer to a batch.
-    async fn answer(&self, records: &[Box<RawValue>]) -> String {
+    pub(crate) async fn answer(&self, records: &[Box<RawValue>]) -> String {
         let invocation = self.api.invoke(event(records)).await;
         assert!(matches!(invocation.outcome, Outcome::Ok(_)), "{invocation:?}\n{}", self.bootstrap.output());
         String::from_utf8(invocation.bytes().to_vec()).unwrap()
     }
 }
 
-const DONE: &str = r#"{"batchItemFailures":[]}"#;
+pub(crate) const DONE: &str = r#"{"batchItemFailures":[]}"#;
 
 fn fixture_records() -> Vec<Box<RawValue>> {
     fixture().into_iter().map(|(_, raw)| raw).collect()

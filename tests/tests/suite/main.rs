@@ -9,5 +9,6 @@
 mod fixture;
 mod lambda;
 mod oracle;
+mod outbox;
 mod redis;
 mod sqs;

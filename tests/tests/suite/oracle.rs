@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// Records for the run through `bootstrap`.
-fn long_stream() -> Vec<Box<RawValue>> {
+pub(crate) fn long_stream() -> Vec<Box<RawValue>> {
     match std::env::var("VERIFY_STREAM") {
         Ok(path) => {
             let text = std::fs::read_to_string(&path)

@@ -199,6 +199,7 @@ fn commit(key: &str, mark: Mark, after: Option<Mark>) -> Commit {
         sets: vec![Set { key: format!("{key}:hot"), value: "1".into(), ttl: 60 }],
         deletes: vec![],
         publications: vec![],
+        deposit: None,
     }
 }
 
@@ -594,7 +595,7 @@ async fn errors_say_what_kind_they_are() {
     server.cmd(&["CONFIG", "SET", "requirepass", "secret"]).await;
     let url = server.url().replace("redis://", "redis://:wrong@");
     let settings = RedisSettings { command_timeout: Duration::from_millis(300), ..RedisSettings::new(url) };
-    let reads = events_core::plan::Reads { baselines: vec!["cache:a".into()], metas: vec![] };
+    let reads = events_core::plan::Reads { baselines: vec!["cache:a".into()], ..Default::default() };
     let error = RedisStore::new(settings).unwrap().read(&reads).await.unwrap_err();
     assert!(
         matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Refused),

@@ -1,12 +1,13 @@
--- One row, atomically or not at all: baseline, hot keys, dedupe markers and publications.
+-- One row, atomically or not at all: baseline, hot keys, dedupe markers, publications, and events that must wait.
 --
 -- KEYS  1 baseline  2 baseline of the row of the same batch that must come first; then the keys to set, the keys to
---       delete, the markers
+--       delete, the markers, and the outbox where something is put there
 -- ARGV  1 data time (ms)  2 stream  3 sequence number  4 values  5 baseline ttl (s)
 --       6 data time, 7 stream, 8 sequence number of the row that must come first ('' for none)
---       9 number of keys to set  10 of keys to delete  11 of publications
+--       9 number of keys to set  10 of keys to delete  11 of publications  12 of events for the outbox
 --       then for each key to set: value, ttl (s)
 --       then for each publication: marker ttl (s), payload, number of channels, channels
+--       then what each entry of the outbox is to hold
 -- Returns the number of events published, or -1 late, -2 already applied, -3 out of step: then nothing was changed.
 --
 -- The reads fail on a key of another type before anything is written; nothing after it can fail.
@@ -29,11 +30,12 @@ if ARGV[6] ~= '' then
   local there = first[1] == ARGV[6] and first[2] == ARGV[7] and first[3]
   if not there or not (not_above(first[3], ARGV[8]) and not_above(ARGV[8], first[3])) then return -3 end
 end
+if ARGV[12] ~= '0' then redis.call('XLEN', KEYS[#KEYS]) end
 
 redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 
-local key, arg = 3, 12
+local key, arg = 3, 13
 for _ = 1, tonumber(ARGV[9]) do
   redis.call('SET', KEYS[key], ARGV[arg], 'EX', ARGV[arg + 1])
   key, arg = key + 1, arg + 2
@@ -53,5 +55,8 @@ for _ = 1, tonumber(ARGV[11]) do
     end
   end
   key, arg = key + 1, arg + 3 + channels
+end
+for index = arg, #ARGV do
+  redis.call('XADD', KEYS[#KEYS], '*', 'message', ARGV[index])
 end
 return published

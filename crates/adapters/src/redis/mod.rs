@@ -4,6 +4,7 @@
 
 mod connect;
 mod errors;
+mod outbox;
 mod script;
 
 pub use connect::{ConnectError, RedisSettings, check_ca_file, check_url};
@@ -14,11 +15,12 @@ use std::time::Duration;
 use events_core::baseline::{Mark, Stored};
 use events_core::plan::{Commit, Reads, Snapshot};
 use events_core::sequence::SequenceNumber;
-use events_processor::ports::{Committed, ErrorKind, PortError, Store};
+use events_processor::ports::{Committed, Drained, ErrorKind, PortError, Step, Store};
 use fred::clients::{Client, Pipeline};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, HashesInterface, KeysInterface};
-use fred::types::Value;
+use fred::types::{CustomCommand, Value};
+use fred::util::redis_keyslot;
 use futures::future::join_all;
 
 use crate::timer::now_ms;
@@ -33,6 +35,8 @@ pub struct RedisStore {
     settings: RedisSettings,
     client: RefCell<Client>,
     last_used_ms: Cell<i64>,
+    /// Under this name the process holds the outbox's lease.
+    name: String,
 }
 
 impl std::fmt::Debug for RedisStore {
@@ -45,7 +49,8 @@ impl RedisStore {
     /// Prepares a store; connects in the background, so that a start does not wait for Redis.
     pub fn new(settings: RedisSettings) -> Result<Self, ConnectError> {
         let client = connect::client(&settings)?;
-        Ok(Self { settings, client: RefCell::new(client), last_used_ms: Cell::new(now_ms()) })
+        let (client, last_used_ms) = (RefCell::new(client), Cell::new(now_ms()));
+        Ok(Self { settings, client, last_used_ms, name: outbox::holder() })
     }
 
     /// The client to use. After a pause as long as a frozen sandbox's, the connection is tried first and replaced when
@@ -104,19 +109,28 @@ impl RedisStore {
             .chain(reads.metas.iter().map(|key| (key, false)))
             .collect();
         // Large batches take several pipelines; all are on their way before the first is answered.
-        let pipelines = join_all(keys.chunks(MAX_PIPELINE).map(|keys| self.read_keys(client, keys))).await;
-        for (keys, answers) in keys.chunks(MAX_PIPELINE).zip(pipelines) {
-            for ((key, is_baseline), answer) in keys.iter().zip(answers?) {
-                take(key, *is_baseline, answer, snapshot)?;
-            }
+        let (last, first) = keys
+            .chunks(MAX_PIPELINE)
+            .collect::<Vec<_>>()
+            .split_last()
+            .map_or_else(|| (&[][..], Vec::new()), |(last, first)| (*last, first.to_vec()));
+        let pipelines = join_all(first.iter().map(|keys| self.read_keys(client, keys, None))).await;
+        for (keys, answers) in first.into_iter().zip(pipelines) {
+            take_all(keys, answers?, snapshot)?;
         }
-        Ok(())
+        // The outbox last: its length must be that after the baselines were read.
+        let mut answers = self.read_keys(client, last, reads.outbox.as_deref()).await?;
+        if let (Some(key), Some(answer)) = (&reads.outbox, answers.pop_if(|_| reads.outbox.is_some())) {
+            snapshot.outbox = readable(key, answer)?.and_then(|length| length.as_u64()).unwrap_or(0);
+        }
+        take_all(last, answers, snapshot)
     }
 
     async fn read_keys(
         &self,
         client: &Client,
         keys: &[(&String, bool)],
+        outbox: Option<&str>,
     ) -> Result<Vec<Result<Value, Error>>, PortError> {
         let pipeline = client.pipeline();
         for (key, is_baseline) in keys {
@@ -127,35 +141,45 @@ impl RedisStore {
             };
             queued.map_err(|error| errors::port_error(&error))?;
         }
-        self.run(&pipeline, keys.len()).await
+        if let Some(outbox) = outbox {
+            let command = CustomCommand::new_static("XLEN", redis_keyslot(outbox.as_bytes()), false);
+            let queued = pipeline.custom::<Value, _>(command, vec![outbox]).await;
+            queued.map_err(|error| errors::port_error(&error))?;
+        }
+        self.run(&pipeline, keys.len() + usize::from(outbox.is_some())).await
     }
 }
 
-/// Takes one answer into the snapshot. A key of another type counts as absent: its own commit will say so and fail
-/// alone, while a failed connection fails the read.
-fn take(
-    key: &str,
-    is_baseline: bool,
-    answer: Result<Value, Error>,
+fn take_all(
+    keys: &[(&String, bool)],
+    answers: Vec<Result<Value, Error>>,
     snapshot: &mut Snapshot,
 ) -> Result<(), PortError> {
-    let value = match answer {
-        Ok(value) => value,
+    for ((key, is_baseline), answer) in keys.iter().zip(answers) {
+        let Some(value) = readable(key, answer)? else { continue };
+        if *is_baseline {
+            snapshot.baselines.extend(baseline(value).map(|stored| ((*key).clone(), stored)));
+        } else {
+            snapshot.metas.extend(value.into_string().map(|json| ((*key).clone(), json)));
+        }
+    }
+    Ok(())
+}
+
+/// The value of a key. One of another type counts as absent: its own commit will say so and fail alone, while a failed
+/// connection fails the read.
+fn readable(key: &str, answer: Result<Value, Error>) -> Result<Option<Value>, PortError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
         Err(error) => {
             let error = errors::port_error(&error);
             if error.is_transient() {
                 return Err(error);
             }
             tracing::warn!(key, error = error.message, "a key could not be read");
-            return Ok(());
+            Ok(None)
         }
-    };
-    if is_baseline {
-        snapshot.baselines.extend(baseline(value).map(|stored| (key.to_owned(), stored)));
-    } else {
-        snapshot.metas.extend(value.into_string().map(|json| (key.to_owned(), json)));
     }
-    Ok(())
 }
 
 fn baseline(value: Value) -> Option<Stored> {
@@ -184,5 +208,10 @@ impl Store for RedisStore {
             results.extend(self.commit_chunk(&client, commits).await);
         }
         results
+    }
+
+    async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
+        let client = self.client().await?;
+        outbox::step(&client, step, &self.name, self.bound()).await
     }
 }

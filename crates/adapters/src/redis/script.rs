@@ -89,13 +89,16 @@ fn arguments(commit: &Commit) -> Vec<Value> {
     keys.extend(commit.sets.iter().map(|set| text(&set.key)));
     keys.extend(commit.deletes.iter().map(|key| text(key)));
     keys.extend(commit.publications.iter().map(|publication| text(&publication.marker_key)));
+    keys.extend(commit.deposit.iter().map(|deposit| text(&deposit.key)));
 
     let mut arguments = vec![Value::from(SCRIPT.sha1().clone()), count(keys.len())];
     arguments.append(&mut keys);
     arguments.extend(mark(Some(&commit.mark)));
     arguments.extend([text(&commit.values), text(&commit.baseline_ttl.to_string())]);
     arguments.extend(mark(commit.after.as_ref().map(|after| &after.mark)));
-    arguments.extend([commit.sets.len(), commit.deletes.len(), commit.publications.len()].map(count));
+    let waiting = commit.deposit.as_ref().map_or(&[][..], |deposit| &deposit.entries);
+    let counts = [commit.sets.len(), commit.deletes.len(), commit.publications.len(), waiting.len()];
+    arguments.extend(counts.map(count));
     for set in &commit.sets {
         arguments.extend([text(&set.value), text(&set.ttl.to_string())]);
     }
@@ -104,6 +107,7 @@ fn arguments(commit: &Commit) -> Vec<Value> {
         arguments.push(count(publication.channels.len()));
         arguments.extend(publication.channels.iter().map(|channel| text(channel)));
     }
+    arguments.extend(waiting.iter().map(|entry| text(entry)));
     arguments
 }
 
@@ -116,11 +120,11 @@ fn mark(mark: Option<&Mark>) -> [Value; 3] {
     }
 }
 
-fn text(text: &str) -> Value {
+pub(super) fn text(text: &str) -> Value {
     Value::from(text)
 }
 
-fn count(count: usize) -> Value {
+pub(super) fn count(count: usize) -> Value {
     text(&count.to_string())
 }
 

@@ -17,6 +17,7 @@ use events_core::breaker::BreakerSettings;
 use events_core::config::{ChangeBaseline, Config, Threshold, Ttls};
 use events_core::event::Priority;
 use events_core::keys::KeyStyle;
+use events_processor::Outage;
 use read::Reader;
 
 /// Requests to a queue under way at once. FIFO queues answer in some 10 ms; more would only find throttling sooner.
@@ -97,9 +98,10 @@ pub enum Needs {
 }
 
 fn settings(reader: &mut Reader<'_>, needs: Needs) -> Settings {
-    let core = core(reader);
+    let mut core = core(reader);
     let max_retries = reader.whole("MAX_RETRIES", 3, 0..=10);
     let redis = redis(reader);
+    core.outbox = !redis.as_ref().is_some_and(|redis| is_cluster(&redis.url));
     let events_queue_url = reader.fifo_queue("EVENTS_QUEUE_URL");
     let events_dlq_url = reader.fifo_queue("EVENTS_DLQ_URL");
     if needs == Needs::Everything {
@@ -113,12 +115,16 @@ fn settings(reader: &mut Reader<'_>, needs: Needs) -> Settings {
     let open_secs = reader.whole("BREAKER_OPEN_SECS", 10, 1..=3_600);
     let usual = BreakerSettings::default();
     let breaker = BreakerSettings { open_ms: i64::try_from(open_secs * 1_000).unwrap_or(i64::MAX), ..usual };
-    reader.one_of("SQS_OUTAGE", &[("block", ())], ());
+    let outage = reader.one_of("SQS_OUTAGE", &OUTAGES, Outage::default());
+    if outage == Outage::Spill && !core.outbox {
+        reader.demand("SQS_OUTAGE", "block", "in a cluster the outbox shares no slot with the rows");
+    }
     Settings {
         processor: events_processor::Settings {
             core,
             max_retries: u32::try_from(max_retries).unwrap_or(u32::MAX),
             max_requests_in_flight: MAX_REQUESTS_IN_FLIGHT,
+            outage,
             breaker,
         },
         redis,
@@ -142,6 +148,8 @@ const LOG_LEVELS: [(&str, tracing::Level); 5] = [
 
 const PRIORITIES: [(&str, Priority); 3] =
     [("low", Priority::Low), ("medium", Priority::Medium), ("high", Priority::High)];
+
+const OUTAGES: [(&str, Outage); 2] = [("block", Outage::Block), ("spill", Outage::Spill)];
 
 const CHANGE_BASELINES: [(&str, ChangeBaseline); 2] =
     [("previous", ChangeBaseline::Previous), ("last_event", ChangeBaseline::LastEvent)];
@@ -174,6 +182,7 @@ fn core(reader: &mut Reader<'_>) -> Config {
         caching: reader.flag("ENABLE_CACHING", true),
         pubsub: reader.flag("ENABLE_PUBSUB", true),
         queueing: reader.flag("ENABLE_SQS", true),
+        outbox: usual.outbox,
         min_priority: reader.one_of("SQS_MIN_PRIORITY", &PRIORITIES, usual.min_priority),
         max_message_bytes: usize::try_from(reader.whole(
             "SQS_MAX_MESSAGE_BYTES",
@@ -195,10 +204,14 @@ fn redis(reader: &mut Reader<'_>) -> Option<RedisSettings> {
         probe_timeout: reader.millis("REDIS_PROBE_TIMEOUT_MS", ms(usual.probe_timeout), 1..=LONGEST_MS),
     };
     let url = reader.secret("REDIS_URL", |url| check_url(url).map_err(|error| error.to_string()))?;
-    if url.starts_with("redis-cluster://") || url.starts_with("rediss-cluster://") {
+    if is_cluster(&url) {
         reader.demand("REDIS_KEY_HASHTAG", "true", "a cluster takes the keys of one row only from one slot");
     }
     Some(RedisSettings { url, ..settings })
+}
+
+fn is_cluster(url: &str) -> bool {
+    url.starts_with("redis-cluster://") || url.starts_with("rediss-cluster://")
 }
 
 fn ms(duration: Duration) -> u64 {
@@ -284,6 +297,7 @@ mod tests {
             ("ENABLE_CACHING", "0"),
             ("ENABLE_PUBSUB", "1"),
             ("SQS_MIN_PRIORITY", "high"),
+            ("SQS_OUTAGE", "spill"),
             ("SQS_MAX_MESSAGE_BYTES", "262144"),
             ("BATCH_SIZE", "7"),
             ("LOG_LEVEL", "debug"),
@@ -291,6 +305,7 @@ mod tests {
             ("REDIS_COMMAND_TIMEOUT_MS", "500"),
         ];
         let settings = read(&extra, Needs::Everything).unwrap();
+        assert_eq!(settings.processor.outage, Outage::Spill);
         let core = settings.processor.core;
         assert_eq!(
             (core.tvl.percent.to_string(), core.price.absolute.to_string()),
@@ -320,7 +335,7 @@ mod tests {
             ("ENABLE_SQS", "yes!", "true or false"),
             ("CHANGE_BASELINE", "first", "previous or last_event"),
             ("SQS_MIN_PRIORITY", "urgent", "low, medium or high"),
-            ("SQS_OUTAGE", "spill", "block"),
+            ("SQS_OUTAGE", "drop", "block or spill"),
             ("EVENTS_QUEUE_URL", "https://sqs.example/0/events", "an http(s) URL that ends in .fifo"),
             ("AWS_ENDPOINT_URL_SQS", "localhost", "an http(s) URL"),
             ("REDIS_KEY_PREFIX", "a\nb", "text without control characters"),
@@ -425,6 +440,9 @@ mod tests {
         let error = read(&cluster, Needs::Everything).unwrap_err();
         assert!(error.contains("REDIS_KEY_HASHTAG") && error.contains("one slot"), "{error}");
         let tagged = [cluster[0], ("REDIS_KEY_HASHTAG", "true")];
-        assert!(read(&tagged, Needs::Everything).is_ok());
+        assert!(!read(&tagged, Needs::Everything).unwrap().processor.core.outbox);
+        let spilling = [tagged[0], tagged[1], ("SQS_OUTAGE", "spill")];
+        let error = read(&spilling, Needs::Everything).unwrap_err();
+        assert!(error.contains("SQS_OUTAGE is \"spill\"; it must be block: in a cluster"), "{error}");
     }
 }
