@@ -1,8 +1,9 @@
-//! The variables of `infra` against the settings of the processor: the same names, defaults and ranges.
+//! `infra` against the processor: settings of the same names, defaults and ranges; alarms on metrics it writes.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use events_adapters::metrics::NAMESPACE;
 use events_lambda::settings::{Needs, Settings};
 use events_tests::plan::Plan;
 use events_tests::process::workspace;
@@ -29,6 +30,10 @@ const NEEDED: [(&str, &str); 5] = [
     ("AWS_ACCESS_KEY_ID", "k"),
     ("AWS_SECRET_ACCESS_KEY", "s"),
 ];
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
 
 fn needed(name: &str) -> Option<String> {
     NEEDED.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
@@ -67,8 +72,7 @@ fn every_setting_is_a_variable_with_the_processors_own_default() {
 /// Both say what they accept in the same words, which are compared: what Terraform lets pass must let the function start.
 #[test]
 fn variables_accept_what_the_processor_accepts() {
-    let file = workspace().join("infra/variables_settings.tf");
-    let file = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let file = read("infra/variables_settings.tf");
     let mut compared = 0;
     for block in file.split("\nvariable \"").skip(1) {
         let (name, rest) = block.split_once('"').expect("a name");
@@ -92,4 +96,25 @@ fn variables_accept_what_the_processor_accepts() {
         compared += 1;
     }
     assert!(compared > 20, "{compared}");
+}
+
+/// An alarm on a metric that nobody writes is never raised.
+#[test]
+fn alarms_and_dashboard_name_metrics_the_processor_writes() {
+    let written = read("crates/adapters/src/metrics.rs");
+    let (alarms, dashboard) = (read("infra/alarms.tf"), read("infra/dashboard.tf"));
+    assert!(alarms.contains(&format!("metrics_namespace  = \"{NAMESPACE}\"")), "not {NAMESPACE}");
+    let quoted = [&alarms, &dashboard].into_iter().flat_map(|file| file.split('"').skip(1).step_by(2));
+    // Ours are in lowerCamelCase; so are two words of CloudWatch's.
+    let camel = |word: &&str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word.contains(|c: char| c.is_ascii_uppercase())
+            && word.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    let named: BTreeSet<&str> =
+        quoted.filter(camel).filter(|w| !["notBreaching", "timeSeries"].contains(w)).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for metric in named {
+        assert!(written.contains(&format!("\"{metric}\"")), "the processor writes no {metric}");
+    }
 }
