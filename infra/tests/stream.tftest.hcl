@@ -156,8 +156,8 @@ run "existing_streams" {
   }
 
   assert {
-    condition     = aws_lambda_event_source_mapping.stream["events"].event_source_arn == var.event_table_stream_arn
-    error_message = "A given stream must be read."
+    condition     = aws_lambda_event_source_mapping.stream["events"].event_source_arn == var.event_table_stream_arn && aws_lambda_event_source_mapping.stream["coins"].event_source_arn == aws_dynamodb_table.this["coins"].stream_arn
+    error_message = "A given stream must be read, and one made for the table that was not given."
   }
 
   assert {
