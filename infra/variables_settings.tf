@@ -173,7 +173,7 @@ variable "breaker_open_secs" {
 }
 
 variable "sqs_outage" {
-  description = "`SQS_OUTAGE`: what happens while SQS is down: `block` leaves the records in the stream, `spill` keeps the events in Redis in order and goes on (for a processor with an outbox; one without refuses to start)."
+  description = "`SQS_OUTAGE`: what happens while SQS is down: `block` leaves the records in the stream, `spill` keeps the events in Redis in order and goes on (refused at start with a `redis-cluster://` URL)."
   type        = string
   default     = "block"
   nullable    = false
