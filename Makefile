@@ -1,6 +1,6 @@
 # make help lists the targets.
 .PHONY: help local-stream package package-test rehearse plan-snapshot test check check-infra tools coverage verify \
-	simulate planted-bugs
+	simulate planted-bugs needs-terraform
 .DEFAULT_GOAL := help
 
 # A value as one word of the shell.
@@ -30,7 +30,7 @@ rehearse: tools ## from PutItem to a subscriber in an emulator, as planned and p
 	BOOTSTRAP_ZIP=target/lambda/bootstrap-$(HERE).zip \
 		cargo test --package events-tests --test rehearse -- rehearsal --nocapture
 
-plan-snapshot: ## what make rehearse takes from Terraform's plan, anew; needs terraform and the AWS provider
+plan-snapshot: needs-terraform ## what make rehearse takes from Terraform's plan, anew; needs terraform and python3
 	@infra/plan-snapshot.py
 
 test: tools ## all tests; installs the servers they talk to
@@ -42,9 +42,12 @@ check: ## formatting, clippy, documentation; warnings are errors
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 
-check-infra: ## Terraform: format, validate, plans, security scan, tables; needs terraform and python3
-	@command -v terraform >/dev/null || { echo 'terraform is missing: https://developer.hashicorp.com/terraform/install' >&2; exit 1; }
+check-infra: needs-terraform ## Terraform: format, validate, plans, security scan, tables; needs terraform and python3
 	infra/check.sh
+
+needs-terraform:
+	@command -v terraform >/dev/null || { echo 'terraform is missing: https://developer.hashicorp.com/terraform/install' >&2; exit 1; }
+	@command -v python3 >/dev/null || { echo 'python3 is missing: install it (Debian: apt-get install python3 python3-venv)' >&2; exit 1; }
 
 tools: ## what the tests need, into .tools
 	@sh tests/install-tools.sh

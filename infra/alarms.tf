@@ -254,12 +254,13 @@ resource "aws_cloudwatch_metric_alarm" "breaker_open" {
   alarm_name        = "${local.prefix}-breaker-open"
   alarm_description = "A breaker is open: SQS or Redis keeps failing and the processor stopped trying. The log names which one; look at its health and the network. It closes by itself when the dependency answers."
 
+  # In five minutes, because not each need have an invocation: Lambda waits longer and longer between retries of a batch.
   namespace           = local.metrics_namespace
   metric_name         = "breakerOpen"
   dimensions          = local.metrics_dimensions
   statistic           = "Maximum"
   period              = 60
-  evaluation_periods  = 3
+  evaluation_periods  = 5
   datapoints_to_alarm = 3
   comparison_operator = "GreaterThanOrEqualToThreshold"
   threshold           = 1

@@ -33,17 +33,27 @@ resource "aws_elasticache_parameter_group" "this" {
   }
 }
 
-# Two random UUIDs, 244 bits, as 64 characters. Terraform's state holds them (as it would hold any password it sets):
-# keep the state encrypted, or bring your own secret.
-resource "terraform_data" "auth_token" {
+# The AUTH token: two random UUIDs, 244 bits, as 64 characters. It is kept in a parameter of its own because no plan ever
+# shows the value of one, not even when it is replaced. Terraform's state holds it (as it would hold any password it
+# sets): keep the state encrypted, or bring your own secret.
+resource "aws_ssm_parameter" "auth_token" {
   count = local.make_cache ? 1 : 0
 
-  input            = replace("${uuid()}${uuid()}", "-", "")
-  triggers_replace = var.cache_auth_token_version
+  name        = "/${local.prefix}/redis-auth-token"
+  description = "AUTH token of the Redis of ${local.prefix}; clients read the secret with the URL"
+  type        = "SecureString"
+  key_id      = aws_kms_key.this.arn
+  value       = replace("${uuid()}${uuid()}", "-", "")
+  tags        = local.tags
 
   lifecycle {
-    ignore_changes = [input]
+    ignore_changes       = [value]
+    replace_triggered_by = [terraform_data.auth_token_version]
   }
+}
+
+resource "terraform_data" "auth_token_version" {
+  input = var.cache_auth_token_version
 }
 
 resource "aws_elasticache_replication_group" "this" {
@@ -64,7 +74,7 @@ resource "aws_elasticache_replication_group" "this" {
 
   transit_encryption_enabled = true
   transit_encryption_mode    = "required"
-  auth_token                 = sensitive(terraform_data.auth_token[0].output)
+  auth_token                 = aws_ssm_parameter.auth_token[0].value
   auth_token_update_strategy = "ROTATE"
   at_rest_encryption_enabled = true
   kms_key_id                 = aws_kms_key.this.arn
@@ -94,5 +104,5 @@ resource "aws_secretsmanager_secret_version" "redis_url" {
   count = local.make_cache ? 1 : 0
 
   secret_id     = aws_secretsmanager_secret.redis_url[0].id
-  secret_string = sensitive("rediss://:${terraform_data.auth_token[0].output}@${aws_elasticache_replication_group.this[0].primary_endpoint_address}:${local.cache_port}")
+  secret_string = "rediss://:${aws_ssm_parameter.auth_token[0].value}@${aws_elasticache_replication_group.this[0].primary_endpoint_address}:${local.cache_port}"
 }

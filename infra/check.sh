@@ -6,9 +6,11 @@ cd "$(dirname "$0")"
 
 terraform fmt -check -diff -recursive
 
-# Tests name what they look at; a permission or rule that none of them names would go unseen.
-for resource in $(sed -nE 's/^resource "(aws_iam_[a-z_]+|aws_vpc_security_group_[a-z_]+)" "([a-z_]+)".*/\1.\2/p' ./*.tf); do
-  grep -qF "$resource" tests/security.tftest.hcl || { echo "tests/security.tftest.hcl does not look at $resource" >&2; exit 1; }
+# Tests name what they look at; a resource that none of them names would go unseen, be it a permission or a way in.
+for resource in $(sed -nE 's/^resource "([a-z0-9_]+)" "([a-z0-9_]+)".*/\1.\2/p' ./*.tf); do
+  tests=(tests/*.tftest.hcl)
+  case $resource in aws_iam_* | aws_vpc_security_group_*) tests=(tests/security.tftest.hcl) ;; esac
+  grep -qwF "$resource" "${tests[@]}" || { echo "${tests[*]}: nothing there looks at $resource" >&2; exit 1; }
 done
 
 for root in . examples/*/; do
@@ -19,6 +21,15 @@ for root in . examples/*/; do
     terraform validate -no-color
     terraform test -no-color
   )
+done
+
+# The order in which things are made is in no plan. A mapping that is there before what the function needs invokes it in
+# vain until that is made, and raises alarms in a deployment with nothing wrong.
+graph=$(terraform graph)
+for needed in aws_secretsmanager_secret_version.redis_url aws_vpc_endpoint.interface \
+  $(sed -nE 's/^resource "(aws_vpc_security_group_[a-z_]+)" "([a-z_]+)".*/\1.\2/p' security_groups.tf); do
+  grep -qF "\"aws_lambda_event_source_mapping.stream\" -> \"$needed\"" <<<"$graph" ||
+    { echo "stream.tf: the event source mappings do not wait for $needed" >&2; exit 1; }
 done
 
 checkov=3.3.30

@@ -37,6 +37,8 @@ def inputs(file):
     yield row("name", "type", "default", "description")
     yield row("---", "---", "---", "---")
     for (name,), attributes in blocks("variable", file):
+        if attributes.get("default") != "null" and attributes.get("nullable") != "false":
+            sys.exit(f"{file}: {name} has a default that a null would replace: nullable = false")
         default = code(attributes["default"]) if "default" in attributes else "required"
         kind = attributes["type"]
         kind = code("object" if kind.startswith("object") else kind)

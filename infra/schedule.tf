@@ -28,4 +28,7 @@ resource "aws_scheduler_schedule" "outbox" {
       maximum_event_age_in_seconds = 60
     }
   }
+
+  # They wait for what the function needs.
+  depends_on = [aws_lambda_event_source_mapping.stream]
 }

@@ -51,18 +51,6 @@ resource "aws_vpc_security_group_egress_rule" "function_to_cidr" {
   tags              = local.tags
 }
 
-resource "aws_vpc_security_group_egress_rule" "function_to_gateway" {
-  for_each = aws_vpc_endpoint.gateway
-
-  security_group_id = aws_security_group.function.id
-  description       = each.key
-  ip_protocol       = "tcp"
-  from_port         = local.https
-  to_port           = local.https
-  prefix_list_id    = each.value.prefix_list_id
-  tags              = local.tags
-}
-
 resource "aws_security_group" "endpoints" {
   count = local.make_network ? 1 : 0
 

@@ -71,7 +71,17 @@ resource "aws_lambda_event_source_mapping" "stream" {
 
   tags = local.tags
 
-  depends_on = [aws_iam_role_policy.function]
+  # No invocation before the function can reach what it needs (the cache alone takes ten minutes to make), and none when
+  # that is being torn down.
+  depends_on = [
+    aws_iam_role_policy.function,
+    aws_secretsmanager_secret_version.redis_url,
+    aws_vpc_endpoint.interface,
+    aws_vpc_security_group_egress_rule.function_to_cidr,
+    aws_vpc_security_group_egress_rule.function_to_group,
+    aws_vpc_security_group_ingress_rule.cache,
+    aws_vpc_security_group_ingress_rule.endpoints,
+  ]
 }
 
 # Records that were given up, whole, as Lambda writes them: aws/lambda/<mapping>/<shard>/<date>/…

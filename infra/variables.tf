@@ -123,6 +123,11 @@ variable "coins_table_stream_arn" {
     condition     = var.coins_table_stream_arn == null || can(regex("^arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]+/stream/.+$", var.coins_table_stream_arn))
     error_message = "coins_table_stream_arn must be the ARN of a stream, not of a table: arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL. Give null to have a table made."
   }
+
+  validation {
+    condition     = var.coins_table_stream_arn == null || var.coins_table_stream_arn != var.event_table_stream_arn
+    error_message = "coins_table_stream_arn must be another stream than event_table_stream_arn: a function reads a stream once."
+  }
 }
 
 variable "table_kms_key_arns" {
@@ -418,7 +423,7 @@ variable "outbox_drain_schedule" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^rate\\([1-9][0-9]* (minute|minutes|hour|hours)\\)$", var.outbox_drain_schedule))
+    condition     = can(regex("^rate\\((1 (minute|hour)|([2-9]|[1-9][0-9]+) (minutes|hours))\\)$", var.outbox_drain_schedule))
     error_message = "outbox_drain_schedule must be a rate such as rate(1 minute) or rate(5 minutes)."
   }
 }

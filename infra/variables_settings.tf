@@ -10,8 +10,8 @@ variable "tvl_min_change_percent" {
   nullable    = false
 
   validation {
-    condition     = var.tvl_min_change_percent >= 0
-    error_message = "tvl_min_change_percent must be a decimal number from 0 up."
+    condition     = var.tvl_min_change_percent >= 0 && length(replace(tostring(var.tvl_min_change_percent), ".", "")) <= 38
+    error_message = "tvl_min_change_percent must be a decimal number from 0 up with at most 38 digits."
   }
 }
 
@@ -22,8 +22,8 @@ variable "tvl_min_change_absolute" {
   nullable    = false
 
   validation {
-    condition     = var.tvl_min_change_absolute >= 0
-    error_message = "tvl_min_change_absolute must be a decimal number from 0 up."
+    condition     = var.tvl_min_change_absolute >= 0 && length(replace(tostring(var.tvl_min_change_absolute), ".", "")) <= 38
+    error_message = "tvl_min_change_absolute must be a decimal number from 0 up with at most 38 digits."
   }
 }
 
@@ -34,8 +34,8 @@ variable "price_min_change_percent" {
   nullable    = false
 
   validation {
-    condition     = var.price_min_change_percent >= 0
-    error_message = "price_min_change_percent must be a decimal number from 0 up."
+    condition     = var.price_min_change_percent >= 0 && length(replace(tostring(var.price_min_change_percent), ".", "")) <= 38
+    error_message = "price_min_change_percent must be a decimal number from 0 up with at most 38 digits."
   }
 }
 
@@ -46,8 +46,8 @@ variable "price_min_change_absolute" {
   nullable    = false
 
   validation {
-    condition     = var.price_min_change_absolute >= 0
-    error_message = "price_min_change_absolute must be a decimal number from 0 up."
+    condition     = var.price_min_change_absolute >= 0 && length(replace(tostring(var.price_min_change_absolute), ".", "")) <= 38
+    error_message = "price_min_change_absolute must be a decimal number from 0 up with at most 38 digits."
   }
 }
 
@@ -153,6 +153,11 @@ variable "deadline_margin_ms" {
     condition     = var.deadline_margin_ms >= 0 && var.deadline_margin_ms <= 900000 && floor(var.deadline_margin_ms) == var.deadline_margin_ms
     error_message = "deadline_margin_ms must be a whole number from 0 to 900000."
   }
+
+  validation {
+    condition     = var.deadline_margin_ms < var.timeout_seconds * 1000
+    error_message = "deadline_margin_ms must be less than timeout_seconds, in ms: nothing would ever be started."
+  }
 }
 
 variable "breaker_open_secs" {
@@ -168,7 +173,7 @@ variable "breaker_open_secs" {
 }
 
 variable "sqs_outage" {
-  description = "`SQS_OUTAGE`: what happens while SQS is down: `block` leaves the records in the stream, `spill` keeps the events in Redis in order and goes on (for a processor with an outbox; one without refuses to start)."
+  description = "`SQS_OUTAGE`: what happens while SQS is down: `block` leaves the records in the stream, `spill` keeps the events in Redis in order and goes on (refused at start with a `redis-cluster://` URL)."
   type        = string
   default     = "block"
   nullable    = false

@@ -4,6 +4,12 @@ mock_provider "aws" {
   override_during = plan
 }
 
+override_resource {
+  target          = aws_lambda_event_source_mapping.stream["coins"]
+  override_during = plan
+  values          = { uuid = "11111111-1111-1111-1111-111111111111" }
+}
+
 run "all_present" {
   command = plan
 
@@ -32,6 +38,91 @@ run "all_present" {
   assert {
     condition     = length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets[0].properties.alarms) == 19
     error_message = "The dashboard must show every alarm."
+  }
+}
+
+# The whole of each, so that none is changed in passing: what it watches, how, and from when on.
+run "what_they_watch" {
+  command = plan
+
+  assert {
+    condition = jsonencode({
+      for name, a in local.alarms : name => [
+        a.namespace, a.metric_name, a.statistic, a.comparison_operator, a.threshold,
+        a.period, a.evaluation_periods, a.datapoints_to_alarm, a.treat_missing_data,
+      ]
+      }) == jsonencode({
+      errors                       = ["AWS/Lambda", "Errors", "Sum", "GreaterThanThreshold", 5, 300, 1, null, "notBreaching"]
+      duration                     = ["AWS/Lambda", "Duration", "Maximum", "GreaterThanThreshold", 60000, 300, 1, null, "notBreaching"]
+      throttles                    = ["AWS/Lambda", "Throttles", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
+      iterator-age                 = ["AWS/Lambda", "IteratorAge", "Maximum", "GreaterThanThreshold", 300000, 60, 5, 3, "notBreaching"]
+      dropped-records-events       = ["AWS/Lambda", "DroppedEventCount", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
+      dropped-records-coins        = ["AWS/Lambda", "DroppedEventCount", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
+      on-failure-deliveries-events = ["AWS/Lambda", "OnFailureDestinationDeliveredEventCount", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
+      on-failure-deliveries-coins  = ["AWS/Lambda", "OnFailureDestinationDeliveredEventCount", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
+      on-failure-delivery-failed   = ["AWS/Lambda", "DestinationDeliveryFailures", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
+      queue-depth                  = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", "GreaterThanThreshold", 1000, 300, 1, null, "notBreaching"]
+      dlq-depth                    = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
+      oldest-message-age           = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", "GreaterThanThreshold", 900, 300, 1, null, "notBreaching"]
+      breaker-open                 = ["DeFiLlama/Events", "breakerOpen", "Maximum", "GreaterThanOrEqualToThreshold", 1, 60, 5, 3, "notBreaching"]
+      cache-hit-ratio              = [null, null, null, "LessThanThreshold", 90, null, 3, 3, "notBreaching"]
+      no-events                    = ["DeFiLlama/Events", "eventsGenerated", "Sum", "LessThanThreshold", 1, 3600, 1, null, "breaching"]
+      cache-memory-001             = ["AWS/ElastiCache", "DatabaseMemoryUsagePercentage", "Maximum", "GreaterThanThreshold", 80, 300, 3, null, "notBreaching"]
+      cache-memory-002             = ["AWS/ElastiCache", "DatabaseMemoryUsagePercentage", "Maximum", "GreaterThanThreshold", 80, 300, 3, null, "notBreaching"]
+      cache-evictions-001          = ["AWS/ElastiCache", "Evictions", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
+      cache-evictions-002          = ["AWS/ElastiCache", "Evictions", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
+    })
+    error_message = "An alarm watches something else, or otherwise, than it did: if that is meant, change it here."
+  }
+
+  assert {
+    # The lists of dimensions, by alarm; the function's are checked below, as they are many.
+    condition = jsonencode({ for name, a in local.alarms : name => a.dimensions if try(a.dimensions.FunctionName, null) == null }) == jsonencode({
+      dropped-records-events       = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["events"].uuid }
+      dropped-records-coins        = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["coins"].uuid }
+      on-failure-deliveries-events = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["events"].uuid }
+      on-failure-deliveries-coins  = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["coins"].uuid }
+      queue-depth                  = { QueueName = aws_sqs_queue.events.name }
+      dlq-depth                    = { QueueName = aws_sqs_queue.dlq.name }
+      oldest-message-age           = { QueueName = aws_sqs_queue.events.name }
+      breaker-open                 = { Stage = "prod" }
+      cache-hit-ratio              = null
+      no-events                    = { Stage = "prod" }
+      cache-memory-001             = { CacheClusterId = "defillama-events-prod-001" }
+      cache-memory-002             = { CacheClusterId = "defillama-events-prod-002" }
+      cache-evictions-001          = { CacheClusterId = "defillama-events-prod-001" }
+      cache-evictions-002          = { CacheClusterId = "defillama-events-prod-002" }
+    })
+    error_message = "An alarm watches another queue, stream, node or stage."
+  }
+
+  assert {
+    condition     = alltrue([for name, a in local.alarms : jsonencode(a.dimensions) == jsonencode({ FunctionName = "defillama-events-prod" }) if try(a.dimensions.FunctionName, null) != null])
+    error_message = "An alarm watches another function."
+  }
+
+  assert {
+    condition     = keys(aws_cloudwatch_metric_alarm.cache_memory) == ["001", "002"] && keys(aws_cloudwatch_metric_alarm.cache_evictions) == ["001", "002"]
+    error_message = "Every node of the cache must be watched."
+  }
+
+  assert {
+    condition     = alltrue([for a in local.alarms : a.actions_enabled != false])
+    error_message = "An alarm must not be silent."
+  }
+}
+
+run "thresholds_are_settings" {
+  command = plan
+
+  variables {
+    alarm_iterator_age_seconds   = 60
+    alarm_oldest_message_seconds = 30
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.iterator_age.threshold == 60000 && aws_cloudwatch_metric_alarm.oldest_message_age.threshold == 30
+    error_message = "The thresholds must be those given."
   }
 }
 
@@ -68,7 +159,7 @@ run "of_the_stream" {
   }
 
   assert {
-    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.dropped_records : a.metric_name == "DroppedEventCount" && a.threshold == 0 && a.dimensions.EventSourceMappingUUID == aws_lambda_event_source_mapping.stream["events"].uuid])
+    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.dropped_records : a.metric_name == "DroppedEventCount" && a.threshold == 0])
     error_message = "A dropped record must raise an alarm."
   }
 
@@ -117,6 +208,14 @@ run "of_the_processor" {
     )
     error_message = "A cache hit ratio below 90 % must raise an alarm."
   }
+
+  assert {
+    condition = (
+      one([for q in aws_cloudwatch_metric_alarm.cache_hit_ratio.metric_query : q.expression if q.id == "ratio"]) == "IF(hits + misses >= 100, 100 * hits / (hits + misses), 100)" &&
+      alltrue([for q in aws_cloudwatch_metric_alarm.cache_hit_ratio.metric_query : alltrue([for m in q.metric : m.namespace == "DeFiLlama/Events" && m.stat == "Sum" && m.period == 300])])
+    )
+    error_message = "The ratio must be that of hits to lookups, and be none of few."
+  }
 }
 
 run "without_a_cache_of_our_own" {
@@ -141,7 +240,35 @@ run "mails" {
   }
 
   assert {
-    condition     = one(values(aws_sns_topic_subscription.email)).endpoint == "ops@example.org"
+    condition     = one(values(aws_sns_topic_subscription.email)).endpoint == "ops@example.org" && one(values(aws_sns_topic_subscription.email)).protocol == "email" && one(values(aws_sns_topic_subscription.email)).topic_arn == aws_sns_topic.alarms.arn
     error_message = "Given addresses must get the alarms."
+  }
+}
+
+run "dashboard" {
+  command = plan
+
+  assert {
+    condition = jsonencode({
+      for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : w.properties.title => [w.properties.stat, [for m in w.properties.metrics : join(" ", slice(m, 0, 4))]] if w.type == "metric"
+      }) == jsonencode({
+      "Behind the streams, ms" = ["Maximum", ["AWS/Lambda IteratorAge FunctionName defillama-events-prod"]]
+      "Records and events"     = ["Sum", [for m in ["processedCount", "eventsGenerated", "skipped", "late", "alreadyApplied"] : "DeFiLlama/Events ${m} Stage prod"]]
+      "Change to commit, ms"   = ["p99", [for m in ["endToEndLatency", "processingTime"] : "DeFiLlama/Events ${m} Stage prod"]]
+      "Invocations"            = ["Sum", [for m in ["Invocations", "Errors", "Throttles"] : "AWS/Lambda ${m} FunctionName defillama-events-prod"]]
+      "Duration, ms"           = ["p99", ["AWS/Lambda Duration FunctionName defillama-events-prod"]]
+      "Records by stream" = ["Sum", [
+        for pair in setproduct(["coins", "events"], ["PolledEventCount", "FilteredOutEventCount", "InvokedEventCount", "DroppedEventCount", "OnFailureDestinationDeliveredEventCount"]) :
+        "AWS/Lambda ${pair[1]} EventSourceMappingUUID ${aws_lambda_event_source_mapping.stream[pair[0]].uuid}"
+      ]]
+      "Delivered" = ["Sum", [for m in ["sqsPublished", "pubsubPublished", "cacheUpdates", "dlqPublished"] : "DeFiLlama/Events ${m} Stage prod"]]
+      "Queues" = ["Maximum", [
+        "AWS/SQS ApproximateNumberOfMessagesVisible QueueName ${aws_sqs_queue.events.name}",
+        "AWS/SQS ApproximateNumberOfMessagesVisible QueueName ${aws_sqs_queue.dlq.name}",
+        "AWS/SQS ApproximateAgeOfOldestMessage QueueName ${aws_sqs_queue.events.name}",
+      ]]
+      "Baselines found and missed, breakers" = ["Sum", [for m in ["cacheHits", "cacheMisses", "breakerOpen"] : "DeFiLlama/Events ${m} Stage prod"]]
+    })
+    error_message = "The dashboard must show where records come from, go to and are held up."
   }
 }

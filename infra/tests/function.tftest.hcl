@@ -4,6 +4,12 @@ mock_provider "aws" {
   override_during = plan
 }
 
+override_resource {
+  target          = aws_iam_role.schedule
+  override_during = plan
+  values          = { arn = "arn:aws:iam::000000000000:role/schedule" }
+}
+
 run "function" {
   command = plan
 
@@ -18,7 +24,7 @@ run "function" {
   }
 
   assert {
-    condition     = aws_lambda_function.processor.reserved_concurrent_executions == 50 && aws_lambda_function.processor.timeout == 120
+    condition     = aws_lambda_function.processor.reserved_concurrent_executions == 50 && aws_lambda_function.processor.timeout == 120 && aws_lambda_function.processor.memory_size == 512
     error_message = "The function must have concurrency of its own and end some time."
   }
 
@@ -28,8 +34,18 @@ run "function" {
   }
 
   assert {
-    condition     = aws_lambda_function.processor.tags["Stage"] == "prod" && aws_sqs_queue.events.tags["Application"] == "defillama-events"
-    error_message = "Resources must be tagged."
+    condition     = aws_lambda_function.processor.logging_config[0].log_group == aws_cloudwatch_log_group.function.name && aws_cloudwatch_log_group.function.name == "/aws/lambda/defillama-events-prod" && aws_cloudwatch_log_group.function.kms_key_id == aws_kms_key.this.arn
+    error_message = "The log group must be the function's, and encrypted with our key."
+  }
+
+  assert {
+    condition     = toset(aws_lambda_function.processor.vpc_config[0].subnet_ids) == toset(aws_subnet.private[*].id) && aws_lambda_function.processor.vpc_config[0].security_group_ids == toset([aws_security_group.function.id])
+    error_message = "The function must be in the network, in a group of its own."
+  }
+
+  assert {
+    condition     = aws_lambda_function_event_invoke_config.processor.function_name == aws_lambda_function.processor.function_name && aws_lambda_function_event_invoke_config.processor.maximum_retry_attempts == 0 && aws_lambda_function_event_invoke_config.processor.maximum_event_age_in_seconds == 60
+    error_message = "A drain that failed must not pile up behind the next."
   }
 }
 
@@ -43,6 +59,60 @@ run "x86_64" {
   assert {
     condition     = aws_lambda_function.processor.architectures == tolist(["x86_64"]) && endswith(aws_lambda_function.processor.filename, "bootstrap-x86_64.zip")
     error_message = "The package must fit the architecture."
+  }
+}
+
+# The hash in the plan is what makes an upgrade and a rollback.
+run "another_package" {
+  command = plan
+
+  variables {
+    package_file = "versions.tf"
+  }
+
+  assert {
+    condition     = aws_lambda_function.processor.filename == "versions.tf" && aws_lambda_function.processor.source_code_hash == filebase64sha256("versions.tf")
+    error_message = "The given package must be deployed, and known by its hash."
+  }
+}
+
+run "names_and_tags" {
+  command = plan
+
+  variables {
+    name  = "other"
+    stage = "dev"
+    tags  = { Owner = "data", Stage = "ignored" }
+  }
+
+  assert {
+    condition = alltrue([
+      for name in concat([
+        aws_lambda_function.processor.function_name, aws_sqs_queue.events.name, aws_sqs_queue.dlq.name, aws_sns_topic.alarms.name,
+        aws_iam_role.function.name, aws_iam_role.schedule.name, trimprefix(aws_kms_alias.this.name, "alias/"),
+        trimprefix(aws_cloudwatch_log_group.function.name, "/aws/lambda/"), aws_cloudwatch_dashboard.this.dashboard_name,
+        aws_elasticache_replication_group.this[0].replication_group_id, aws_elasticache_subnet_group.this[0].name,
+        aws_elasticache_parameter_group.this[0].name, trimprefix(aws_ssm_parameter.auth_token[0].name, "/"),
+        aws_secretsmanager_secret.redis_url[0].name_prefix, aws_s3_bucket.on_failure.bucket_prefix,
+        aws_scheduler_schedule_group.this.name, aws_scheduler_schedule.outbox.name,
+      ], [for t in aws_dynamodb_table.this : t.name], [for a in local.alarms : a.alarm_name]) : startswith(name, "other-dev")
+    ])
+    error_message = "Every name must begin with name and stage: two stages in one account must not meet."
+  }
+
+  assert {
+    condition = alltrue([
+      for r in concat([
+        aws_lambda_function.processor, aws_cloudwatch_log_group.function, aws_sqs_queue.events, aws_sqs_queue.dlq,
+        aws_sns_topic.alarms, aws_kms_key.this, aws_s3_bucket.on_failure, aws_iam_role.function, aws_iam_role.schedule,
+        aws_scheduler_schedule_group.this, aws_security_group.function,
+        ], aws_elasticache_replication_group.this, aws_elasticache_parameter_group.this, aws_elasticache_subnet_group.this,
+        aws_ssm_parameter.auth_token, aws_secretsmanager_secret.redis_url, aws_vpc.this, aws_subnet.private, aws_route_table.private,
+        aws_default_security_group.none, aws_security_group.endpoints, aws_security_group.cache, values(aws_vpc_endpoint.interface),
+        values(aws_dynamodb_table.this), values(aws_lambda_event_source_mapping.stream), values(local.alarms),
+      ) : r.tags["Application"] == "other" && r.tags["Stage"] == "dev" && r.tags["Owner"] == "data"
+    ])
+    error_message = "What can be tagged must be."
   }
 }
 
@@ -93,23 +163,99 @@ run "defaults_of_every_setting" {
   }
 }
 
-run "settings_reach_the_function" {
+# Every one of them different from its default and from every other.
+run "every_setting_reaches_the_function" {
   command = plan
 
   variables {
-    tvl_min_change_percent = 2.5
-    enable_pubsub          = false
-    redis_key_prefix       = "rt:"
-    redis_ca_file          = "/var/task/ca.pem"
-    log_level              = "debug"
+    stage = "dev"
+
+    tvl_min_change_percent    = 2.5
+    tvl_min_change_absolute   = 0.0001
+    price_min_change_percent  = 3
+    price_min_change_absolute = 4
+    protocol_always_trigger   = false
+    change_baseline           = "last_event"
+    enable_caching            = false
+    enable_pubsub             = false
+    enable_sqs                = false
+    sqs_min_priority          = "medium"
+    sqs_max_message_bytes     = 16384
+    batch_size                = 5
+    max_retries               = 6
+    deadline_margin_ms        = 7
+    breaker_open_secs         = 8
+    sqs_outage                = "spill"
+    log_level                 = "debug"
+    redis_key_prefix          = "rt:"
+    redis_key_hashtag         = true
+    redis_ca_file             = "/var/task/ca.pem"
+    redis_connect_timeout_ms  = 9
+    redis_command_timeout_ms  = 10
+    redis_probe_after_ms      = 11
+    redis_probe_timeout_ms    = 12
+    price_ttl_secs            = 13
+    tvl_ttl_secs              = 14
+    protocol_meta_ttl_secs    = 15
+    event_ttl_secs            = 16
+    baseline_ttl_secs         = 17
+    sqs_attempt_timeout_ms    = 18
+    sqs_connect_timeout_ms    = 19
   }
 
   assert {
-    condition = alltrue([
-      for name, value in { TVL_MIN_CHANGE_PERCENT = "2.5", ENABLE_PUBSUB = "false", REDIS_KEY_PREFIX = "rt:", REDIS_CA_FILE = "/var/task/ca.pem", LOG_LEVEL = "debug" } :
-      aws_lambda_function.processor.environment[0].variables[name] == value
-    ])
-    error_message = "A setting must reach the function as it was given."
+    condition = jsonencode(aws_lambda_function.processor.environment[0].variables) == jsonencode({
+      REDIS_URL_SECRET_ARN      = aws_secretsmanager_secret.redis_url[0].arn
+      EVENTS_QUEUE_URL          = aws_sqs_queue.events.url
+      EVENTS_DLQ_URL            = aws_sqs_queue.dlq.url
+      METRICS_STAGE             = "dev"
+      TVL_MIN_CHANGE_PERCENT    = "2.5"
+      TVL_MIN_CHANGE_ABSOLUTE   = "0.0001"
+      PRICE_MIN_CHANGE_PERCENT  = "3"
+      PRICE_MIN_CHANGE_ABSOLUTE = "4"
+      PROTOCOL_ALWAYS_TRIGGER   = "false"
+      CHANGE_BASELINE           = "last_event"
+      ENABLE_CACHING            = "false"
+      ENABLE_PUBSUB             = "false"
+      ENABLE_SQS                = "false"
+      SQS_MIN_PRIORITY          = "medium"
+      SQS_MAX_MESSAGE_BYTES     = "16384"
+      BATCH_SIZE                = "5"
+      MAX_RETRIES               = "6"
+      DEADLINE_MARGIN_MS        = "7"
+      BREAKER_OPEN_SECS         = "8"
+      SQS_OUTAGE                = "spill"
+      LOG_LEVEL                 = "debug"
+      REDIS_KEY_PREFIX          = "rt:"
+      REDIS_KEY_HASHTAG         = "true"
+      REDIS_CA_FILE             = "/var/task/ca.pem"
+      REDIS_CONNECT_TIMEOUT_MS  = "9"
+      REDIS_COMMAND_TIMEOUT_MS  = "10"
+      REDIS_PROBE_AFTER_MS      = "11"
+      REDIS_PROBE_TIMEOUT_MS    = "12"
+      PRICE_TTL_SECS            = "13"
+      TVL_TTL_SECS              = "14"
+      PROTOCOL_META_TTL_SECS    = "15"
+      EVENT_TTL_SECS            = "16"
+      BASELINE_TTL_SECS         = "17"
+      SQS_ATTEMPT_TIMEOUT_MS    = "18"
+      SQS_CONNECT_TIMEOUT_MS    = "19"
+    })
+    error_message = "A setting must reach the function as it was given, and nothing else may be in its environment."
+  }
+}
+
+run "schedule_of_another_pace" {
+  command = plan
+
+  variables {
+    sqs_outage            = "spill"
+    outbox_drain_schedule = "rate(5 minutes)"
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.outbox.schedule_expression == "rate(5 minutes)"
+    error_message = "The pace of the schedule must be a setting."
   }
 }
 
@@ -137,6 +283,17 @@ run "schedule_drains_the_outbox" {
       aws_scheduler_schedule.outbox.target[0].input == jsonencode({ action = "drain-outbox" })
     )
     error_message = "With SQS_OUTAGE=spill the outbox must be drained every minute."
+  }
+
+  assert {
+    condition = (
+      aws_scheduler_schedule.outbox.group_name == aws_scheduler_schedule_group.this.name &&
+      aws_scheduler_schedule.outbox.target[0].role_arn == aws_iam_role.schedule.arn &&
+      aws_scheduler_schedule.outbox.flexible_time_window[0].mode == "OFF" &&
+      aws_scheduler_schedule.outbox.target[0].retry_policy[0].maximum_retry_attempts == 0 &&
+      aws_scheduler_schedule.outbox.target[0].retry_policy[0].maximum_event_age_in_seconds == 60
+    )
+    error_message = "The schedule must call under its own role, on time, and not repeat what the next call does."
   }
 }
 

@@ -756,3 +756,60 @@ run "existing_redis_without_a_way_there" {
   }
   expect_failures = [var.redis_url_secret_arn]
 }
+
+run "coins_table_stream_arn_2" {
+  command = plan
+  variables {
+    event_table_stream_arn = "arn:aws:dynamodb:eu-central-1:000000000000:table/t/stream/1"
+    coins_table_stream_arn = "arn:aws:dynamodb:eu-central-1:000000000000:table/t/stream/1"
+  }
+  expect_failures = [var.coins_table_stream_arn]
+}
+
+run "outbox_drain_schedule_2" {
+  command = plan
+  variables {
+    outbox_drain_schedule = "rate(1 minutes)"
+  }
+  expect_failures = [var.outbox_drain_schedule]
+}
+
+run "deadline_margin_ms_4" {
+  command = plan
+  variables {
+    deadline_margin_ms = 120000
+  }
+  expect_failures = [var.deadline_margin_ms]
+}
+
+run "tvl_min_change_percent_2" {
+  command = plan
+  variables {
+    tvl_min_change_percent = 1 / 3
+  }
+  expect_failures = [var.tvl_min_change_percent]
+}
+
+run "tvl_min_change_absolute_2" {
+  command = plan
+  variables {
+    tvl_min_change_absolute = 1 / 3
+  }
+  expect_failures = [var.tvl_min_change_absolute]
+}
+
+run "price_min_change_percent_2" {
+  command = plan
+  variables {
+    price_min_change_percent = 1 / 3
+  }
+  expect_failures = [var.price_min_change_percent]
+}
+
+run "price_min_change_absolute_2" {
+  command = plan
+  variables {
+    price_min_change_absolute = 1 / 3
+  }
+  expect_failures = [var.price_min_change_absolute]
+}

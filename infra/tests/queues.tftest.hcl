@@ -44,8 +44,13 @@ run "fifo" {
   }
 
   assert {
-    condition     = aws_sqs_queue.dlq.max_message_size == 1048576
-    error_message = "The dead-letter queue must take any letter."
+    condition     = aws_sqs_queue.dlq.max_message_size == 1048576 && aws_sqs_queue.events.max_message_size == 1048576
+    error_message = "The queues must take what the processor sends, and the dead-letter queue any letter."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.events.receive_wait_time_seconds == 20 && alltrue([for q in [aws_sqs_queue.events, aws_sqs_queue.dlq] : q.delay_seconds == null || q.delay_seconds == 0])
+    error_message = "Messages must be there at once, and consumers wait for them."
   }
 }
 
@@ -72,12 +77,47 @@ run "closed" {
   }
 
   assert {
-    condition = toset(keys(aws_sqs_queue_policy.tls)) == toset(["events", "dlq"]) && alltrue([
-      for p in aws_sqs_queue_policy.tls : anytrue([
-        for s in jsondecode(p.policy).Statement :
-        s.Effect == "Deny" && s.Principal == "*" && s.Action == "sqs:*" && jsonencode(s.Condition) == jsonencode({ Bool = { "aws:SecureTransport" = "false" } })
-      ])
-    ])
-    error_message = "Both queues must refuse what comes without TLS."
+    condition = jsonencode({ for queue, p in aws_sqs_queue_policy.tls : queue => [p.queue_url, jsondecode(p.policy)] }) == jsonencode({
+      for queue, q in { events = aws_sqs_queue.events, dlq = aws_sqs_queue.dlq } : queue => [q.url, {
+        Version = "2012-10-17"
+        Statement = [{
+          Sid       = "DenyWithoutTls"
+          Effect    = "Deny"
+          Principal = "*"
+          Action    = "sqs:*"
+          Resource  = q.arn
+          Condition = { Bool = { "aws:SecureTransport" = "false" } }
+        }]
+      }]
+    })
+    error_message = "Both queues must refuse what comes without TLS, and allow nobody anything."
+  }
+}
+
+run "known_to_the_processor_and_to_consumers" {
+  command = plan
+
+  variables {
+    sqs_max_message_bytes            = 262144
+    queue_visibility_timeout_seconds = 60
+    queue_max_receive_count          = 3
+  }
+
+  assert {
+    condition = (
+      aws_lambda_function.processor.environment[0].variables["EVENTS_QUEUE_URL"] == aws_sqs_queue.events.url &&
+      aws_lambda_function.processor.environment[0].variables["EVENTS_DLQ_URL"] == aws_sqs_queue.dlq.url
+    )
+    error_message = "The processor must know each queue as what it is."
+  }
+
+  assert {
+    condition     = output.events_queue_url == aws_sqs_queue.events.url && output.events_queue_arn == aws_sqs_queue.events.arn && output.events_dlq_url == aws_sqs_queue.dlq.url
+    error_message = "The outputs must name each queue as what it is."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.events.max_message_size == 262144 && aws_sqs_queue.events.visibility_timeout_seconds == 60 && jsondecode(aws_sqs_queue.events.redrive_policy).maxReceiveCount == 3
+    error_message = "Size, visibility and the number of receipts must be settings."
   }
 }

@@ -4,6 +4,43 @@ mock_provider "aws" {
   override_during = plan
 }
 
+# Groups, keys and roles of their own, so that a wrong one shows.
+override_resource {
+  target          = aws_security_group.function
+  override_during = plan
+  values          = { id = "sg-f" }
+}
+
+override_resource {
+  target          = aws_security_group.endpoints
+  override_during = plan
+  values          = { id = "sg-e" }
+}
+
+override_resource {
+  target          = aws_security_group.cache
+  override_during = plan
+  values          = { id = "sg-c" }
+}
+
+override_resource {
+  target          = aws_iam_role.schedule
+  override_during = plan
+  values          = { arn = "arn:aws:iam::000000000000:role/schedule" }
+}
+
+override_resource {
+  target          = aws_sqs_queue.dlq
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-central-1:000000000000:dlq.fifo", url = "https://sqs.eu-central-1.amazonaws.com/000000000000/dlq.fifo" }
+}
+
+override_resource {
+  target          = aws_dynamodb_table.this["coins"]
+  override_during = plan
+  values          = { stream_arn = "arn:aws:dynamodb:eu-central-1:000000000000:table/coins/stream/2026-01-01T00:00:00.000" }
+}
+
 variables {
   # Actions that take no resource in IAM.
   without_resource = ["dynamodb:ListStreams", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"]
@@ -62,6 +99,47 @@ run "iam" {
   }
 
   assert {
+    condition = jsonencode({ for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s.Sid => s.Resource }) == jsonencode({
+      ReadStreams         = [aws_dynamodb_table.this["coins"].stream_arn, aws_dynamodb_table.this["events"].stream_arn]
+      ListStreams         = ["*"]
+      QueueEvents         = [aws_sqs_queue.events.arn, aws_sqs_queue.dlq.arn]
+      ReadRedisUrl        = [aws_secretsmanager_secret.redis_url[0].arn]
+      FindOnFailureBucket = [aws_s3_bucket.on_failure.arn]
+      KeepFailedRecords   = ["${aws_s3_bucket.on_failure.arn}/*"]
+      UseKeys             = [aws_kms_key.this.arn]
+      WriteLogs           = ["arn:aws:logs:eu-central-1:000000000000:log-group:/aws/lambda/defillama-events-prod:*"]
+    })
+    error_message = "The function may do it with what is its own."
+  }
+
+  assert {
+    condition = jsonencode({ for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s.Sid => s.Condition if try(s.Condition, null) != null }) == jsonencode({
+      UseKeys = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "s3", "dynamodb"] : "${service}.eu-central-1.amazonaws.com"] } }
+    })
+    error_message = "The function may use keys only through the services that hold its data."
+  }
+
+  assert {
+    # NotAction and NotResource would allow what nobody thought of.
+    condition = alltrue([
+      for p in [aws_iam_role_policy.function, aws_iam_role_policy.function_network, aws_iam_role_policy.schedule] : alltrue([
+        for s in jsondecode(p.policy).Statement : length(setsubtract(keys(s), ["Sid", "Effect", "Action", "Resource", "Condition"])) == 0
+      ])
+    ])
+    error_message = "Statements must say what is allowed, not what is not."
+  }
+
+  assert {
+    condition     = aws_iam_role_policy.function.role == aws_iam_role.function.id && aws_iam_role_policy.function_network.role == aws_iam_role.function.id && aws_iam_role_policy.schedule.role == aws_iam_role.schedule.id
+    error_message = "Each role must have its own policies."
+  }
+
+  assert {
+    condition     = alltrue([for role in [aws_iam_role.function, aws_iam_role.schedule] : length(coalesce(role.managed_policy_arns, [])) == 0 && length(role.inline_policy) == 0])
+    error_message = "The roles must have no policies but those looked at here."
+  }
+
+  assert {
     condition = anytrue([
       for s in jsondecode(aws_iam_role_policy.function_network.policy).Statement :
       s.Effect == "Deny" && contains(s.Action, "ec2:CreateNetworkInterface") && try(s.Condition.ArnEquals["lambda:SourceFunctionArn"][0], "") == "arn:aws:lambda:eu-central-1:000000000000:function:defillama-events-prod"
@@ -70,25 +148,78 @@ run "iam" {
   }
 
   assert {
-    condition     = jsondecode(aws_iam_role_policy.schedule.policy).Statement[0].Resource == [aws_lambda_function.processor.arn]
+    condition     = jsonencode([for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : [s.Effect, s.Action, s.Resource]]) == jsonencode([["Allow", ["lambda:InvokeFunction"], [aws_lambda_function.processor.arn]]])
     error_message = "The schedule may invoke the function and nothing else."
   }
 
   assert {
-    condition = alltrue([
-      for role in [aws_iam_role.function, aws_iam_role.schedule] : alltrue([
-        for s in jsondecode(role.assume_role_policy).Statement : contains(["lambda.amazonaws.com", "scheduler.amazonaws.com"], s.Principal.Service)
-      ])
+    condition = jsonencode([for role in [aws_iam_role.function, aws_iam_role.schedule] : jsondecode(role.assume_role_policy).Statement]) == jsonencode([
+      [{ Effect = "Allow", Principal = { Service = "lambda.amazonaws.com" }, Action = "sts:AssumeRole" }],
+      [{ Effect = "Allow", Principal = { Service = "scheduler.amazonaws.com" }, Action = "sts:AssumeRole", Condition = { StringEquals = { "aws:SourceAccount" = "000000000000" } } }],
     ])
     error_message = "Only Lambda and the scheduler may take the roles."
   }
 
+}
+
+run "keys_of_others" {
+  command = plan
+
+  variables {
+    table_kms_key_arns           = ["arn:aws:kms:eu-central-1:000000000000:key/table"]
+    redis_url_secret_kms_key_arn = "arn:aws:kms:eu-central-1:000000000000:key/secret"
+  }
+
   assert {
-    condition = alltrue([
-      for s in concat(jsondecode(aws_sns_topic_policy.alarms.policy).Statement, jsondecode(aws_s3_bucket_policy.on_failure.policy).Statement) :
-      s.Effect == "Deny" || s.Principal != "*"
+    condition = one([for s in jsondecode(aws_iam_role_policy.function.policy).Statement : jsonencode(s.Resource) if s.Sid == "UseKeys"]) == jsonencode([
+      aws_kms_key.this.arn, "arn:aws:kms:eu-central-1:000000000000:key/table", "arn:aws:kms:eu-central-1:000000000000:key/secret",
     ])
-    error_message = "Nobody at large may be allowed anything."
+    error_message = "The function must be allowed the keys of existing tables and of an existing secret."
+  }
+}
+
+run "key_and_topic" {
+  command = plan
+
+  assert {
+    condition     = aws_kms_key.this.enable_key_rotation && aws_kms_key.this.deletion_window_in_days == 30 && aws_kms_alias.this.target_key_id == aws_kms_key.this.key_id
+    error_message = "The key must be rotated, and not be gone at once."
+  }
+
+  assert {
+    condition = jsonencode([for s in jsondecode(aws_kms_key.this.policy).Statement : [s.Effect, s.Principal, s.Action, try(s.Condition, null)]]) == jsonencode([
+      ["Allow", { AWS = "arn:aws:iam::000000000000:root" }, "kms:*", null],
+      ["Allow", { Service = "logs.eu-central-1.amazonaws.com" }, ["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey"], { ArnEquals = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:eu-central-1:000000000000:log-group:/aws/lambda/defillama-events-prod" } }],
+      ["Allow", { Service = "cloudwatch.amazonaws.com" }, ["kms:Decrypt", "kms:GenerateDataKey"], { StringEquals = { "aws:SourceAccount" = "000000000000" } }],
+    ])
+    error_message = "The key must serve this account, its log group and its alarms, and nobody else."
+  }
+
+  assert {
+    condition = aws_sns_topic.alarms.kms_master_key_id == aws_kms_key.this.arn && aws_sns_topic_policy.alarms.arn == aws_sns_topic.alarms.arn && jsonencode(jsondecode(aws_sns_topic_policy.alarms.policy).Statement) == jsonencode([
+      {
+        Sid       = "Alarms"
+        Effect    = "Allow"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
+        Action    = "sns:Publish"
+        Resource  = aws_sns_topic.alarms.arn
+        Condition = { StringEquals = { "aws:SourceAccount" = "000000000000" } }
+      },
+      {
+        Sid       = "DenyWithoutTls"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "sns:Publish"
+        Resource  = aws_sns_topic.alarms.arn
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      },
+    ])
+    error_message = "Alarms of this account, and nothing else, may publish to the topic, with the key that lets them."
+  }
+
+  assert {
+    condition     = output.alarm_topic_arn == aws_sns_topic.alarms.arn && output.kms_key_arn == aws_kms_key.this.arn
+    error_message = "Topic and key must be outputs."
   }
 }
 
@@ -140,57 +271,94 @@ run "cache" {
     condition     = one([for p in aws_elasticache_parameter_group.this[0].parameter : p.value if p.name == "maxmemory-policy"]) == "volatile-ttl"
     error_message = "A full cache must never drop the outbox, which has no time to live."
   }
+
+  assert {
+    condition = (
+      aws_elasticache_replication_group.this[0].parameter_group_name == aws_elasticache_parameter_group.this[0].name &&
+      aws_elasticache_replication_group.this[0].security_group_ids == toset([aws_security_group.cache[0].id]) &&
+      aws_elasticache_replication_group.this[0].subnet_group_name == aws_elasticache_subnet_group.this[0].name &&
+      aws_elasticache_replication_group.this[0].kms_key_id == aws_kms_key.this.arn &&
+      aws_elasticache_replication_group.this[0].snapshot_retention_limit == 1 &&
+      aws_elasticache_replication_group.this[0].auth_token_update_strategy == "ROTATE"
+    )
+    error_message = "The cache must have its parameters, group, subnets and key, a snapshot, and two tokens while one takes over from the other."
+  }
 }
 
 run "network" {
   command = plan
 
   assert {
-    condition     = toset(keys(aws_vpc_endpoint.gateway)) == toset(["dynamodb", "s3"]) && toset(keys(aws_vpc_endpoint.interface)) == toset(["sqs", "secretsmanager", "logs"])
-    error_message = "The network must have its gateways and endpoints."
+    condition     = jsonencode({ for name, e in aws_vpc_endpoint.interface : name => e.service_name }) == jsonencode({ sqs = "com.amazonaws.eu-central-1.sqs", secretsmanager = "com.amazonaws.eu-central-1.secretsmanager" })
+    error_message = "The network must have the endpoints the function uses, and no other way out."
   }
 
   assert {
-    condition     = alltrue([for e in aws_vpc_endpoint.interface : e.private_dns_enabled])
+    condition     = alltrue([for e in aws_vpc_endpoint.interface : e.private_dns_enabled]) && aws_vpc.this[0].enable_dns_support && aws_vpc.this[0].enable_dns_hostnames
     error_message = "The endpoints must answer to the services' own names."
   }
 
   assert {
-    condition = alltrue([
-      for e in concat(values(aws_vpc_endpoint.gateway), values(aws_vpc_endpoint.interface)) : alltrue([
-        for s in jsondecode(e.policy).Statement :
-        try(s.Condition.ArnEquals["aws:PrincipalArn"], "") == aws_iam_role.function.arn && !contains(s.Resource, "*") && alltrue([for a in s.Action : !strcontains(a, "*")])
-      ])
-    ])
+    condition     = alltrue([for e in aws_vpc_endpoint.interface : e.security_group_ids == toset([aws_security_group.endpoints[0].id]) && toset(e.subnet_ids) == toset(aws_subnet.private[*].id)])
+    error_message = "The endpoints must be in every subnet, in a group of their own."
+  }
+
+  assert {
+    condition     = jsonencode([for s in aws_subnet.private : [s.availability_zone, s.cidr_block]]) == jsonencode([["eu-central-1a", "10.64.0.0/26"], ["eu-central-1b", "10.64.0.64/26"]]) && alltrue([for s in aws_subnet.private : s.map_public_ip_on_launch != true])
+    error_message = "The subnets must be private, in different zones."
+  }
+
+  assert {
+    condition     = length(aws_route_table_association.private) == 2 && length(coalesce(aws_route_table.private[0].route, [])) == 0
+    error_message = "No subnet may have a route out of the network."
+  }
+
+  assert {
+    condition = jsonencode({ for name, e in aws_vpc_endpoint.interface : name => [for s in jsondecode(e.policy).Statement : [s.Effect, s.Action, s.Resource, s.Condition]] }) == jsonencode({
+      sqs            = [["Allow", ["sqs:SendMessage"], [aws_sqs_queue.events.arn, aws_sqs_queue.dlq.arn], { ArnEquals = { "aws:PrincipalArn" = aws_iam_role.function.arn } }]]
+      secretsmanager = [["Allow", ["secretsmanager:GetSecretValue"], [aws_secretsmanager_secret.redis_url[0].arn], { ArnEquals = { "aws:PrincipalArn" = aws_iam_role.function.arn } }]]
+    })
     error_message = "Each endpoint must let only the function do only what it does."
   }
 
   assert {
-    condition     = toset(keys(aws_vpc_security_group_egress_rule.function_to_group)) == toset(["endpoints", "cache"]) && length(aws_vpc_security_group_egress_rule.function_to_cidr) == 0
-    error_message = "The function may connect to the endpoints and the cache only."
+    condition = jsonencode({
+      for name, r in merge(
+        { for key, r in aws_vpc_security_group_egress_rule.function_to_group : "to ${key}" => r },
+        { for key, r in aws_vpc_security_group_ingress_rule.cache : "cache from ${key}" => r },
+        { "endpoints" = aws_vpc_security_group_ingress_rule.endpoints[0] },
+      ) : name => [r.security_group_id, r.referenced_security_group_id, r.ip_protocol, r.from_port, r.to_port, r.cidr_ipv4, r.cidr_ipv6, r.prefix_list_id]
+      }) == jsonencode({
+      "to endpoints"         = ["sg-f", "sg-e", "tcp", 443, 443, null, null, null]
+      "to cache"             = ["sg-f", "sg-c", "tcp", 6379, 6379, null, null, null]
+      "cache from processor" = ["sg-c", "sg-f", "tcp", 6379, 6379, null, null, null]
+      "endpoints"            = ["sg-e", "sg-f", "tcp", 443, 443, null, null, null]
+    }) && length(aws_vpc_security_group_egress_rule.function_to_cidr) == 0
+    error_message = "The function may connect to the endpoints and the cache, and nobody may connect to anything else."
   }
 
   assert {
-    condition = alltrue([
-      for r in concat(
-        values(aws_vpc_security_group_egress_rule.function_to_group),
-        values(aws_vpc_security_group_egress_rule.function_to_gateway),
-        values(aws_vpc_security_group_ingress_rule.cache),
-        aws_vpc_security_group_ingress_rule.endpoints,
-      ) :
-      r.cidr_ipv4 == null && r.cidr_ipv6 == null && r.ip_protocol == "tcp" && r.from_port == r.to_port
-    ])
-    error_message = "Rules must name the other side and one port."
-  }
-
-  assert {
-    condition     = keys(aws_vpc_security_group_ingress_rule.cache) == ["processor"]
-    error_message = "Only the processor may connect to the cache by default."
+    # What a group holds itself comes on top of its rules.
+    condition     = alltrue([for g in [aws_security_group.function, aws_security_group.endpoints[0], aws_security_group.cache[0]] : length(g.ingress) == 0 && length(g.egress) == 0])
+    error_message = "The groups must have no rules but those looked at here."
   }
 
   assert {
     condition     = length(aws_default_security_group.none) == 1 && length(aws_default_security_group.none[0].ingress) == 0 && length(aws_default_security_group.none[0].egress) == 0
     error_message = "The default security group must let nothing through."
+  }
+}
+
+run "subscribers" {
+  command = plan
+
+  variables {
+    cache_client_security_group_ids = ["sg-0123"]
+  }
+
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.cache["subscriber-0"].referenced_security_group_id == "sg-0123" && aws_vpc_security_group_ingress_rule.cache["subscriber-0"].to_port == 6379 && length(aws_vpc_security_group_ingress_rule.cache) == 2
+    error_message = "Given subscribers, and nobody else, may connect to the cache."
   }
 }
 

@@ -4,8 +4,29 @@ mock_provider "aws" {
   override_during = plan
 }
 
+override_resource {
+  target          = aws_dynamodb_table.this["coins"]
+  override_during = plan
+  values = {
+    arn        = "arn:aws:dynamodb:eu-central-1:000000000000:table/coins"
+    stream_arn = "arn:aws:dynamodb:eu-central-1:000000000000:table/coins/stream/2026-01-01T00:00:00.000"
+  }
+}
+
 run "mappings" {
   command = plan
+
+  assert {
+    condition = jsonencode({ for table, m in aws_lambda_event_source_mapping.stream : table => m.event_source_arn }) == jsonencode({
+      for table, t in aws_dynamodb_table.this : table => t.stream_arn
+    })
+    error_message = "Each mapping must read the stream of its own table."
+  }
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.function_name == aws_lambda_function.processor.arn && m.enabled != false])
+    error_message = "The mappings must invoke the processor."
+  }
 
   assert {
     condition     = toset(keys(aws_lambda_event_source_mapping.stream)) == toset(["events", "coins"])
@@ -52,8 +73,8 @@ run "failed_records" {
   }
 
   assert {
-    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.maximum_record_age_in_seconds > 0 && m.maximum_record_age_in_seconds < 86400])
-    error_message = "Records must be given up before the stream's 24 h are over."
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.maximum_record_age_in_seconds == 79200])
+    error_message = "Records must be given up two hours before the stream's 24 h are over by default."
   }
 
   assert {
@@ -80,6 +101,36 @@ run "failed_records" {
     condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.on_failure.rule).apply_server_side_encryption_by_default).sse_algorithm == "aws:kms"
     error_message = "The on-failure bucket must be encrypted with our key."
   }
+
+  assert {
+    condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.on_failure.rule).apply_server_side_encryption_by_default).kms_master_key_id == aws_kms_key.this.arn
+    error_message = "The on-failure bucket must be encrypted with our key, not with that of S3."
+  }
+
+  assert {
+    condition = aws_s3_bucket_policy.on_failure.policy == jsonencode({
+      Version = "2012-10-17"
+      Statement = [{
+        Sid       = "DenyWithoutTls"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:*"
+        Resource  = [aws_s3_bucket.on_failure.arn, "${aws_s3_bucket.on_failure.arn}/*"]
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      }]
+    })
+    error_message = "The on-failure bucket must refuse what comes without TLS, and allow nobody anything."
+  }
+
+  assert {
+    condition     = aws_s3_bucket_versioning.on_failure.versioning_configuration[0].status == "Enabled" && one(aws_s3_bucket_ownership_controls.on_failure.rule).object_ownership == "BucketOwnerEnforced"
+    error_message = "What was given up must not be lost to an overwrite, and be the account's."
+  }
+
+  assert {
+    condition     = aws_s3_bucket.on_failure.force_destroy == false && one(aws_s3_bucket_lifecycle_configuration.on_failure.rule[0].expiration).days == 90
+    error_message = "What was given up must be kept for 90 days, and through a destroy, by default."
+  }
 }
 
 run "filters" {
@@ -105,8 +156,8 @@ run "existing_streams" {
   }
 
   assert {
-    condition     = aws_lambda_event_source_mapping.stream["events"].event_source_arn == var.event_table_stream_arn
-    error_message = "A given stream must be read."
+    condition     = aws_lambda_event_source_mapping.stream["events"].event_source_arn == var.event_table_stream_arn && aws_lambda_event_source_mapping.stream["coins"].event_source_arn == aws_dynamodb_table.this["coins"].stream_arn
+    error_message = "A given stream must be read, and one made for the table that was not given."
   }
 
   assert {
@@ -132,8 +183,13 @@ run "made_tables" {
   }
 
   assert {
-    condition     = alltrue([for t in aws_dynamodb_table.this : t.deletion_protection_enabled])
-    error_message = "Tables made here must be protected from deletion by default."
+    condition     = alltrue([for t in aws_dynamodb_table.this : t.deletion_protection_enabled && t.point_in_time_recovery[0].enabled])
+    error_message = "Tables made here must be protected from deletion by default, and be restorable."
+  }
+
+  assert {
+    condition     = alltrue([for t in aws_dynamodb_table.this : t.server_side_encryption[0].enabled && t.server_side_encryption[0].kms_key_arn == aws_kms_key.this.arn])
+    error_message = "Tables made here must be encrypted with our key."
   }
 }
 
@@ -151,5 +207,26 @@ run "batch_size_and_window_are_settings" {
       m.batch_size == 250 && m.maximum_batching_window_in_seconds == 2
     ]) && aws_lambda_function.processor.environment[0].variables["BATCH_SIZE"] == "250"
     error_message = "batch_size must reach the mappings and the processor alike."
+  }
+}
+
+run "what_becomes_of_failures_is_a_setting" {
+  command = plan
+
+  variables {
+    maximum_record_age_seconds = 7200
+    maximum_retry_attempts     = 10
+    on_failure_retention_days  = 7
+    deletion_protection        = false
+  }
+
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.maximum_record_age_in_seconds == 7200 && m.maximum_retry_attempts == 10])
+    error_message = "Age and attempts must reach the mappings."
+  }
+
+  assert {
+    condition     = one(aws_s3_bucket_lifecycle_configuration.on_failure.rule[0].expiration).days == 7 && aws_s3_bucket.on_failure.force_destroy && alltrue([for t in aws_dynamodb_table.this : !t.deletion_protection_enabled])
+    error_message = "Retention and protection must reach bucket and tables: a stage must be possible to remove."
   }
 }

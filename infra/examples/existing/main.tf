@@ -54,6 +54,18 @@ variable "network" {
   })
 }
 
+variable "package_file" {
+  description = "Zip to deploy instead of the one make package wrote last: an earlier one, to roll back."
+  type        = string
+  default     = null
+}
+
+variable "deletion_protection" {
+  description = "Whether a bucket that holds records refuses to be deleted; turn off, apply, then destroy."
+  type        = bool
+  default     = true
+}
+
 module "events" {
   source = "../.."
 
@@ -61,6 +73,8 @@ module "events" {
   event_table_stream_arn = var.event_table_stream_arn
   coins_table_stream_arn = var.coins_table_stream_arn
   redis_url_secret_arn   = var.redis_url_secret_arn
+  package_file           = var.package_file
+  deletion_protection    = var.deletion_protection
 
   # DeFiLlama's coin service has keys price:{id} of another shape in the same Redis.
   redis_key_prefix = "rt:"

@@ -29,11 +29,25 @@ variable "alarm_emails" {
   default     = []
 }
 
+variable "package_file" {
+  description = "Zip to deploy instead of the one make package wrote last: an earlier one, to roll back."
+  type        = string
+  default     = null
+}
+
+variable "deletion_protection" {
+  description = "Whether tables refuse to be deleted, and a bucket that holds records; turn off, apply, then destroy."
+  type        = bool
+  default     = true
+}
+
 module "events" {
   source = "../.."
 
-  stage        = "prod"
-  alarm_emails = var.alarm_emails
+  stage               = "prod"
+  alarm_emails        = var.alarm_emails
+  package_file        = var.package_file
+  deletion_protection = var.deletion_protection
 }
 
 output "events" {

@@ -82,7 +82,3 @@ mock_resource "aws_subnet" {
 mock_resource "aws_vpc" {
   defaults = { id = "vpc-00000000" }
 }
-
-mock_resource "aws_vpc_endpoint" {
-  defaults = { prefix_list_id = "pl-00000000" }
-}

@@ -9,3 +9,4 @@
 
 mod package;
 mod rehearsal;
+mod settings;

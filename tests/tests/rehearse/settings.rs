@@ -1,0 +1,120 @@
+//! `infra` against the processor: settings of the same names, defaults and ranges; alarms on metrics it writes.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use events_adapters::metrics::NAMESPACE;
+use events_lambda::settings::{Needs, Settings};
+use events_tests::plan::Plan;
+use events_tests::process::workspace;
+
+/// What Lambda sets, what is known after `apply` only, and what is left out of the environment while it is empty.
+const NOT_IN_THE_PLAN: [&str; 11] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_SQS",
+    "EVENTS_QUEUE_URL",
+    "EVENTS_DLQ_URL",
+    "REDIS_CA_FILE",
+    "REDIS_KEY_PREFIX",
+    "REDIS_URL",
+];
+/// What the processor needs before it looks at its other settings.
+const NEEDED: [(&str, &str); 5] = [
+    ("REDIS_URL", "redis://h:1"),
+    ("EVENTS_QUEUE_URL", "https://sqs.example/0/events.fifo"),
+    ("EVENTS_DLQ_URL", "https://sqs.example/0/dlq.fifo"),
+    ("AWS_ACCESS_KEY_ID", "k"),
+    ("AWS_SECRET_ACCESS_KEY", "s"),
+];
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn needed(name: &str) -> Option<String> {
+    NEEDED.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
+}
+
+/// The environment of the function in the plan with the defaults.
+fn planned() -> BTreeMap<String, String> {
+    let plan = Plan::load();
+    let variables = plan.values("aws_lambda_function.processor")["environment"][0]["variables"].clone();
+    serde_json::from_value(variables).expect("texts by name")
+}
+
+#[test]
+fn every_setting_is_a_variable_with_the_processors_own_default() {
+    let planned = planned();
+    let read = RefCell::new(BTreeSet::new());
+    let with_plan = Settings::read(
+        |name| {
+            read.borrow_mut().insert(name.to_owned());
+            needed(name).or_else(|| planned.get(name).filter(|_| name != "METRICS_STAGE").cloned())
+        },
+        Needs::Everything,
+    );
+    let without = Settings::read(needed, Needs::Everything);
+    let text = |settings: Result<Settings, _>| format!("{:#?}", settings.unwrap_or_else(|e| panic!("{e}")));
+    assert_eq!(text(with_plan), text(without), "a default of infra differs from the processor's");
+
+    let missing: Vec<_> = read
+        .into_inner()
+        .into_iter()
+        .filter(|name| !planned.contains_key(name) && !NOT_IN_THE_PLAN.contains(&&**name))
+        .collect();
+    assert!(missing.is_empty(), "infra/variables_settings.tf has no variable for {missing:?}");
+}
+
+/// Both say what they accept in the same words, which are compared: what Terraform lets pass must let the function start.
+#[test]
+fn variables_accept_what_the_processor_accepts() {
+    let file = read("infra/variables_settings.tf");
+    let mut compared = 0;
+    for block in file.split("\nvariable \"").skip(1) {
+        let (name, rest) = block.split_once('"').expect("a name");
+        // A prefix may hold less here than the processor takes; a file is looked for by the processor alone.
+        if ["redis_key_prefix", "redis_ca_file"].contains(&name) {
+            continue;
+        }
+        let Some((_, message)) = rest.split_once("error_message = \"") else {
+            assert!(rest.contains("= bool"), "{name}: any value is taken");
+            continue;
+        };
+        let says = message.split_once('"').expect("a message").0;
+        let says = says.strip_prefix(&format!("{name} must be ")).unwrap_or_else(|| panic!("{name}: {says}"));
+        let setting = name.to_uppercase();
+        let wrong = |asked: &str| if asked == setting { Some("/".to_owned()) } else { needed(asked) };
+        let error = Settings::read(wrong, Needs::Everything).expect_err(&setting).to_string();
+        let accepts = error.split_once("it accepts ").unwrap_or_else(|| panic!("{error}")).1;
+        // More words may follow, where infra is narrower or the processor is yet to learn the rest.
+        let same = says.strip_prefix(accepts).is_some_and(|more| more.starts_with(['.', ' ']));
+        assert!(same, "{name}: infra says {says:?}, the processor {accepts:?}");
+        compared += 1;
+    }
+    assert!(compared > 20, "{compared}");
+}
+
+/// An alarm on a metric that nobody writes is never raised.
+#[test]
+fn alarms_and_dashboard_name_metrics_the_processor_writes() {
+    let written = read("crates/adapters/src/metrics.rs");
+    let (alarms, dashboard) = (read("infra/alarms.tf"), read("infra/dashboard.tf"));
+    assert!(alarms.contains(&format!("metrics_namespace  = \"{NAMESPACE}\"")), "not {NAMESPACE}");
+    let quoted = [&alarms, &dashboard].into_iter().flat_map(|file| file.split('"').skip(1).step_by(2));
+    // Ours are in lowerCamelCase; so are two words of CloudWatch's.
+    let camel = |word: &&str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word.contains(|c: char| c.is_ascii_uppercase())
+            && word.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    let named: BTreeSet<&str> =
+        quoted.filter(camel).filter(|w| !["notBreaching", "timeSeries"].contains(w)).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for metric in named {
+        assert!(written.contains(&format!("\"{metric}\"")), "the processor writes no {metric}");
+    }
+}
