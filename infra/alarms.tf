@@ -271,6 +271,25 @@ resource "aws_cloudwatch_metric_alarm" "breaker_open" {
   tags          = local.tags
 }
 
+resource "aws_cloudwatch_metric_alarm" "outbox_depth" {
+  alarm_name        = "${local.prefix}-outbox-depth"
+  alarm_description = "Events waited in the outbox in each of the last three periods of 5 minutes: SQS is down, or the schedule that drains it does not run. They are safe as long as Redis is; consumers of the queue are behind by them."
+
+  namespace           = local.metrics_namespace
+  metric_name         = "outboxDepth"
+  dimensions          = local.metrics_dimensions
+  statistic           = "Maximum"
+  period              = 300
+  evaluation_periods  = 3
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+
+  alarm_actions = local.alarm_actions
+  ok_actions    = local.alarm_actions
+  tags          = local.tags
+}
+
 resource "aws_cloudwatch_metric_alarm" "cache_hit_ratio" {
   alarm_name        = "${local.prefix}-cache-hit-ratio"
   alarm_description = "Less than 90 % of baselines were found in Redis for 15 minutes, so changes go unseen. Look for a flush, a failover or evictions of the cache, and at BASELINE_TTL_SECS. After a loss it recovers within a round of updates."
@@ -390,6 +409,7 @@ locals {
         aws_cloudwatch_metric_alarm.dlq_depth,
         aws_cloudwatch_metric_alarm.oldest_message_age,
         aws_cloudwatch_metric_alarm.breaker_open,
+        aws_cloudwatch_metric_alarm.outbox_depth,
         aws_cloudwatch_metric_alarm.cache_hit_ratio,
         aws_cloudwatch_metric_alarm.no_events,
       ],

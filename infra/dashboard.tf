@@ -32,7 +32,7 @@ locals {
     },
     {
       title   = "Delivered", stat = "Sum"
-      metrics = [for name in ["sqsPublished", "pubsubPublished", "cacheUpdates", "dlqPublished"] : [local.metrics_namespace, name, "Stage", var.stage]]
+      metrics = [for name in ["sqsPublished", "pubsubPublished", "cacheUpdates", "dlqPublished", "outboxDepth"] : [local.metrics_namespace, name, "Stage", var.stage]]
     },
     {
       title = "Queues", stat = "Maximum"

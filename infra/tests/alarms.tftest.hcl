@@ -19,7 +19,7 @@ run "all_present" {
       "iterator-age", "dropped-records-events", "dropped-records-coins",
       "on-failure-deliveries-events", "on-failure-deliveries-coins", "on-failure-delivery-failed",
       "queue-depth", "dlq-depth", "oldest-message-age",
-      "breaker-open", "cache-hit-ratio", "no-events",
+      "breaker-open", "outbox-depth", "cache-hit-ratio", "no-events",
       "cache-memory-001", "cache-memory-002", "cache-evictions-001", "cache-evictions-002",
     ])
     error_message = "An alarm is missing, or new."
@@ -36,7 +36,7 @@ run "all_present" {
   }
 
   assert {
-    condition     = length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets[0].properties.alarms) == 19
+    condition     = length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets[0].properties.alarms) == 20
     error_message = "The dashboard must show every alarm."
   }
 }
@@ -65,6 +65,7 @@ run "what_they_watch" {
       dlq-depth                    = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
       oldest-message-age           = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", "GreaterThanThreshold", 900, 300, 1, null, "notBreaching"]
       breaker-open                 = ["DeFiLlama/Events", "breakerOpen", "Maximum", "GreaterThanOrEqualToThreshold", 1, 60, 5, 3, "notBreaching"]
+      outbox-depth                 = ["DeFiLlama/Events", "outboxDepth", "Maximum", "GreaterThanThreshold", 0, 300, 3, null, "notBreaching"]
       cache-hit-ratio              = [null, null, null, "LessThanThreshold", 90, null, 3, 3, "notBreaching"]
       no-events                    = ["DeFiLlama/Events", "eventsGenerated", "Sum", "LessThanThreshold", 1, 3600, 1, null, "breaching"]
       cache-memory-001             = ["AWS/ElastiCache", "DatabaseMemoryUsagePercentage", "Maximum", "GreaterThanThreshold", 80, 300, 3, null, "notBreaching"]
@@ -86,6 +87,7 @@ run "what_they_watch" {
       dlq-depth                    = { QueueName = aws_sqs_queue.dlq.name }
       oldest-message-age           = { QueueName = aws_sqs_queue.events.name }
       breaker-open                 = { Stage = "prod" }
+      outbox-depth                 = { Stage = "prod" }
       cache-hit-ratio              = null
       no-events                    = { Stage = "prod" }
       cache-memory-001             = { CacheClusterId = "defillama-events-prod-001" }
@@ -183,7 +185,7 @@ run "of_the_processor" {
 
   assert {
     condition = alltrue([
-      for a in [aws_cloudwatch_metric_alarm.breaker_open, aws_cloudwatch_metric_alarm.no_events] :
+      for a in [aws_cloudwatch_metric_alarm.breaker_open, aws_cloudwatch_metric_alarm.outbox_depth, aws_cloudwatch_metric_alarm.no_events] :
       a.namespace == "DeFiLlama/Events" && a.dimensions == tomap({ Stage = "dev" })
     ]) && aws_lambda_function.processor.environment[0].variables["METRICS_STAGE"] == "dev"
     error_message = "The processor's metrics must be told apart by stage, in the alarms as in the function."
@@ -227,7 +229,7 @@ run "without_a_cache_of_our_own" {
   }
 
   assert {
-    condition     = length(output.alarms) == 15
+    condition     = length(output.alarms) == 16
     error_message = "Only the alarms on the cache made here may be left out with it."
   }
 }
@@ -261,7 +263,7 @@ run "dashboard" {
         for pair in setproduct(["coins", "events"], ["PolledEventCount", "FilteredOutEventCount", "InvokedEventCount", "DroppedEventCount", "OnFailureDestinationDeliveredEventCount"]) :
         "AWS/Lambda ${pair[1]} EventSourceMappingUUID ${aws_lambda_event_source_mapping.stream[pair[0]].uuid}"
       ]]
-      "Delivered" = ["Sum", [for m in ["sqsPublished", "pubsubPublished", "cacheUpdates", "dlqPublished"] : "DeFiLlama/Events ${m} Stage prod"]]
+      "Delivered" = ["Sum", [for m in ["sqsPublished", "pubsubPublished", "cacheUpdates", "dlqPublished", "outboxDepth"] : "DeFiLlama/Events ${m} Stage prod"]]
       "Queues" = ["Maximum", [
         "AWS/SQS ApproximateNumberOfMessagesVisible QueueName ${aws_sqs_queue.events.name}",
         "AWS/SQS ApproximateNumberOfMessagesVisible QueueName ${aws_sqs_queue.dlq.name}",
