@@ -57,7 +57,7 @@ coverage: tools ## line coverage of all tests
 
 verify: tools ## compare with the oracle on STREAM=FILE (records, one a line), through bootstrap, Redis and SQS
 	@test -n '$(STREAM)' || { echo 'make verify STREAM=FILE: stream records as JSON lines' >&2; exit 2; }
-	VERIFY_STREAM='$(abspath $(STREAM))' cargo test --package events-tests --test suite -- oracle::a_long_stream --nocapture
+	VERIFY_STREAM='$(abspath $(STREAM))' cargo test --package events-tests --test suite -- oracle::a_long_stream outbox::with_sqs_down --nocapture
 
 simulate: ## SEEDS=N simulated runs with faults, on all cores; SEED=N replays one
 	@SEEDS='$(SEEDS)' SEED='$(SEED)' FROM='$(FROM)' cargo run --quiet --profile simulate --package events-simulation
