@@ -1,6 +1,6 @@
 # make help lists the targets.
 .PHONY: help local-stream package package-test rehearse plan-snapshot test check check-infra tools coverage verify \
-	simulate planted-bugs needs-terraform
+	simulate planted-bugs needs-terraform fuzz
 .DEFAULT_GOAL := help
 
 # A value as one word of the shell.
@@ -64,3 +64,6 @@ simulate: ## SEEDS=N simulated runs with faults, on all cores; SEED=N replays on
 
 planted-bugs: ## plant known mistakes in a copy of the tree; the simulation must catch each. ONLY=NAME
 	@ONLY='$(ONLY)' sh tests/simulation/planted.sh
+
+fuzz: ## fuzz each target for SECS=60 seconds; TARGET=NAME only that; KEEP=1 keeps what reaches new code
+	@SECS='$(SECS)' TARGET='$(TARGET)' KEEP='$(KEEP)' sh tests/fuzz/run.sh

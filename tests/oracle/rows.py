@@ -165,6 +165,8 @@ def classify(pk: str) -> Tuple[str, str]:
         raise Skip("other_row")
     if prefix == "asset" and not all(ident.partition(":")[::2]):
         raise Skip("other_row")
+    if prefix == "coingecko" and ":" in ident:  # It would take the token id of an asset.
+        raise Skip("other_row")
     return kind, ident
 
 

@@ -136,6 +136,7 @@ class Judging(Case):
             "hourlyTvl",
             "asset#ethereum",
             "asset#:0x1",
+            "coingecko#xdai:0xee",
         ):
             self.assert_skipped(record(pk, 0, {"odd": {"X": "1"}}), "other_row")
 

@@ -51,7 +51,9 @@ impl Field {
             AttributeValue::L(list) => Self::List(list.iter().map(Self::read).collect::<Result<_, _>>()?),
             AttributeValue::M(map) => {
                 let read = |(key, value): (&String, &AttributeValue)| Ok((key.clone(), Self::read(value)?));
-                Self::Map(map.iter().map(read).collect::<Result<_, NumberError>>()?)
+                // In order, so that of several faults always the same one is told.
+                let sorted: BTreeMap<_, _> = map.iter().collect();
+                Self::Map(sorted.into_iter().map(read).collect::<Result<_, NumberError>>()?)
             }
             AttributeValue::Ss(texts) => {
                 Self::List(texts.iter().cloned().map(Self::Text).collect()).into_set()

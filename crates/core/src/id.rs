@@ -7,7 +7,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x5b0f_9d3a_6a5e_4c1b_9d57_2f7c_0e61_b8a
 
 /// The id of the event of `event_type` that `record_id` gives rise to, on `chain` or on the whole.
 pub fn of_event(record_id: &str, event_type: &str, chain: Option<&str>) -> String {
-    // A NUL cannot be mistaken for part of an id; without it ("a", "b") and ("ab", "") would be one name.
+    // A NUL parts them; without it ("a", "b") and ("ab", "") would be one name. One in an id is doubled: types have none.
+    let record_id = record_id.replace('\0', "\0\0");
     of_text(&format!("{record_id}\0{event_type}\0{}", chain.unwrap_or_default()))
 }
 
@@ -32,6 +33,8 @@ mod tests {
             of_event("e1", "tvl_change", Some("base")),
             of_event("e1", "protocol_update", None),
             of_event("e2", "tvl_change", None),
+            of_event("e1", "tvl_change", Some("e2\0tvl_change\0base")),
+            of_event("e1\0tvl_change\0e2", "tvl_change", Some("base")),
         ];
         let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len());

@@ -47,12 +47,16 @@ const SECTIONS: [&str; 22] = [
 const PROTOCOL_ENVELOPE: [&str; 7] =
     ["PK", "SK", "SK_ORIGNAL", "SK_ORIG", "source", "sourceTag", "timestamp"];
 
+/// Lists and maps within each other that DynamoDB takes. What is deeper comes from elsewhere, and a baseline made of it
+/// could not be read again.
+const MOST_NESTED: usize = 32;
+
 /// What a partition key says a row is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowKey {
     /// `hourlyTvl#<protocolId>`.
     Tvl(String),
-    /// `coingecko#<geckoId>`: token id, no chain.
+    /// `coingecko#<geckoId>`: token id, no chain, no `:` in it.
     Coingecko(String),
     /// `asset#<chain>:<address>`: token id `<chain>:<address>`, and its chain.
     Asset(String, String),
@@ -73,6 +77,8 @@ impl RowKey {
             "hourlyTvl" => Self::Tvl(id.to_owned()),
             "dailyTvl" => Self::Daily,
             "protocol" => Self::Protocol(id.to_owned()),
+            // `asset#a:b` has the token id `a:b`: no other row may take it. No real gecko id holds a colon.
+            "coingecko" if id.contains(':') => Self::Other,
             "coingecko" => Self::Coingecko(id.to_owned()),
             "asset" => match id.split_once(':') {
                 Some((chain, address)) if !chain.is_empty() && !address.is_empty() => {
@@ -157,6 +163,8 @@ pub enum RowError {
     Number(String, NumberError),
     /// A price below zero.
     NegativePrice,
+    /// An attribute with lists and maps nested deeper than DynamoDB takes.
+    TooDeep(String),
 }
 
 impl std::fmt::Display for RowError {
@@ -164,6 +172,9 @@ impl std::fmt::Display for RowError {
         match self {
             Self::Number(attribute, error) => write!(f, "attribute {attribute:?}: {error}"),
             Self::NegativePrice => f.write_str("attribute \"price\": a price below zero"),
+            Self::TooDeep(attribute) => {
+                write!(f, "attribute {attribute:?}: more than {MOST_NESTED} lists and maps within each other")
+            }
         }
     }
 }
@@ -175,21 +186,24 @@ impl TvlRow {
         row.total = number(image, "tvl")?;
         row.previous_hour = number(image, "tvlPrev1Hour")?.filter(|value| !value.is_zero());
         let suffixes = section_suffixes(image);
+        let mut refused = BTreeMap::new();
         for (key, value) in image {
             if !is_chain_key(key) || suffixes.contains(key.as_str()) {
                 continue;
             }
             match value {
-                AttributeValue::N(text) => {
-                    row.chains.insert(key.clone(), parse_number(key, text)?);
-                }
+                AttributeValue::N(text) => match parse_number(key, text) {
+                    Ok(number) => drop(row.chains.insert(key.clone(), number)),
+                    Err(error) => drop(refused.insert(key, error)),
+                },
                 AttributeValue::S(text) if is_non_finite(text) => {
                     row.unknown_chains.insert(key.clone());
                 }
                 _ => {}
             }
         }
-        Ok(row)
+        // An image has no order: of several faults always the same one is told.
+        refused.into_values().next().map_or(Ok(row), Err)
     }
 
     /// True when there is neither a total nor any chain.
@@ -241,8 +255,12 @@ impl ProtocolRow {
     /// Reads a metadata image.
     pub fn from_image(protocol_id: String, image: &Image) -> Result<Self, RowError> {
         let mut fields = BTreeMap::new();
-        for (key, value) in image {
+        // An image has no order: of several faults always the same one is told.
+        for (key, value) in image.iter().collect::<BTreeMap<_, _>>() {
             if !PROTOCOL_ENVELOPE.contains(&key.as_str()) {
+                if nested(value) > MOST_NESTED {
+                    return Err(RowError::TooDeep(key.clone()));
+                }
                 let read = |value| Field::read(value).map_err(|error| RowError::Number(key.clone(), error));
                 let field = read(value)?;
                 fields.insert(key.clone(), if key == "chains" { field.into_set() } else { field });
@@ -264,6 +282,15 @@ fn is_chain_key(key: &str) -> bool {
 /// Every text that follows a `-` in some attribute name: `staking` of `ethereum-staking` is a section, known or not.
 fn section_suffixes(image: &Image) -> BTreeSet<&str> {
     image.keys().flat_map(|key| key.match_indices('-').map(|(at, _)| &key[at + 1..])).collect()
+}
+
+/// How many lists and maps stand within each other.
+fn nested(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::L(list) => 1 + list.iter().map(nested).max().unwrap_or(0),
+        AttributeValue::M(map) => 1 + map.values().map(nested).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 fn number(image: &Image, name: &str) -> Result<Option<Number>, RowError> {
@@ -296,104 +323,5 @@ fn is_non_finite(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn image(json: &str) -> Image {
-        let item: serde_dynamo::Item = serde_json::from_str(json).unwrap();
-        item.into_inner()
-    }
-
-    fn tvl(json: &str) -> TvlRow {
-        TvlRow::from_image("1".into(), &image(json)).unwrap()
-    }
-
-    #[test]
-    fn partition_keys_are_split_at_the_first_hash_only() {
-        for (pk, key) in [
-            ("hourlyTvl#parent#aave-treasury", RowKey::Tvl("parent#aave-treasury".into())),
-            ("protocol#parent#aave", RowKey::Protocol("parent#aave".into())),
-            ("coingecko#usd-coin", RowKey::Coingecko("usd-coin".into())),
-            ("asset#xdai:0xEe", RowKey::Asset("xdai:0xEe".into(), "xdai".into())),
-            ("asset#solana:a:b", RowKey::Asset("solana:a:b".into(), "solana".into())),
-            ("dailyTvl#1", RowKey::Daily),
-            ("dailyTvl", RowKey::Other),
-            ("hourlyTvl#", RowKey::Other),
-            ("asset#nochain", RowKey::Other),
-            ("asset#:0x1", RowKey::Other),
-            ("asset#base:", RowKey::Other),
-            ("HourlyTvl#1", RowKey::Other),
-            ("daily#fees#protocol#1", RowKey::Other),
-            ("delete#hourlyTvl#1", RowKey::Other),
-            ("", RowKey::Other),
-        ] {
-            assert_eq!(RowKey::parse(pk), key, "{pk}");
-        }
-    }
-
-    #[test]
-    fn chains_are_told_from_sections_and_envelope() {
-        let row = tvl(r#"{"PK":{"S":"hourlyTvl#1"},"SK":{"N":"5"},"SK_ORIGNAL":{"N":"4"},"tvl":{"N":"9"},
-            "tvlPrev1Day":{"N":"8"},"ethereum":{"N":"1"},"xdai":{"N":"2"},"era":{"N":"3"},"bifrost network":{"N":"4"},
-            "staking":{"N":"5"},"ethereum-staking":{"N":"5"},"locked":{"N":"6"},"xdai-locked":{"N":"6"},
-            "totalCirculating":{"N":"7"},"source":{"S":"a"},"note":{"S":"b"},"timestamp":{"N":"1"},"Stake":{"N":"1"}}"#);
-        assert_eq!(row.chains.keys().collect::<Vec<_>>(), ["bifrost network", "era", "ethereum", "xdai"]);
-        assert_eq!(row.total.unwrap().to_f64(), 9.0);
-    }
-
-    #[test]
-    fn a_value_that_is_not_finite_is_unknown_not_gone() {
-        let row = tvl(r#"{"tvl":{"S":"NaN"},"base":{"S":"-Infinity"},"era":{"N":"1"},"label":{"S":"nano"}}"#);
-        assert_eq!(row.total, None);
-        assert_eq!(row.unknown_chains, BTreeSet::from(["base".to_owned()]));
-        assert_eq!(row.chains.len(), 1);
-        assert!(tvl(r#"{"tvl":{"S":"NaN"}}"#).is_empty());
-    }
-
-    #[test]
-    fn a_previous_hour_of_zero_means_unknown() {
-        assert_eq!(tvl(r#"{"tvlPrev1Hour":{"N":"0.0"}}"#).previous_hour, None);
-        assert!(tvl(r#"{"tvlPrev1Hour":{"N":"-3"}}"#).previous_hour.is_some());
-    }
-
-    #[test]
-    fn a_number_beyond_dynamodb_is_refused_with_its_name() {
-        let error = TvlRow::from_image("1".into(), &image(r#"{"base":{"N":"1E+400"}}"#)).unwrap_err();
-        assert_eq!(error.to_string(), "attribute \"base\": magnitude outside 1E-130 to 9.99E+125");
-    }
-
-    #[test]
-    fn price_images_are_prices_redirects_or_nothing() {
-        let read = |json| PriceRow::from_image("t".into(), None, &image(json));
-        assert!(matches!(read(r#"{"redirect":{"S":"coingecko#dai"}}"#), Ok(PriceImage::Redirect)));
-        assert!(matches!(read(r#"{"price":{"S":"NaN"}}"#), Ok(PriceImage::NoValue)));
-        assert!(matches!(read(r#"{"price":{"N":"-1"}}"#), Err(RowError::NegativePrice)));
-        let Ok(PriceImage::Price(row)) = read(
-            r#"{"price":{"N":"0.998"},"symbol":{"S":""},"mcap":{"N":"7"},"decimals":{"N":"18"},"redirect":{"S":"x"}}"#,
-        ) else {
-            panic!("a row with a price is a price")
-        };
-        assert_eq!(
-            (row.price.to_f64(), row.symbol, row.market_cap, row.decimals),
-            (0.998, None, Some(7.0), Some(18))
-        );
-        assert_eq!([18.5, -1.0, 256.0].map(small_integer), [None; 3]);
-    }
-
-    #[test]
-    fn metadata_that_says_the_same_compares_equal() {
-        let read = |json| ProtocolRow::from_image("1".into(), &image(json)).unwrap().fields;
-        assert_eq!(
-            read(
-                r#"{"PK":{"S":"a"},"timestamp":{"N":"1"},"chains":{"L":[{"S":"Base"},{"S":"Aurora"}]},"n":{"N":"1.0"},"t":{"SS":["b","a"]}}"#
-            ),
-            read(
-                r#"{"PK":{"S":"a"},"timestamp":{"N":"2"},"chains":{"SS":["Aurora","Base"]},"n":{"N":"1.00"},"t":{"SS":["a","b"]}}"#
-            ),
-        );
-        assert_ne!(
-            read(r#"{"oracles":{"L":[{"S":"a"},{"S":"b"}]}}"#),
-            read(r#"{"oracles":{"L":[{"S":"b"},{"S":"a"}]}}"#)
-        );
-    }
-}
+#[path = "row_tests.rs"]
+mod tests;

@@ -7,7 +7,7 @@
 //! Along the way of the data:
 //!
 //! - [`args`] is the command line; [`app`] puts the parts together.
-//! - [`source`] reads records in every form people have them in, with [`values`] to cut the text into JSON values.
+//! - [`source`], a crate of its own, reads records in every form people have them in.
 //! - [`replay`] takes them through: [`shards`] makes batches, [`mapping`] delivers one, with its retries.
 //! - [`world`] is Redis and SQS, or their stand-ins in memory.
 //! - [`events`] writes the events down; [`summary`] counts, with [`movers`] and [`latency`].
@@ -26,8 +26,8 @@ pub mod progress;
 pub mod replay;
 pub mod report;
 pub mod shards;
-pub mod source;
 pub mod summary;
 pub mod table;
-pub mod values;
 pub mod world;
+
+pub use stream_file::source;

@@ -107,7 +107,7 @@ impl<R: BufRead> Values<R> {
     fn skip_blanks(&mut self) -> Result<bool, Broken> {
         loop {
             let rest = &self.buffer[self.used..];
-            let blanks = rest.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(rest.len());
+            let blanks = rest.iter().position(|byte| !is_blank(*byte)).unwrap_or(rest.len());
             self.at.advance(&rest[..blanks]);
             self.used += blanks;
             if self.used < self.buffer.len() {
@@ -149,6 +149,11 @@ impl<R: BufRead> Values<R> {
         }
         Broken { line: Some(self.at.line + lines), what }
     }
+}
+
+/// White space of JSON: no form feed.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 fn unreadable(error: &io::Error) -> Broken {
@@ -218,7 +223,7 @@ impl Scanner {
             b'}' | b']' if self.depth <= 1 => return Some(at + 1),
             b'}' | b']' => self.depth -= 1,
             _ if self.depth > 0 => {}
-            _ if byte.is_ascii_whitespace() => return Some(at),
+            _ if is_blank(byte) => return Some(at),
             _ => self.in_word = true,
         }
         None
@@ -285,6 +290,7 @@ mod tests {
         let (line, what) = fault(b"{}\n{} {\"a\":,}\n");
         assert_eq!((line, what.as_str()), (Some(2), "not JSON: expected value at column 9: `{\"a\":,}`"));
         assert_eq!(fault(b"{}\n}\n").0, Some(2));
+        assert_eq!(fault(b"{}\n\x0c{}\n").0, Some(2), "a form feed is no white space of JSON");
         assert_eq!(fault(b"{\"a\":1},\n{\"a\":1}\n").0, Some(1));
     }
 

@@ -1,0 +1,128 @@
+//! Tests of [`super`].
+
+use super::*;
+
+fn image(json: &str) -> Image {
+    let item: serde_dynamo::Item = serde_json::from_str(json).unwrap();
+    item.into_inner()
+}
+
+fn tvl(json: &str) -> TvlRow {
+    TvlRow::from_image("1".into(), &image(json)).unwrap()
+}
+
+#[test]
+fn partition_keys_are_split_at_the_first_hash_only() {
+    for (pk, key) in [
+        ("hourlyTvl#parent#aave-treasury", RowKey::Tvl("parent#aave-treasury".into())),
+        ("protocol#parent#aave", RowKey::Protocol("parent#aave".into())),
+        ("coingecko#usd-coin", RowKey::Coingecko("usd-coin".into())),
+        ("asset#xdai:0xEe", RowKey::Asset("xdai:0xEe".into(), "xdai".into())),
+        ("asset#solana:a:b", RowKey::Asset("solana:a:b".into(), "solana".into())),
+        ("coingecko#xdai:0xEe", RowKey::Other),
+        ("dailyTvl#1", RowKey::Daily),
+        ("dailyTvl", RowKey::Other),
+        ("hourlyTvl#", RowKey::Other),
+        ("asset#nochain", RowKey::Other),
+        ("asset#:0x1", RowKey::Other),
+        ("asset#base:", RowKey::Other),
+        ("HourlyTvl#1", RowKey::Other),
+        ("daily#fees#protocol#1", RowKey::Other),
+        ("delete#hourlyTvl#1", RowKey::Other),
+        ("", RowKey::Other),
+    ] {
+        assert_eq!(RowKey::parse(pk), key, "{pk}");
+    }
+}
+
+#[test]
+fn chains_are_told_from_sections_and_envelope() {
+    let row = tvl(r#"{"PK":{"S":"hourlyTvl#1"},"SK":{"N":"5"},"SK_ORIGNAL":{"N":"4"},"tvl":{"N":"9"},
+        "tvlPrev1Day":{"N":"8"},"ethereum":{"N":"1"},"xdai":{"N":"2"},"era":{"N":"3"},"bifrost network":{"N":"4"},
+        "staking":{"N":"5"},"ethereum-staking":{"N":"5"},"locked":{"N":"6"},"xdai-locked":{"N":"6"},
+        "totalCirculating":{"N":"7"},"source":{"S":"a"},"note":{"S":"b"},"timestamp":{"N":"1"},"Stake":{"N":"1"}}"#);
+    assert_eq!(row.chains.keys().collect::<Vec<_>>(), ["bifrost network", "era", "ethereum", "xdai"]);
+    assert_eq!(row.total.unwrap().to_f64(), 9.0);
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_unknown_not_gone() {
+    let row = tvl(r#"{"tvl":{"S":"NaN"},"base":{"S":"-Infinity"},"era":{"N":"1"},"label":{"S":"nano"}}"#);
+    assert_eq!(row.total, None);
+    assert_eq!(row.unknown_chains, BTreeSet::from(["base".to_owned()]));
+    assert_eq!(row.chains.len(), 1);
+    assert!(tvl(r#"{"tvl":{"S":"NaN"}}"#).is_empty());
+}
+
+#[test]
+fn a_previous_hour_of_zero_means_unknown() {
+    assert_eq!(tvl(r#"{"tvlPrev1Hour":{"N":"0.0"}}"#).previous_hour, None);
+    assert!(tvl(r#"{"tvlPrev1Hour":{"N":"-3"}}"#).previous_hour.is_some());
+}
+
+#[test]
+fn a_number_beyond_dynamodb_is_refused_with_its_name() {
+    let error = TvlRow::from_image("1".into(), &image(r#"{"base":{"N":"1E+400"}}"#)).unwrap_err();
+    assert_eq!(error.to_string(), "attribute \"base\": magnitude outside 1E-130 to 9.99E+125");
+}
+
+#[test]
+fn what_is_nested_deeper_than_dynamodb_takes_is_refused() {
+    let read = |levels: usize, open: &str, close: &str| {
+        let nested = format!(r#"{{"t":{}{{"NS":["1"]}}{}}}"#, open.repeat(levels), close.repeat(levels));
+        ProtocolRow::from_image("1".into(), &image(&nested))
+    };
+    for (open, close) in [(r#"{"L":[{"NULL":true},"#, "]}"), (r#"{"M":{"b":{"S":"x"},"a":"#, "}}")] {
+        assert!(read(32, open, close).is_ok());
+        let refused = read(33, open, close).unwrap_err();
+        assert_eq!(refused.to_string(), "attribute \"t\": more than 32 lists and maps within each other");
+    }
+}
+
+#[test]
+fn of_several_faults_the_first_by_name_is_told() {
+    let faulty = image(r#"{"c":{"N":"?"},"b":{"N":"1E+400"},"a":{"N":"x"},"d":{"N":""},"e":{"N":"1"}}"#);
+    let nested = image(r#"{"n":{"M":{"c":{"N":"?"},"b":{"N":"1E+400"},"d":{"N":"?"},"e":{"N":"-"}}}}"#);
+    let protocol = |image: &Image| ProtocolRow::from_image("1".into(), image).unwrap_err();
+    let expected = RowError::Number("a".into(), NumberError::Syntax);
+    for _ in 0..20 {
+        assert_eq!(TvlRow::from_image("1".into(), &faulty.clone()).unwrap_err(), expected);
+        assert_eq!(protocol(&faulty.clone()), expected);
+        assert_eq!(protocol(&nested.clone()), RowError::Number("n".into(), NumberError::OutOfRange));
+    }
+}
+
+#[test]
+fn price_images_are_prices_redirects_or_nothing() {
+    let read = |json| PriceRow::from_image("t".into(), None, &image(json));
+    assert!(matches!(read(r#"{"redirect":{"S":"coingecko#dai"}}"#), Ok(PriceImage::Redirect)));
+    assert!(matches!(read(r#"{"price":{"S":"NaN"}}"#), Ok(PriceImage::NoValue)));
+    assert!(matches!(read(r#"{"price":{"N":"-1"}}"#), Err(RowError::NegativePrice)));
+    let Ok(PriceImage::Price(row)) = read(
+        r#"{"price":{"N":"0.998"},"symbol":{"S":""},"mcap":{"N":"7"},"decimals":{"N":"18"},"redirect":{"S":"x"}}"#,
+    ) else {
+        panic!("a row with a price is a price")
+    };
+    assert_eq!(
+        (row.price.to_f64(), row.symbol, row.market_cap, row.decimals),
+        (0.998, None, Some(7.0), Some(18))
+    );
+    assert_eq!([18.5, -1.0, 256.0].map(small_integer), [None; 3]);
+}
+
+#[test]
+fn metadata_that_says_the_same_compares_equal() {
+    let read = |json| ProtocolRow::from_image("1".into(), &image(json)).unwrap().fields;
+    assert_eq!(
+        read(
+            r#"{"PK":{"S":"a"},"timestamp":{"N":"1"},"chains":{"L":[{"S":"Base"},{"S":"Aurora"}]},"n":{"N":"1.0"},"t":{"SS":["b","a"]}}"#
+        ),
+        read(
+            r#"{"PK":{"S":"a"},"timestamp":{"N":"2"},"chains":{"SS":["Aurora","Base"]},"n":{"N":"1.00"},"t":{"SS":["a","b"]}}"#
+        ),
+    );
+    assert_ne!(
+        read(r#"{"oracles":{"L":[{"S":"a"},{"S":"b"}]}}"#),
+        read(r#"{"oracles":{"L":[{"S":"b"},{"S":"a"}]}}"#)
+    );
+}

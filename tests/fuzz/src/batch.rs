@@ -1,0 +1,341 @@
+//! A batch of records from the decoder to the commit, under several settings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use events_core::baseline::{Stored, Values};
+use events_core::config::{ChangeBaseline, Config};
+use events_core::event::{Data, Event};
+use events_core::keys::KeyStyle;
+use events_core::plan::{Commit, Outcome, Reads, RecordPlan, Snapshot, Times, plan};
+use events_core::record::{Content, Record, SourceRow, decode_text};
+use events_core::report;
+use events_core::row::Row;
+use events_core::subject::Subject;
+use serde_json::{Value, json};
+
+use crate::messages;
+use crate::names::{Channel, Key, slot_text};
+
+const TIMES: Times = Times { now_ms: 1_767_225_999_000, processing_ms: 1.5 };
+
+/// Settings as they come, and others: hash tags, a prefix, small messages, drift that adds up.
+fn configs() -> [Config; 2] {
+    let other = Config {
+        keys: KeyStyle { prefix: "rt:".to_owned(), hashtag: true },
+        change_baseline: ChangeBaseline::LastEvent,
+        max_message_bytes: 8_192,
+        protocol_always: false,
+        ..Config::default()
+    };
+    [Config::default(), other]
+}
+
+/// Checks everything that must hold of these records as one batch.
+pub fn check(texts: &[&str]) {
+    let records: Vec<Record> = texts.iter().map(|text| decoded(text)).collect();
+    for config in configs() {
+        let batch = Batch { texts, records: &records, config: &config };
+        let plans = batch.plan(records.clone(), &Snapshot::default());
+        batch.each(&plans);
+        batch.together(&plans);
+        batch.one_by_one(&plans);
+    }
+}
+
+/// Makes rows of each kind of these ids, twice with a change between, and checks them.
+pub fn check_ids(ids: &[&str]) {
+    let kinds = ["hourlyTvl#", "protocol#", "coingecko#", "asset#base:", "asset#"];
+    let pks = kinds.iter().flat_map(|kind| ids.iter().map(move |id| format!("{kind}{id}")));
+    let rows = pks.enumerate().flat_map(|(at, pk)| [(2 * at, pk.clone(), "1"), (2 * at + 1, pk, "90000")]);
+    let record = |(at, pk, value): (usize, String, &str)| {
+        let number = json!({"N": value});
+        let mut image =
+            json!({"tvl": number, "price": number, "slug": {"S": ids[at % ids.len()]}, "n": number});
+        for id in ids.iter().filter(|id| !id.is_empty()) {
+            image[*id] = number.clone();
+        }
+        let sk = if pk.starts_with("hourlyTvl") { 1_767_225_600 + at } else { 0 };
+        json!({"eventID": format!("e{at}"), "eventName": "INSERT", "dynamodb": {
+            "ApproximateCreationDateTime": 1_767_225_600 + at, "SequenceNumber": at.to_string(),
+            "Keys": {"PK": {"S": pk}, "SK": {"N": sk.to_string()}}, "NewImage": image}})
+        .to_string()
+    };
+    let records: Vec<String> = rows.map(record).collect();
+    check(&records.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// Decodes a record twice: the same comes of it, and it says what its text says.
+fn decoded(text: &str) -> Record {
+    let record = decode_text(text);
+    assert!(same_record(&record, &decode_text(text)), "the same input gives the same record: {record:?}");
+    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    let change = &value["dynamodb"];
+    if let Some(number) = change["SequenceNumber"].as_str().filter(|number| !number.is_empty()) {
+        assert_eq!(record.identifier.as_deref(), Some(number), "Lambda knows the record by this very text");
+    }
+    match &record.content {
+        Content::Row(row) => check_row(row, change),
+        Content::Undecodable(broken) => assert!(&*broken.raw == text && !broken.reason.is_empty()),
+        Content::Skipped(_) => {}
+    }
+    record
+}
+
+fn same_record(one: &Record, other: &Record) -> bool {
+    one.identifier == other.identifier
+        && match (&one.content, &other.content) {
+            (Content::Row(one), Content::Row(other)) => one == other,
+            (Content::Skipped(one), Content::Skipped(other)) => one == other,
+            (Content::Undecodable(one), Content::Undecodable(other)) => {
+                (&one.reason, &one.record_id, &one.raw) == (&other.reason, &other.record_id, &other.raw)
+            }
+            _ => false,
+        }
+}
+
+fn check_row(row: &SourceRow, change: &Value) {
+    assert!(row.data_time_ms > 0 && row.created_ms.is_none_or(|created| row.data_time_ms <= created));
+    let (_, id) = row.pk.split_once('#').expect("a row of ours has a kind");
+    assert_eq!(row.subject().id(), id);
+    if let Some(pk) = change["Keys"]["PK"]["S"].as_str() {
+        assert_eq!(row.pk, pk);
+    }
+    let (name, number) = match &row.row {
+        Row::Tvl(row) => ("tvl", row.total.as_ref()),
+        Row::Price(row) => ("price", Some(&row.price)),
+        Row::Protocol(_) => return,
+    };
+    if let (Some(text), Some(number)) = (change["NewImage"][name]["N"].as_str(), number) {
+        assert_eq!(Ok(number.to_f64()), text.parse(), "{name} is {text}");
+    }
+}
+
+struct Batch<'a> {
+    texts: &'a [&'a str],
+    records: &'a [Record],
+    config: &'a Config,
+}
+
+impl Batch<'_> {
+    /// Plans twice: the same comes of it, to the byte.
+    fn plan(&self, records: Vec<Record>, snapshot: &Snapshot) -> Vec<RecordPlan> {
+        let _ = Reads::of(&records, self.config);
+        let plans = plan(records.clone(), snapshot, self.config, TIMES);
+        let again = plan(records, snapshot, self.config, TIMES);
+        for (one, other) in plans.iter().zip(&again) {
+            assert!(same_plan(one, other), "the same input gives the same plan: {one:#?} {other:#?}");
+        }
+        plans
+    }
+
+    /// Each plan concerns its own record and nothing else.
+    fn each(&self, plans: &[RecordPlan]) {
+        assert_eq!(plans.len(), self.records.len());
+        for (at, plan) in plans.iter().enumerate() {
+            let record = &self.records[at];
+            assert_eq!(plan.identifier, record.identifier);
+            for message in plan.messages.iter().chain(&plan.dead_letters) {
+                messages::check(message, self.config.max_message_bytes);
+            }
+            match &record.content {
+                Content::Row(row) => self.row(row, plan),
+                Content::Skipped(reason) => {
+                    assert_eq!(plan.outcome, Outcome::Skipped(*reason));
+                    assert!(nothing(plan) && plan.dead_letters.is_empty());
+                }
+                Content::Undecodable(_) => {
+                    assert!(matches!(plan.outcome, Outcome::DeadLetter(_)) && nothing(plan));
+                    assert_eq!(plan.dead_letters.len(), 1);
+                    messages::check_letter(&plan.dead_letters[0], Some(self.texts[at]));
+                }
+            }
+        }
+    }
+
+    fn row(&self, row: &SourceRow, plan: &RecordPlan) {
+        let subject = row.subject();
+        let group = subject.group_id();
+        assert_eq!(plan.subject.as_ref(), Some(&subject));
+        for event in &plan.events {
+            event.validate().expect("only valid events leave");
+            assert_eq!(event.subject(), subject);
+            check_channels(event, &subject);
+        }
+        for message in &plan.messages {
+            assert_eq!(message.group_id, group);
+            let event = plan.events.iter().find(|event| event.event_id == message.dedup_id);
+            let event = event.expect("a message is about an event of its record");
+            let data = messages::check_event(&message.body, &event.event_id);
+            assert_eq!(data.get("protocolId").or(data.get("tokenId")), Some(&Value::from(subject.id())));
+        }
+        for letter in &plan.dead_letters {
+            assert_eq!(letter.group_id, group);
+            messages::check_letter(letter, None);
+        }
+        assert!(plan.commit.is_some() || nothing(plan) && plan.dead_letters.is_empty());
+        if let Some(commit) = &plan.commit {
+            self.commit(row, commit, plan);
+        }
+    }
+
+    /// Every key is one of this row.
+    fn commit(&self, row: &SourceRow, commit: &Commit, plan: &RecordPlan) {
+        let (subject, read) = (row.subject(), |key: &str| Key::read(key, &self.config.keys));
+        assert_eq!(read(&commit.baseline_key), Key::Baseline(row.pk.clone()));
+        let id = subject.id();
+        for key in keys(commit) {
+            let own = match (read(key), &row.row) {
+                (Key::Tvl(owner) | Key::ChainTvl(owner, _), Row::Tvl(_)) => owner == id,
+                (Key::Price(owner), Row::Price(_)) | (Key::Meta(owner), Row::Protocol(_)) => owner == id,
+                (Key::Baseline(pk), _) => pk == row.pk,
+                (Key::Marker(owner, event), _) => {
+                    owner.is_none_or(|owner| owner == id)
+                        && plan.events.iter().any(|known| known.event_id == event)
+                }
+                _ => false,
+            };
+            assert!(own, "{key:?} is no key of {}", row.pk);
+            assert!(
+                !self.config.keys.hashtag || slot_text(key) == slot_text(&commit.baseline_key),
+                "{key:?}"
+            );
+        }
+        let published: Vec<_> = commit.publications.iter().map(|one| one.channels.clone()).collect();
+        assert_eq!(published, plan.events.iter().map(Event::channels).collect::<Vec<_>>());
+        for (publication, event) in commit.publications.iter().zip(&plan.events) {
+            messages::check_event(&publication.payload, &event.event_id);
+        }
+        for set in &commit.sets {
+            assert!(
+                serde_json::from_str::<Value>(&set.value).is_ok_and(|value| value.is_object()),
+                "{}",
+                set.value
+            );
+        }
+        let values = Values::from_json(&commit.values).expect("what was written can be read");
+        assert_eq!(values.to_json(), commit.values);
+    }
+
+    /// No two rows name one key, no two subjects one group, no two records one event.
+    fn together(&self, plans: &[RecordPlan]) {
+        let rows = self.rows(plans);
+        let (mut owners, mut groups, mut events) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for (row, plan) in &rows {
+            let subject = row.subject();
+            let first = groups.entry(subject.group_id()).or_insert_with(|| subject.clone());
+            assert_eq!(*first, subject, "two subjects in one group");
+            for key in plan.commit.iter().flat_map(hot_keys) {
+                let first = *owners.entry(key.to_owned()).or_insert(row.pk.as_str());
+                assert_eq!(first, row.pk, "two rows name the key {key:?}");
+            }
+            let mut own = BTreeSet::new();
+            for event in &plan.events {
+                assert!(own.insert(&event.event_id), "two events of a record share an id: {event:?}");
+                let first = *events.entry(event.event_id.clone()).or_insert(&row.record_id);
+                assert_eq!(*first, row.record_id, "two records share the event {}", event.event_id);
+            }
+        }
+        let mut failed = [(0, "why".to_owned())].into();
+        report::spread(plans, &mut failed);
+        for at in failed.keys().skip(1) {
+            assert_eq!(plans[*at].subject, plans[0].subject, "a failure holds up its own subject only");
+        }
+        if !plans.is_empty() {
+            let _ = report::verdict(plans, &failed);
+        }
+    }
+
+    /// One record at a time, each on what the ones before it left, gives what the batch gave; and a record that comes
+    /// again changes nothing.
+    fn one_by_one(&self, plans: &[RecordPlan]) {
+        let mut snapshot = Snapshot::default();
+        for (record, expected) in self.records.iter().zip(plans) {
+            let mut single = plan(vec![record.clone()], &snapshot, self.config, TIMES).remove(0);
+            if let (Some(single), Some(in_batch)) = (&mut single.commit, &expected.commit) {
+                single.after.clone_from(&in_batch.after);
+            }
+            let same = same_plan(&single, expected);
+            assert!(same, "a batch gives what its records give one by one: {single:#?} {expected:#?}");
+            self.apply(expected, &mut snapshot);
+            if expected.commit.is_some() {
+                let again = plan(vec![record.clone()], &snapshot, self.config, TIMES).remove(0);
+                assert_eq!(again.outcome, Outcome::AlreadyApplied);
+                assert!(nothing(&again) && again.dead_letters.is_empty());
+            }
+        }
+        // Rows of one key and time in two streams cannot be told apart: the specification, section 2.
+        let streams: BTreeSet<_> = self.rows(plans).iter().map(|(row, _)| row.stream.clone()).collect();
+        if streams.len() <= 1 {
+            let again = self.plan(self.records.to_vec(), &snapshot);
+            assert!(again.iter().all(nothing), "a batch that comes again changes nothing");
+        }
+    }
+
+    /// What the commit of a plan leaves in Redis, as far as a later batch reads it.
+    fn apply(&self, plan: &RecordPlan, snapshot: &mut Snapshot) {
+        let Some(commit) = &plan.commit else { return };
+        let stored = Stored { mark: commit.mark.clone(), values: commit.values.clone() };
+        snapshot.baselines.insert(commit.baseline_key.clone(), stored);
+        for set in &commit.sets {
+            if matches!(Key::read(&set.key, &self.config.keys), Key::Meta(_)) {
+                snapshot.metas.insert(set.key.clone(), set.value.clone());
+            }
+        }
+    }
+
+    fn rows<'b>(&'b self, plans: &'b [RecordPlan]) -> Vec<(&'b SourceRow, &'b RecordPlan)> {
+        let row = |(record, plan): (&'b Record, &'b RecordPlan)| match &record.content {
+            Content::Row(row) => Some((&**row, plan)),
+            Content::Skipped(_) | Content::Undecodable(_) => None,
+        };
+        self.records.iter().zip(plans).filter_map(row).collect()
+    }
+}
+
+/// True when a plan writes, sends and publishes nothing but dead letters.
+fn nothing(plan: &RecordPlan) -> bool {
+    plan.events.is_empty() && plan.messages.is_empty() && plan.commit.is_none()
+}
+
+fn same_plan(one: &RecordPlan, other: &RecordPlan) -> bool {
+    one.outcome == other.outcome
+        && one.events == other.events
+        && one.messages == other.messages
+        && one.dead_letters == other.dead_letters
+        && one.commit == other.commit
+}
+
+/// Keys that only this row may name.
+fn hot_keys(commit: &Commit) -> impl Iterator<Item = &str> {
+    let sets = commit.sets.iter().map(|set| set.key.as_str());
+    sets.chain(commit.deletes.iter().map(String::as_str)).chain([commit.baseline_key.as_str()])
+}
+
+fn keys(commit: &Commit) -> impl Iterator<Item = &str> {
+    hot_keys(commit).chain(commit.publications.iter().map(|publication| publication.marker_key.as_str()))
+}
+
+/// Every channel is that of the event's kind, subject or chain.
+fn check_channels(event: &Event, subject: &Subject) {
+    let slug = match &event.data {
+        Data::Tvl(data) => data.protocol_slug.as_deref(),
+        Data::Protocol(data) => data.protocol_slug.as_deref(),
+        Data::Price(_) => None,
+    };
+    let mut of_subject = 0;
+    for channel in event.channels() {
+        let own = match (Channel::read(&channel), subject) {
+            (Channel::Kind(kind), _) => ["prices", "tvl", "protocols", "alerts"].contains(&kind.as_str()),
+            (Channel::Token(id), Subject::Token(own)) => id == *own,
+            (Channel::Protocol(name), Subject::Protocol(own)) => name == *own || Some(name.as_str()) == slug,
+            (Channel::Chain(chain, kind), _) => {
+                let of_kind = if matches!(subject, Subject::Token(_)) { "prices" } else { "tvl" };
+                Some(chain.as_str()) == event.chain() && kind == of_kind
+            }
+            _ => false,
+        };
+        assert!(own, "{channel:?} is no channel of {event:?}");
+        of_subject += usize::from(channel.ends_with(subject.id()) || channel.starts_with("events:protocol:"));
+    }
+    assert!(of_subject > 0, "no channel of {subject:?}");
+}
