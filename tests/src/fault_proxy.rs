@@ -1,8 +1,8 @@
 //! A TCP proxy that fails on command.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -45,6 +45,7 @@ type Switch = watch::Sender<(Mode, u64)>;
 #[derive(Debug)]
 pub struct FaultProxy {
     addr: SocketAddr,
+    target: Arc<Mutex<SocketAddr>>,
     switch: Arc<Switch>,
     counts: Arc<Counts>,
     task: JoinHandle<()>,
@@ -57,17 +58,18 @@ impl FaultProxy {
         let addr = listener.local_addr().expect("a bound address");
         let switch = Arc::new(Switch::new((Mode::Pass, 0)));
         let counts = Arc::new(Counts::default());
-        let shared = (Arc::clone(&switch), Arc::clone(&counts));
+        let target = Arc::new(Mutex::new(target));
+        let shared = (Arc::clone(&switch), Arc::clone(&counts), Arc::clone(&target));
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let (switch, counts) = shared.clone();
+                let (switch, counts, target) = shared.clone();
                 counts.connections.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(async move { connection(client, target, &switch, &counts).await });
+                connections.spawn(async move { connection(client, &target, &switch, &counts).await });
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self { addr, switch, counts, task }
+        Self { addr, target, switch, counts, task }
     }
 
     /// Its address.
@@ -91,6 +93,11 @@ impl FaultProxy {
             *current = mode;
             *turn += 1;
         });
+    }
+
+    /// New connections go to another server, as behind a name that moves at a failover. Those there are stay.
+    pub fn retarget(&self, target: SocketAddr) {
+        *self.target.lock().unwrap() = target;
     }
 
     /// The mode now.
@@ -131,10 +138,11 @@ enum End {
     Reset,
 }
 
-async fn connection(mut client: TcpStream, target: SocketAddr, switch: &Switch, counts: &Counts) {
+async fn connection(mut client: TcpStream, target: &Mutex<SocketAddr>, switch: &Switch, counts: &Counts) {
     let mut mode = switch.subscribe();
     let refuse =
         mode.wait_for(|(mode, _)| *mode != Mode::Hole).await.is_ok_and(|state| state.0 == Mode::Reset);
+    let target = *target.lock().unwrap();
     let server = if refuse { None } else { TcpStream::connect(target).await.ok() };
     let Some(mut server) = server else {
         let _ = client.set_zero_linger();
