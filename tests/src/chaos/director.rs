@@ -22,18 +22,23 @@ enum Fault {
     RedisReset,
     RedisDelayed,
     RedisHole,
+    RedisForgets,
+    RedisStraggles,
     SqsOutage,
     SqsReset,
 }
 
 /// What every round holds; Redis is killed besides, see [`Director::new`].
-const ROUND: [Fault; 8] = [
+const ROUND: [Fault; 11] = [
     Fault::RedisPaused,
     Fault::RedisCut,
     Fault::RedisCut,
     Fault::RedisReset,
     Fault::RedisDelayed,
     Fault::RedisHole,
+    Fault::RedisForgets,
+    Fault::RedisStraggles,
+    Fault::RedisStraggles,
     Fault::SqsOutage,
     Fault::SqsReset,
 ];
@@ -87,6 +92,8 @@ impl Director {
                 Fault::RedisReset => redis.reset().await,
                 Fault::RedisDelayed => redis.delay().await,
                 Fault::RedisHole => redis.hole().await,
+                Fault::RedisForgets => redis.forget().await,
+                Fault::RedisStraggles => redis.straggle().await,
                 Fault::SqsOutage => queue.outage().await,
                 Fault::SqsReset => queue.reset().await,
             }

@@ -82,7 +82,7 @@ impl FirstSeen {
             for loss in losses.iter().filter(|loss| loss.falls_between(before, trace)) {
                 may.extend(key.after(loss, traces));
             }
-            if trace.handed > 1 && losses.iter().any(|loss| loss.falls_between(trace, trace)) {
+            if losses.iter().any(|loss| loss.falls_between(trace, trace)) {
                 all.excused.insert(index);
             }
             let left = all.follow(index, &record, name, &distinct(may));
@@ -127,8 +127,9 @@ impl FirstSeen {
         distinct(next)
     }
 
-    /// True for a record that was handed over again around a loss: what it makes then may be more than at first, and
-    /// comes after what was made of later records before.
+    /// True for a record that was at work during a loss. Its commit may have been lost and made again, in a later
+    /// invocation or by a retry within one: it is published again then, after later records that were published before,
+    /// and compared with another baseline it may make more events than at first.
     pub(super) fn excuses(&self, record: usize) -> bool {
         self.excused.contains(&record)
     }

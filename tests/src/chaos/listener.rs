@@ -3,7 +3,7 @@
 //! It goes to Redis directly: what it misses is what was published while it was away, not what a proxy swallowed.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,31 +17,60 @@ use super::redis::RedisSide;
 const PAUSE: Duration = Duration::from_millis(10);
 /// For the last message to arrive.
 const SOON: Duration = Duration::from_secs(20);
+/// How long before the end of a subscription is seen it may have ended.
+const MARGIN: Duration = Duration::from_secs(1);
 /// Ends the listening; not one of the processor's channels.
 const END: &str = "events:end-of-run";
 
-/// One publication.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a subscriber got to know.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Heard {
+    /// Every publication, in the order of its arrival.
+    pub(super) publications: Vec<Publication>,
+    /// From when to when it was subscribed.
+    sessions: Vec<(Instant, Option<Instant>)>,
+}
+
+impl Heard {
+    /// How often it has subscribed.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether it was subscribed all the time between two moments.
+    pub(super) fn listened(&self, from: Instant, to: Instant) -> bool {
+        let spans = |session: &(Instant, Option<Instant>)| {
+            session.0 <= from && session.1.is_none_or(|end| to + MARGIN <= end)
+        };
+        self.sessions.iter().any(spans)
+    }
+}
+
+/// One publication.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Publication {
     pub(super) channel: String,
     pub(super) event_id: String,
 }
 
 /// The subscriber; ends on drop.
 pub(super) struct Listener {
-    heard: Arc<Mutex<Vec<Heard>>>,
+    heard: Arc<Mutex<Heard>>,
     task: JoinHandle<()>,
 }
 
 impl Listener {
     /// Subscribes to whatever server `place` names, now and after each loss of the connection.
     pub(super) fn start(place: watch::Receiver<String>) -> Self {
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::new(Mutex::new(Heard::default()));
         let sink = Arc::clone(&heard);
         let task = tokio::spawn(async move {
             loop {
                 let url = place.borrow().clone();
                 let _ = listen(&url, &sink).await;
+                if let Some((_, end)) = sink.lock().unwrap().sessions.last_mut() {
+                    end.get_or_insert_with(Instant::now);
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         });
@@ -49,14 +78,14 @@ impl Listener {
     }
 
     /// Waits for what is on its way, and gives everything in the order of its arrival.
-    pub(super) async fn finish(self, redis: &RedisSide) -> Vec<Heard> {
+    pub(super) async fn finish(self, redis: &RedisSide) -> Heard {
         eventually(SOON, || async {
             redis.server().cmd(&["PUBLISH", END, "{}"]).await;
-            self.heard.lock().unwrap().iter().any(|heard| heard.channel == END)
+            self.heard.lock().unwrap().publications.iter().any(|one| one.channel == END)
         })
         .await;
         let mut heard = std::mem::take(&mut *self.heard.lock().unwrap());
-        heard.retain(|heard| heard.channel != END);
+        heard.publications.retain(|one| one.channel != END);
         heard
     }
 }
@@ -67,14 +96,15 @@ impl Drop for Listener {
     }
 }
 
-async fn listen(url: &str, sink: &Mutex<Vec<Heard>>) -> std::io::Result<()> {
+async fn listen(url: &str, sink: &Mutex<Heard>) -> std::io::Result<()> {
     let mut connection = Connection::open(url).await?;
-    connection.send(&["PSUBSCRIBE", "events:*"]).await?;
+    connection.call(&["PSUBSCRIBE", "events:*"]).await?;
+    sink.lock().unwrap().sessions.push((Instant::now(), None));
     loop {
         let push = connection.receive().await?;
         if let [_, _, Value::Text(channel), Value::Text(payload)] = push.items() {
-            let heard = Heard { channel: channel.clone(), event_id: event_id(payload).to_owned() };
-            sink.lock().unwrap().push(heard);
+            let one = Publication { channel: channel.clone(), event_id: event_id(payload).to_owned() };
+            sink.lock().unwrap().publications.push(one);
         }
     }
 }

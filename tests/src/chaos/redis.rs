@@ -9,12 +9,14 @@ use tokio::sync::watch;
 use crate::fault_proxy::{self, FaultProxy};
 use crate::oracle::Random;
 use crate::redis::RedisServer;
-use crate::wait::eventually;
+use crate::wait::{eventually, within};
 
 use super::Mode;
 
 /// For a server to follow, or to lead.
 const SOON: Duration = Duration::from_secs(20);
+/// For a reply to come by that can be cut.
+const CUT: Duration = Duration::from_secs(3);
 /// How long before a replica is cut off a commit may have been made that does not reach it any more.
 const LAG: Duration = Duration::from_millis(1_000);
 /// A slow subscriber is not to be dropped: what it misses is to be the faults' doing.
@@ -44,6 +46,10 @@ pub struct Counts {
     pub resets: u64,
     /// Times in which every packet came late.
     pub delays: u64,
+    /// Times of which every packet came when nobody waited for it any more.
+    pub stragglers: u64,
+    /// Times in which it forgot its scripts over and over.
+    pub forgets: u64,
     /// Times in which no packet came, until the end.
     pub holes: u64,
 }
@@ -181,8 +187,7 @@ impl RedisSide {
         let before = self.proxy.cuts();
         let bytes = self.random.below(1_500);
         self.proxy.set(fault_proxy::Mode::CutOnce(bytes));
-        let time = self.millis(300, 600);
-        tokio::time::sleep(time).await;
+        let _ = within(CUT, || async { self.proxy.cuts() > before }).await;
         self.proxy.set(fault_proxy::Mode::Pass);
         self.counts.cuts += self.proxy.cuts() - before;
     }
@@ -204,6 +209,26 @@ impl RedisSide {
         tokio::time::sleep(time).await;
         self.proxy.set(fault_proxy::Mode::Pass);
         self.counts.delays += 1;
+    }
+
+    /// What was sent in a short while arrives seconds later, when it has long been sent again and done.
+    pub(super) async fn straggle(&mut self) {
+        let late = self.millis(1_000, 3_000);
+        self.proxy.set(fault_proxy::Mode::Straggle(late));
+        let time = self.millis(100, 400);
+        tokio::time::sleep(time).await;
+        self.proxy.set(fault_proxy::Mode::Pass);
+        self.counts.stragglers += 1;
+    }
+
+    /// Forgets the scripts again and again, also between two commands of a pipeline.
+    pub(super) async fn forget(&mut self) {
+        for _ in 0..40 {
+            self.server.cmd(&["SCRIPT", "FLUSH", "SYNC"]).await;
+            let pause = self.millis(1, 15);
+            tokio::time::sleep(pause).await;
+        }
+        self.counts.forgets += 1;
     }
 
     /// No packet comes for a while, then all do.

@@ -57,14 +57,16 @@ impl Aftermath {
             (
                 "redis",
                 format!(
-                    "killed {}, data lost {}, paused {}, cut within a reply {}, reset {}, slow {}, silent {}",
+                    "killed {}, data lost {}, paused {}, cut within a reply {}, reset {}, slow {}, silent {}, stragglers {}, forgetful {}",
                     redis.kills,
                     redis.losses,
                     redis.pauses,
                     redis.cuts,
                     redis.resets,
                     redis.delays,
-                    redis.holes
+                    redis.holes,
+                    redis.stragglers,
+                    redis.forgets
                 ),
             ),
             (
@@ -93,12 +95,18 @@ impl Aftermath {
                 "events",
                 format!("{delivered} delivered of {expected}, {duplicates} duplicates dropped by the queue"),
             ),
-            ("heard", format!("{heard} publications of {publications}")),
+            (
+                "heard",
+                format!(
+                    "{heard} publications of {publications}, the subscriber came {} times",
+                    self.heard.sessions()
+                ),
+            ),
         ];
         if self.plan.mode != Mode::Kept {
             let share = 100.0 * *missing as f64 / (*expected).max(1) as f64;
             let cost = format!(
-                "{missing} events missing ({share:.2} %), {added} added, {changed} compared with another value"
+                "{missing} events missing ({share:.2} %), {added} added, {changed} compared with something else"
             );
             rows.push(("lost data", cost));
         }

@@ -126,7 +126,7 @@ impl Surroundings {
         }
         let mut share = || state.random.below(1_000) as f64 / 1_000.0;
         let (moment, length) = (share(), share());
-        (state.deck.pop().unwrap_or(Fate::Spared), state.usual.mul_f64(1.2 * moment), length)
+        (state.deck.pop().unwrap_or(Fate::Spared), state.usual.mul_f64(moment), length)
     }
 }
 
@@ -189,7 +189,11 @@ impl Sandbox {
                 // Its answer may have been on its way when it froze.
                 (matches!(late.outcome, Outcome::Ok(_)).then_some(late), false)
             }
-            (_, Some(early)) => (Some(early), true),
+            (fate, Some(early)) => {
+                // It came too late: another invocation's, then.
+                around.state().deck.push(fate);
+                (Some(early), true)
+            }
             (Fate::Frozen, None) => {
                 self.process.freeze();
                 tokio::time::sleep(Duration::from_millis(200).mul_f64(1.0 + 9.0 * length)).await;

@@ -13,9 +13,9 @@ use crate::sqs_sink::{Request, SqsSink};
 const RATES: [(&str, u64); 8] = [
     ("error 500", 40),
     ("throttled", 20),
-    ("throttled, other words", 10),
+    ("throttled, other words", 15),
     ("an entry refused", 50),
-    ("no answer", 10),
+    ("no answer", 15),
     ("closed before", 30),
     ("accepted, then closed", 30),
     (LATE, 20),
