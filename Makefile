@@ -1,6 +1,6 @@
 # make help lists the targets.
 .PHONY: help local-stream package package-test rehearse plan-snapshot test check check-infra tools coverage verify \
-	simulate planted-bugs needs-terraform fuzz
+	simulate planted-bugs needs-terraform fuzz chaos
 .DEFAULT_GOAL := help
 
 # A value as one word of the shell.
@@ -58,6 +58,10 @@ coverage: tools ## line coverage of all tests
 verify: tools ## compare with the oracle on STREAM=FILE (records, one a line), through bootstrap, Redis and SQS
 	@test -n '$(STREAM)' || { echo 'make verify STREAM=FILE: stream records as JSON lines' >&2; exit 2; }
 	VERIFY_STREAM='$(abspath $(STREAM))' cargo test --package events-tests --test suite -- oracle::a_long_stream outbox::with_sqs_down --nocapture
+
+chaos: tools ## kill, freeze and cut everything on STREAM=FILE (or a made-up one); SEED=N MODE=everything, empty or failover
+	$(if $(STREAM),CHAOS_STREAM=$(call quoted,$(abspath $(STREAM)))) $(if $(SEED),CHAOS_SEED=$(call quoted,$(SEED))) RUST_BACKTRACE=0 \
+		cargo test --package events-tests --test chaos -- $(MODE) --nocapture --test-threads 1
 
 simulate: ## SEEDS=N simulated runs with faults, on all cores; SEED=N replays one
 	@SEEDS='$(SEEDS)' SEED='$(SEED)' FROM='$(FROM)' cargo run --quiet --profile simulate --package events-simulation

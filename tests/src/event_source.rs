@@ -296,9 +296,9 @@ fn sequence(record: &Value) -> &str {
     record["dynamodb"]["SequenceNumber"].as_str().expect("a sequence number")
 }
 
-/// As Lambda does: an empty list, an empty object and null are success; an identifier that is null, empty or not of the
+/// What an answer says of a batch, as Lambda reads it: an empty list, an empty object and null are success; an identifier that is null, empty or not of the
 /// batch makes the whole batch failed; of several, the lowest counts.
-fn verdict(invocation: &Invocation, numbers: &[String], partial: bool) -> Verdict {
+pub(crate) fn verdict(invocation: &Invocation, numbers: &[String], partial: bool) -> Verdict {
     let Outcome::Ok(bytes) = &invocation.outcome else { return Verdict::Nothing };
     if !partial {
         return Verdict::Done;

@@ -1,8 +1,8 @@
 //! A TCP proxy that fails on command.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -20,6 +20,9 @@ pub enum Mode {
     Delay(Duration),
     /// They are held until the mode changes: the network has swallowed them and will deliver them late.
     Hole,
+    /// What is sent on connections that are there now arrives so much later, whatever the mode is then and whether or
+    /// not its sender still lives. New connections pass.
+    Straggle(Duration),
     /// Every connection is reset.
     Reset,
     /// A connection passes this many more bytes of replies, then closes. With 0 a request arrives and its reply
@@ -45,6 +48,7 @@ type Switch = watch::Sender<(Mode, u64)>;
 #[derive(Debug)]
 pub struct FaultProxy {
     addr: SocketAddr,
+    target: Arc<Mutex<SocketAddr>>,
     switch: Arc<Switch>,
     counts: Arc<Counts>,
     task: JoinHandle<()>,
@@ -57,17 +61,18 @@ impl FaultProxy {
         let addr = listener.local_addr().expect("a bound address");
         let switch = Arc::new(Switch::new((Mode::Pass, 0)));
         let counts = Arc::new(Counts::default());
-        let shared = (Arc::clone(&switch), Arc::clone(&counts));
+        let target = Arc::new(Mutex::new(target));
+        let shared = (Arc::clone(&switch), Arc::clone(&counts), Arc::clone(&target));
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let (switch, counts) = shared.clone();
+                let (switch, counts, target) = shared.clone();
                 counts.connections.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(async move { connection(client, target, &switch, &counts).await });
+                connections.spawn(async move { connection(client, &target, &switch, &counts).await });
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self { addr, switch, counts, task }
+        Self { addr, target, switch, counts, task }
     }
 
     /// Its address.
@@ -91,6 +96,11 @@ impl FaultProxy {
             *current = mode;
             *turn += 1;
         });
+    }
+
+    /// New connections go to another server, as behind a name that moves at a failover. Those there are stay.
+    pub fn retarget(&self, target: SocketAddr) {
+        *self.target.lock().unwrap() = target;
     }
 
     /// The mode now.
@@ -131,10 +141,12 @@ enum End {
     Reset,
 }
 
-async fn connection(mut client: TcpStream, target: SocketAddr, switch: &Switch, counts: &Counts) {
+async fn connection(mut client: TcpStream, target: &Mutex<SocketAddr>, switch: &Switch, counts: &Counts) {
     let mut mode = switch.subscribe();
+    let born = mode.borrow().1;
     let refuse =
         mode.wait_for(|(mode, _)| *mode != Mode::Hole).await.is_ok_and(|state| state.0 == Mode::Reset);
+    let target = *target.lock().unwrap();
     let server = if refuse { None } else { TcpStream::connect(target).await.ok() };
     let Some(mut server) = server else {
         let _ = client.set_zero_linger();
@@ -144,8 +156,8 @@ async fn connection(mut client: TcpStream, target: SocketAddr, switch: &Switch, 
     let end = {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
-        let up = pump(client_read, server_write, switch, &counts.sent, false);
-        let down = pump(server_read, client_write, switch, &counts.received, true);
+        let up = pump(client_read, server_write, switch, &counts.sent, Way::Up { born });
+        let down = pump(server_read, client_write, switch, &counts.received, Way::Down);
         tokio::select! {
             ended = async { tokio::try_join!(up, down) } => ended.err(),
             _ = mode.wait_for(|(mode, _)| *mode == Mode::Reset) => Some(End::Reset),
@@ -162,13 +174,22 @@ async fn connection(mut client: TcpStream, target: SocketAddr, switch: &Switch, 
     }
 }
 
-/// Copies one direction until its end. `reply` marks the direction that cuts apply to.
+/// One direction of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Requests, of a connection that was made when the mode had been set so often.
+    Up { born: u64 },
+    /// Replies: cuts apply to them.
+    Down,
+}
+
+/// Copies one direction until its end.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     switch: &Switch,
     count: &AtomicU64,
-    reply: bool,
+    way: Way,
 ) -> Result<(), End> {
     let mut mode = switch.subscribe();
     let mut buffer = vec![0; 64 * 1024];
@@ -183,8 +204,13 @@ async fn pump(
         if now.1 != turn {
             (turn, passed) = (now.1, 0);
         }
+        if let (Mode::Straggle(time), Way::Up { born }) = (now.0, way)
+            && born < now.1
+        {
+            tokio::time::sleep(time).await;
+        }
         let limit = match now.0 {
-            Mode::CutAfter(limit) | Mode::CutOnce(limit) if reply => limit.saturating_sub(passed),
+            Mode::CutAfter(limit) | Mode::CutOnce(limit) if way == Way::Down => limit.saturating_sub(passed),
             _ => u64::MAX,
         };
         let chunk = &buffer[..limit.min(read as u64) as usize];
@@ -218,7 +244,7 @@ async fn gate(mode: &mut watch::Receiver<(Mode, u64)>) -> (Mode, u64) {
                     return now;
                 }
             }
-            Mode::Pass | Mode::CutAfter(_) | Mode::CutOnce(_) => return now,
+            Mode::Pass | Mode::CutAfter(_) | Mode::CutOnce(_) | Mode::Straggle(_) => return now,
         }
     }
 }

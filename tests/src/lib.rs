@@ -12,6 +12,7 @@
 //! | [`aws_client`], [`event_source`], [`event_filter`] | a real DynamoDB client, and what reads a stream and invokes |
 //! | [`tls`], [`fault_proxy`] | something between the client and the server |
 //! | [`resp`], [`subscriber`] | raw Redis commands and subscriptions |
+//! | [`chaos`] | all of it at once, with faults everywhere, and a judgement at the end |
 //! | [`wait`] | waiting for a condition instead of sleeping |
 //!
 //! A harness that cannot do its work has nothing better to do than to fail the test with one clear line, so it
@@ -26,6 +27,7 @@
 
 pub mod aws_client;
 pub mod bootstrap;
+pub mod chaos;
 pub mod event_filter;
 pub mod event_source;
 pub mod fault_proxy;

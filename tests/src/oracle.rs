@@ -1,13 +1,17 @@
 //! The independent implementation of the rules (`tests/oracle`, in Python), and streams to compare on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use events_core::event::{Data, Event};
+use events_processor::memory::MemoryStore;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::process::workspace;
+use crate::redis::RedisServer;
+use crate::resp::Connection;
 use crate::rows::{insert, metadata, price, tvl};
 use crate::world::raw;
 
@@ -30,6 +34,13 @@ impl Random {
     /// One of several.
     pub fn one_of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[usize::try_from(self.below(choices.len() as u64)).expect("fits")]
+    }
+
+    /// Puts things into another order.
+    pub fn shuffle<T>(&mut self, things: &mut [T]) {
+        for last in (1..things.len()).rev() {
+            things.swap(last, usize::try_from(self.below(last as u64 + 1)).expect("fits"));
+        }
     }
 
     /// A factor between `1 - spread` and `1 + spread`.
@@ -58,6 +69,89 @@ pub fn events(records: &[Box<RawValue>], options: &[&str]) -> Vec<Value> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).expect("the oracle writes text");
     lines.lines().map(|line| serde_json::from_str(line).expect("the oracle writes JSON")).collect()
+}
+
+/// An event of ours in the oracle's terms.
+pub fn told(event: &Event) -> Value {
+    let mut told = json!({
+        "eventType": event.event_type,
+        "group": event.subject().group_id(),
+        "chain": event.chain(),
+        "priority": event.metadata.priority,
+        "tags": event.metadata.tags,
+        "timestamp": event.timestamp,
+        "correlationId": event.metadata.correlation_id,
+        "channels": event.channels(),
+        "confidence": event.metadata.confidence,
+    });
+    let numbers = match &event.data {
+        Data::Price(data) => {
+            Some((data.previous_price, data.current_price, data.change_percent, data.change_absolute))
+        }
+        Data::Tvl(data) => {
+            if let Some(breakdown) = &data.breakdown {
+                told["breakdown"] = json!(breakdown);
+            }
+            Some((data.previous_tvl, data.current_tvl, data.change_percent, data.change_absolute))
+        }
+        Data::Protocol(data) => {
+            told["updateType"] = json!(data.update_type);
+            told["changes"] = json!(data.changes);
+            None
+        }
+    };
+    if let Some((previous, current, percent, absolute)) = numbers {
+        told["previous"] = json!(previous);
+        told["current"] = json!(current);
+        told["changePercent"] = json!(percent);
+        told["changeAbsolute"] = json!(absolute);
+    }
+    told
+}
+
+/// Equal, numbers to the last bits of a double.
+fn alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            (a - b).abs() <= 1e-12 * a.abs().max(b.abs())
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|b| alike(value, b)))
+        }
+        _ => one == other,
+    }
+}
+
+/// Every event tells what the oracle's event at the same place does.
+pub fn assert_told(ours: &[Value], oracles: &[Value], what: &str) {
+    for (index, (our, oracle)) in ours.iter().zip(oracles).enumerate() {
+        for (name, value) in our.as_object().unwrap() {
+            assert!(
+                alike(value, &oracle[name]),
+                "{what}, event {index}: {name}\n ours   {our}\n oracle {oracle}"
+            );
+        }
+    }
+    assert_eq!(ours.len(), oracles.len(), "{what}: number of events");
+}
+
+/// How the hot keys differ from those of a store that saw the same: the last value of each key, and no other keys.
+pub async fn last_values_differ(redis: &RedisServer, store: &MemoryStore) -> Vec<String> {
+    let is_hot = |key: &String| ["tvl:", "price:", "protocol:"].iter().any(|kind| key.starts_with(kind));
+    let keys: BTreeSet<String> = redis.cmd(&["KEYS", "*"]).await.texts().into_iter().filter(is_hot).collect();
+    let keys: BTreeSet<String> = keys.into_iter().chain(store.keys()).collect();
+    let mut connection = Connection::open(&redis.url()).await.expect("a connection");
+    let mut differ = Vec::new();
+    for key in keys {
+        let value = connection.call(&["GET", &key]).await.expect("an answer").text();
+        let wanted = store.value(&key);
+        if value != wanted {
+            differ.push(format!("{key} is {value:?}, not {wanted:?}"));
+        }
+    }
+    differ
 }
 
 /// A stream of `rows` records with everything that happens: moves of all sizes, chains that come and go, unknown

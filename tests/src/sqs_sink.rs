@@ -76,11 +76,15 @@ pub struct Request {
     pub fault: Option<Fault>,
 }
 
+/// Decides on the fate of a request.
+type Chooser = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
+
 #[derive(Default)]
 struct State {
     requests: Vec<Request>,
     accepted: Vec<Entry>,
     rules: Vec<(When, usize, Fault)>,
+    chooser: Option<Chooser>,
     /// Queue and deduplication id, to the first message's number and time.
     known: HashMap<(String, String), (u64, Instant)>,
     last_message: u64,
@@ -127,9 +131,16 @@ impl SqsSink {
         self.script(When::Any, 1, fault);
     }
 
+    /// From now on `choose` decides on every request that no scripted rule fits. It must not call the sink.
+    pub fn fault_by(&self, choose: impl FnMut(&Request) -> Option<Fault> + Send + 'static) {
+        self.state().chooser = Some(Box::new(choose));
+    }
+
     /// Forgets every fault that is left.
     pub fn heal(&self) {
-        self.state().rules.clear();
+        let mut state = self.state();
+        state.rules.clear();
+        state.chooser = None;
     }
 
     /// Forgets the deduplication ids, as SQS does after five minutes.
@@ -145,6 +156,13 @@ impl SqsSink {
     /// The messages in the queues, in the order of their acceptance, each once.
     pub fn accepted(&self) -> Vec<Entry> {
         self.state().accepted.clone()
+    }
+
+    /// How many messages were dropped because their deduplication id was known.
+    pub fn duplicates(&self) -> usize {
+        let state = self.state();
+        let entries = state.requests.iter().flat_map(|request| &request.entries);
+        entries.filter(|entry| entry.outcome == Outcome::Duplicate).count()
     }
 
     /// The same for one queue.
@@ -240,7 +258,8 @@ impl State {
     }
 
     fn take_fault(&mut self, request: &Request) -> Option<Fault> {
-        let rule = self.rules.iter_mut().find(|(when, times, _)| *times > 0 && when.fits(request))?;
+        let rule = self.rules.iter_mut().find(|(when, times, _)| *times > 0 && when.fits(request));
+        let Some(rule) = rule else { return self.chooser.as_mut().and_then(|choose| choose(request)) };
         rule.1 = rule.1.saturating_sub(usize::from(rule.1 != usize::MAX));
         Some(rule.2.clone())
     }

@@ -11,7 +11,7 @@ use events_tests::fault_proxy::{FaultProxy, Mode};
 use events_tests::process::{Process, Spec, find_program};
 use events_tests::redis::RedisServer;
 use events_tests::redis_cluster::RedisCluster;
-use events_tests::resp::{Value, redis_cmd, try_redis_cmd};
+use events_tests::resp::{Connection, Value, redis_cmd, try_redis_cmd};
 use events_tests::runtime_api::{Outcome, RuntimeApi};
 use events_tests::sqs::{self, SqsEmulator};
 use events_tests::sqs_faults::{Fault, When};
@@ -158,6 +158,28 @@ async fn the_fault_proxy_fails_as_told_and_heals() {
     proxy.set(Mode::Pass);
     assert_eq!(ping().await, Some(text("PONG")));
     assert!(proxy.connections() >= 9 && proxy.bytes_sent() > 0 && proxy.bytes_received() > 0);
+}
+
+#[tokio::test]
+async fn the_fault_proxy_lets_a_command_arrive_when_its_sender_is_gone() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.addr()).await;
+    let mut old = Connection::open(&proxy.redis_url()).await.unwrap();
+    assert_eq!(old.call(&["SET", "a", "1"]).await.unwrap(), text("OK"));
+    proxy.set(Mode::Straggle(SHORT));
+    old.send(&["SET", "a", "late"]).await.unwrap();
+    drop(old);
+    assert_eq!(redis_cmd(&proxy.redis_url(), &["SET", "a", "2"]).await, text("OK"));
+    eventually(SOON, || async { redis.cmd(&["GET", "a"]).await == text("late") }).await;
+}
+
+#[tokio::test]
+async fn the_fault_proxy_leads_new_connections_to_another_server() {
+    let (one, other) = (RedisServer::start().await, RedisServer::start().await);
+    let proxy = FaultProxy::start(one.addr()).await;
+    proxy.retarget(other.addr());
+    redis_cmd(&proxy.redis_url(), &["SET", "a", "1"]).await;
+    assert_eq!((one.cmd(&["GET", "a"]).await, other.cmd(&["GET", "a"]).await), (Value::Nil, text("1")));
 }
 
 #[tokio::test]

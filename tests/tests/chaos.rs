@@ -1,0 +1,58 @@
+//! Nothing lost, nothing out of order, nothing twice, whatever fails: the whole processor under fire.
+//!
+//! `CHAOS_STREAM=FILE` (see `make chaos`) plays the records of a file, one a line, instead of a made-up stream, and
+//! `CHAOS_SEED` draws other faults.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "test code: a panic is how a test fails"
+)]
+
+use events_tests::chaos::{Mode, Plan, run};
+use events_tests::oracle::stream;
+use events_tests::world::raw;
+use serde_json::value::RawValue;
+
+/// Rows of a made-up stream: more than forty batches, so that every fate of a sandbox is met.
+const ROWS: u64 = 1_500;
+
+fn records() -> Vec<Box<RawValue>> {
+    match std::env::var("CHAOS_STREAM") {
+        Ok(path) => {
+            let text =
+                std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("CHAOS_STREAM={path}: {error}"));
+            text.lines().map(raw).collect()
+        }
+        Err(_) => stream(11, ROWS),
+    }
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("CHAOS_SEED").ok();
+    seed.map_or(1, |seed| seed.parse().unwrap_or_else(|error| panic!("CHAOS_SEED={seed}: {error}")))
+}
+
+async fn play(mode: Mode) {
+    let records = records();
+    let aftermath = run(&records, &Plan::new(mode, seed(), records.len())).await;
+    let judgement = aftermath.judge(&records).await;
+    let report = aftermath.report(&judgement);
+    eprintln!("{report}");
+    assert!(judgement.problems.is_empty(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_arrives_once_and_in_order_whatever_fails() {
+    play(Mode::Kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_comes_back_empty_costs_no_more_than_its_baselines() {
+    play(Mode::Emptied).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_that_lacks_the_last_commits_costs_no_more_than_these() {
+    play(Mode::FailedOver).await;
+}
