@@ -33,9 +33,10 @@ fn seed() -> u64 {
     seed.map_or(1, |seed| seed.parse().unwrap_or_else(|error| panic!("CHAOS_SEED={seed}: {error}")))
 }
 
-async fn play(mode: Mode) {
+async fn play(mode: Mode, spill: bool) {
     let records = records();
-    let aftermath = run(&records, &Plan::new(mode, seed(), records.len())).await;
+    let plan = Plan { spill, ..Plan::new(mode, seed(), records.len()) };
+    let aftermath = run(&records, &plan).await;
     let judgement = aftermath.judge(&records).await;
     let report = aftermath.report(&judgement);
     eprintln!("{report}");
@@ -44,15 +45,20 @@ async fn play(mode: Mode) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_arrives_once_and_in_order_whatever_fails() {
-    play(Mode::Kept).await;
+    play(Mode::Kept, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_wait_in_the_outbox_arrive_once_and_in_order_whatever_fails() {
+    play(Mode::Kept, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_comes_back_empty_costs_no_more_than_its_baselines() {
-    play(Mode::Emptied).await;
+    play(Mode::Emptied, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_that_lacks_the_last_commits_costs_no_more_than_these() {
-    play(Mode::FailedOver).await;
+    play(Mode::FailedOver, false).await;
 }

@@ -73,6 +73,8 @@ impl Mode {
 pub struct Plan {
     /// What becomes of Redis's data.
     pub mode: Mode,
+    /// Whether events wait in the outbox while SQS does not take them (`SQS_OUTAGE=spill`).
+    pub spill: bool,
     /// What decides on everything drawn.
     pub seed: u64,
     /// Records in a batch.
@@ -95,7 +97,7 @@ impl Plan {
         // What a loss of data costs is to be told apart from the rest: fewer of the other faults beside it.
         let apart = if mode == Mode::Kept { 5_000 } else { 10_000 };
         let rounds = (records / apart).clamp(1, 10);
-        Self { mode, seed, batch, shards: 8, sandboxes: 4, rounds, losses: 3 }
+        Self { mode, spill: false, seed, batch, shards: 8, sandboxes: 4, rounds, losses: 3 }
     }
 }
 
@@ -134,6 +136,8 @@ pub struct Aftermath {
     problems: Vec<String>,
     /// Redis at the end.
     redis: RedisSide,
+    /// How many events waited in the outbox.
+    waited: i64,
     /// How long it took.
     took: Duration,
 }
@@ -148,7 +152,7 @@ pub async fn run(records: &[Box<RawValue>], plan: &Plan) -> Aftermath {
     let queue = Arc::new(SqsSide::start(&sink, plan.seed).await);
     let listener = Listener::start(redis.direct());
     let (mapping, work) = Mapping::of(records, plan);
-    let surroundings = Arc::new(Surroundings::new(plan.seed, &redis, &sink, &queue));
+    let surroundings = Arc::new(Surroundings::new(plan, &redis, &sink, &queue));
     let mut sandboxes = JoinSet::new();
     for _ in 0..plan.sandboxes {
         sandboxes.spawn(Sandbox::work(Arc::clone(&surroundings), Arc::clone(&mapping), Arc::clone(&work)));
@@ -165,6 +169,9 @@ pub async fn run(records: &[Box<RawValue>], plan: &Plan) -> Aftermath {
     told.abort();
     let redis = directing.await.expect("the director ends well");
     sink.heal();
+    if plan.spill {
+        Sandbox::drain(&surroundings).await;
+    }
     let state = mapping.state();
     let queue_url = sink.queue_url(sandbox::EVENTS_QUEUE);
     let (queued, letters) = sink.accepted().into_iter().partition(|entry| entry.queue_url == queue_url);
@@ -183,6 +190,7 @@ pub async fn run(records: &[Box<RawValue>], plan: &Plan) -> Aftermath {
         duplicates: sink.duplicates(),
         heard: listener.finish(&redis).await,
         problems: [state.problems, surroundings.problems()].concat(),
+        waited: redis.waited().await,
         redis,
         took: started.elapsed(),
     }

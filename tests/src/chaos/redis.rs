@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::fault_proxy::{self, FaultProxy};
 use crate::oracle::Random;
 use crate::redis::RedisServer;
+use crate::resp::try_redis_cmd;
 use crate::wait::{eventually, within};
 
 use super::Mode;
@@ -129,6 +130,16 @@ impl RedisSide {
     /// The master.
     pub(super) fn server(&self) -> &RedisServer {
         &self.server
+    }
+
+    /// How many entries were ever put into the outbox.
+    pub(super) async fn waited(&self) -> i64 {
+        let Ok(outbox) = try_redis_cmd(&self.server.url(), &["XINFO", "STREAM", "outbox:sqs"]).await else {
+            return 0;
+        };
+        let mut facts = outbox.items().chunks_exact(2);
+        let added = facts.find(|fact| fact[0].text().as_deref() == Some("entries-added"));
+        added.and_then(|fact| fact[1].int()).unwrap_or(0)
     }
 
     fn millis(&mut self, from: u64, to: u64) -> Duration {

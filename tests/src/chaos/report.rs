@@ -103,6 +103,9 @@ impl Aftermath {
                 ),
             ),
         ];
+        if self.plan.spill {
+            rows.push(("outbox", format!("{} events waited in it", self.waited)));
+        }
         if self.plan.mode != Mode::Kept {
             let share = 100.0 * *missing as f64 / (*expected).max(1) as f64;
             let cost = format!(

@@ -9,7 +9,9 @@ use crate::bootstrap::{Bootstrap, bootstrap_path};
 use crate::oracle::Random;
 use crate::runtime_api::{Invocation, Outcome, RuntimeApi};
 use crate::sqs_sink::SqsSink;
+use crate::wait::eventually;
 
+use super::Plan;
 use super::mapping::{Mapping, Work};
 use super::redis::RedisSide;
 use super::sqs::SqsSide;
@@ -20,6 +22,8 @@ pub(super) const EVENTS_QUEUE: &str = "events.fifo";
 const LETTERS_QUEUE: &str = "dlq.fifo";
 /// From the start of an invocation to its deadline.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// For everything that waits to be sent.
+const DRAIN: Duration = Duration::from_secs(120);
 /// For a process to ask for its first work.
 const START: Duration = Duration::from_secs(20);
 /// Times short enough for many failures a minute, in proportion to those of the usual settings.
@@ -86,7 +90,7 @@ struct State {
 }
 
 impl Surroundings {
-    pub(super) fn new(seed: u64, redis: &RedisSide, sink: &SqsSink, queue: &SqsSide) -> Self {
+    pub(super) fn new(plan: &Plan, redis: &RedisSide, sink: &SqsSink, queue: &SqsSide) -> Self {
         let mut environment = vec![
             ("REDIS_URL", redis.url()),
             ("EVENTS_QUEUE_URL", sink.queue_url(EVENTS_QUEUE)),
@@ -94,8 +98,9 @@ impl Surroundings {
             ("AWS_ENDPOINT_URL_SQS", queue.endpoint()),
         ];
         environment.extend(SETTINGS.map(|(name, value)| (name, value.to_owned())));
+        environment.push(("SQS_OUTAGE", if plan.spill { "spill" } else { "block" }.to_owned()));
         let state = State {
-            random: Random::new(seed.wrapping_mul(3)),
+            random: Random::new(plan.seed.wrapping_mul(3)),
             deck: Vec::new(),
             counts: Counts::default(),
             usual: Duration::from_millis(300),
@@ -151,6 +156,15 @@ impl Sandbox {
             sandbox = alive.then_some(current);
             mapping.settle(shard, invocation.as_ref());
         }
+    }
+
+    /// Has what still waits in the outbox sent, as the schedule does every minute. Panics when it does not end.
+    pub(super) async fn drain(around: &Arc<Surroundings>) {
+        let sandbox = Self::start(Arc::clone(around)).await;
+        let drained = eventually(DRAIN, || async {
+            sandbox.api.invoke(&br#"{"action":"drain-outbox"}"#[..]).await.json()["waiting"] == 0
+        });
+        drained.await;
     }
 
     async fn start(around: Arc<Surroundings>) -> Self {
