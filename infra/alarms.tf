@@ -357,7 +357,7 @@ resource "aws_cloudwatch_metric_alarm" "cache_memory" {
   for_each = local.cache_nodes
 
   alarm_name        = "${local.prefix}-cache-memory-${each.key}"
-  alarm_description = "A node of the cache uses more than 80 % of its memory; when full it drops keys, those with the least time left first. Look for a growing outbox or key count; take a larger cache_node_type."
+  alarm_description = "A node of the cache uses more than 80 % of its memory; when full it drops keys, those with the least time left first; with sqs_outage = spill it refuses writes instead, and rows stay in the stream. Look for a growing outbox or key count; take a larger cache_node_type."
 
   namespace           = "AWS/ElastiCache"
   metric_name         = "DatabaseMemoryUsagePercentage"

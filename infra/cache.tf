@@ -19,11 +19,12 @@ resource "aws_elasticache_parameter_group" "this" {
   name   = "${local.prefix}-valkey8"
   family = "valkey8"
 
-  # When memory runs out, keys with the least time left go first: markers and hot keys before baselines, and never the
-  # outbox, which has no time to live.
+  # When memory runs out, keys with the least time left go first: markers and hot keys before baselines. Where events may
+  # wait in the outbox, nothing goes: a full outbox would drive the baselines out, and changes would go unseen. Rows are
+  # refused then and stay in the stream.
   parameter {
     name  = "maxmemory-policy"
-    value = "volatile-ttl"
+    value = var.sqs_outage == "spill" ? "noeviction" : "volatile-ttl"
   }
 
   tags = local.tags

@@ -400,3 +400,16 @@ run "existing_network_and_redis" {
     error_message = "The function may connect to the given endpoints and Redis only."
   }
 }
+
+run "a_full_cache_keeps_baselines_beside_the_outbox" {
+  command = plan
+
+  variables {
+    sqs_outage = "spill"
+  }
+
+  assert {
+    condition     = one([for p in aws_elasticache_parameter_group.this[0].parameter : p.value if p.name == "maxmemory-policy"]) == "noeviction"
+    error_message = "Where events wait in the cache, a full one must refuse writes: evicted baselines are changes unseen."
+  }
+}

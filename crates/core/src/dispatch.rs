@@ -192,6 +192,7 @@ impl Dispatch {
                 Answer::Rejected(reason) => {
                     let retries = self.lane_of(request, *entry).map_or(0, |lane| self.lanes[lane].attempt);
                     self.rejected.push(Rejection { entry: *entry, reason: reason.clone(), retries });
+                    self.unsent.remove(entry);
                     self.settle(request, *entry);
                 }
                 Answer::Refused(reason) => {

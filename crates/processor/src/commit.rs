@@ -116,7 +116,6 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
                     tally.cache_updates += commit.sets.len() as u64;
                     if let Some(deposit) = &commit.deposit {
                         tally.spilled += deposit.entries.len() as u64;
-                        tally.outbox += deposit.entries.len() as u64;
                     }
                 }
                 tally.pubsub_published += published;

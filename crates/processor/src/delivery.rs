@@ -28,8 +28,8 @@ enum Step {
 }
 
 impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
-    /// Sends all messages, or puts them into the outbox where others wait there; then sends all dead letters. What could
-    /// not be sent, nor may wait, is in `failures` afterwards.
+    /// Sends all messages, unless others wait in the outbox: then they are to wait behind. Then sends all dead letters.
+    /// What could not be sent, nor may wait, is in `failures` afterwards.
     pub(crate) async fn send(
         &self,
         plan: &mut [RecordPlan],
@@ -45,7 +45,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         }
         let breaker = Some(&self.breakers.queue);
         tally.sqs_published += self.drive(&self.queue, breaker, &mut dispatch, &messages, deadline).await;
-        if others_wait || self.settings.outage == Outage::Spill {
+        if self.settings.outage == Outage::Spill {
             self.deposit(plan, dispatch.unsent().iter().copied(), failures);
         } else {
             failures.extend(dispatch.failed().clone());
@@ -95,7 +95,8 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
                     let answers = answers_of(&request, answers);
                     accepted += answers.iter().filter(|answer| **answer == Answer::Accepted).count() as u64;
                     if let Some(retry) = dispatch.answer(&request, &answers) {
-                        let pause = self.timer.backoff(retry.attempt);
+                        let left = deadline.starting.saturating_sub(self.timer.monotonic());
+                        let pause = self.timer.backoff(retry.attempt).min(left);
                         steps.push(Either::Right(async move {
                             self.timer.sleep(pause).await;
                             Step::Woken(retry)
@@ -107,7 +108,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
                     }
                 }
             }
-            if self.timer.monotonic() >= deadline.sending {
+            if self.timer.monotonic() >= deadline.starting {
                 dispatch.abandon("the deadline of the invocation is near");
             }
         }
@@ -162,7 +163,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
             .enumerate()
             .flat_map(|(index, record)| record.dead_letters.iter().map(move |letter| (index, letter.clone())))
             .collect();
-        let (sent, failed) = self.send_letters(&letters, deadline).await;
+        let (sent, failed) = self.send_letters(&letters, self.limits(), deadline).await;
         tally.dlq_published += sent;
         failures.extend(failed);
     }
@@ -172,6 +173,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
     pub(crate) async fn send_letters(
         &self,
         letters: &[(usize, Message)],
+        limits: Limits,
         deadline: Deadline,
     ) -> (u64, Failures) {
         if letters.is_empty() {
@@ -179,7 +181,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         }
         // Letters need no order: one that is refused holds up no other.
         let lanes: Vec<Vec<Message>> = letters.iter().map(|(_, letter)| vec![letter.clone()]).collect();
-        let mut dispatch = Dispatch::unordered(lanes.iter().map(Vec::as_slice), self.limits());
+        let mut dispatch = Dispatch::unordered(lanes.iter().map(Vec::as_slice), limits);
         // Letters are rare, and poison must not wait for a breaker that the events queue has opened.
         let sent = self.drive(&self.dead_letters, None, &mut dispatch, &lanes, deadline).await;
         let rejected = dispatch.take_rejected();

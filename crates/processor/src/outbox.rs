@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use events_core::dispatch::{self, Dispatch, Rejection};
+use events_core::dispatch::{self, Dispatch, Limits, Rejection};
 use events_core::message::{Failed, Message};
 use events_core::outbox::{self, Deposit, Entry, Waiting};
 use events_core::plan::RecordPlan;
@@ -18,8 +18,13 @@ use crate::process::{Deadline, Processor};
 
 /// Entries taken from the outbox at once.
 const PAGE: usize = 200;
-/// How long the lease outlives the time in which its holder sends.
-const LEASE_SLACK: Duration = Duration::from_secs(1);
+/// How long a page's requests are begun; the lease is for one page.
+const PAGE_TIME: Duration = Duration::from_secs(5);
+/// How long the lease outlives the time in which its holder sends: the step before it takes time too.
+const LEASE_SLACK: Duration = Duration::from_secs(3);
+/// How long a batch sends from the outbox, and as long again waits for what is under way: the next batch of its shard
+/// waits meanwhile.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// What to do with events that the queue does not take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +74,29 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
     /// Sends what waits in the outbox, until it is empty or the time is up; for an invocation without records.
     pub async fn drain_outbox(&self, time_left: Duration, margin: Duration) -> Drain {
         let deadline = Deadline::of(self.timer.monotonic(), time_left, margin);
-        self.drain(deadline.sending, deadline).await
+        let mut drain = self.drain(deadline).await;
+        if drain.waiting.is_none() && drain.problem.is_none() {
+            // Nothing was tried; how much waits is to be known all the same.
+            match self.step(&self.first_step(0), deadline).await {
+                Ok(Drained { waiting, .. }) => drain.waiting = Some(waiting),
+                Err(problem) => drain.problem = Some(problem),
+            }
+            drain.problem.get_or_insert_with(|| "sqs failed too often; it is tried again soon".to_owned());
+        }
+        drain
+    }
+
+    /// The same beside a batch.
+    pub(crate) async fn drain_for_a_while(&self, deadline: Deadline) -> Drain {
+        let drain = self.drain(deadline.part(self.timer.monotonic(), DRAIN_TIME)).await;
+        self.outbox.set(drain.waiting.unwrap_or(self.outbox.get()));
+        drain
+    }
+
+    fn first_step(&self, limit: usize) -> Step {
+        let keys = &self.settings.core.keys;
+        let (outbox, lease) = (keys.outbox(), keys.outbox_lease());
+        Step { outbox, lease, lease_ms: 0, done: Vec::new(), after: None, limit }
     }
 
     /// Puts messages into the commits of their records, to wait.
@@ -98,22 +125,29 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         }
     }
 
-    /// Sends what waits in the outbox; no page is begun after `until`.
-    pub(crate) async fn drain(&self, until: Duration, deadline: Deadline) -> Drain {
+    /// Sends what waits in the outbox, from the oldest on. What the queue refuses is tried again from the start, as long
+    /// as anything moves: it must not take the time of what comes after it.
+    async fn drain(&self, deadline: Deadline) -> Drain {
         let mut drain = Drain::default();
-        let keys = &self.settings.core.keys;
-        let mut step = Step {
-            outbox: keys.outbox(),
-            lease: keys.outbox_lease(),
-            lease_ms: 0,
-            done: Vec::new(),
-            after: None,
-            limit: PAGE,
-        };
+        for _ in 0..=self.settings.max_retries {
+            let before = (drain.sent, drain.letters);
+            drain.problem = None;
+            let is_whole = self.pass(deadline, &mut drain).await;
+            let moved = (drain.sent, drain.letters) != before;
+            if drain.problem.is_none() || drain.busy || !is_whole || !moved {
+                break;
+            }
+        }
+        drain
+    }
+
+    /// Goes once through the outbox. False where Redis failed: what was sent may still be there.
+    async fn pass(&self, deadline: Deadline, drain: &mut Drain) -> bool {
+        let mut step = self.first_step(PAGE);
         // A group of which an entry could not be sent: its later ones wait, those of others go on.
         let mut held: HashSet<String> = HashSet::new();
         while step.limit > 0 {
-            let goes_on = self.timer.monotonic() < until
+            let goes_on = self.timer.monotonic() < deadline.starting
                 && self.breakers.queue.borrow().would_allow(self.timer.now_ms());
             if !goes_on {
                 step.limit = 0;
@@ -121,7 +155,8 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
                     break;
                 }
             }
-            let left = deadline.sending.saturating_sub(self.timer.monotonic()) + LEASE_SLACK;
+            let part = deadline.part(self.timer.monotonic(), PAGE_TIME);
+            let left = part.sending.saturating_sub(self.timer.monotonic()) + LEASE_SLACK;
             step.lease_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             let entries = match self.step(&step, deadline).await {
                 Ok(Drained { waiting, entries }) => {
@@ -131,16 +166,17 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
                 }
                 Err(problem) => {
                     drain.problem = Some(problem);
-                    break;
+                    return false;
                 }
             };
             if entries.is_empty() {
                 break;
             }
-            let Page { done, last } = self.send_page(&entries, &mut held, deadline, &mut drain).await;
+            let part = deadline.part(self.timer.monotonic(), PAGE_TIME);
+            let Page { done, last } = self.send_page(&entries, &mut held, part, drain).await;
             (step.done, step.after) = (done, last);
         }
-        drain
+        true
     }
 
     async fn step(&self, step: &Step, deadline: Deadline) -> Result<Drained, String> {
@@ -157,7 +193,9 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
     ) -> Page {
         let mut kept: HashSet<usize> = HashSet::new();
         let Rows { messages, indices, mut letters } = self.rows(entries, held, &mut kept);
-        let mut dispatch = Dispatch::new(messages.iter().map(Vec::as_slice).enumerate(), self.limits());
+        // A group that is refused is not worth the others' time here: it is tried again in the next pass.
+        let limits = Limits { retries: 0, ..self.limits() };
+        let mut dispatch = Dispatch::new(messages.iter().map(Vec::as_slice).enumerate(), limits);
         let breaker = Some(&self.breakers.queue);
         drain.sent += self.drive(&self.queue, breaker, &mut dispatch, &messages, deadline).await;
         for unsent in dispatch.unsent() {
@@ -174,10 +212,11 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
             let letter = self.letters().letter(failed, &message.dedup_id, group, &reason, "queue");
             letters.push((indices[entry.record][entry.message], letter));
         }
-        let (written, failed) = self.send_letters(&letters, deadline).await;
+        let (written, failed) = self.send_letters(&letters, limits, deadline).await;
         drain.letters += written;
         for (index, reason) in failed {
             kept.insert(index);
+            held.extend(outbox::decode(&entries[index].message).ok().map(|waiting| waiting.message.group_id));
             drain.problem.get_or_insert(reason);
         }
         let done = entries.iter().enumerate().filter(|(index, _)| !kept.contains(index));

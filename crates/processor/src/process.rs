@@ -1,6 +1,6 @@
 //! One batch, whole.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -17,9 +17,6 @@ use crate::delivery::Failures;
 use crate::outbox::{Drain, Outage};
 use crate::ports::{ErrorKind, PortError, Queue, Store, Timer};
 use crate::tally::Tally;
-
-/// How long a batch that has done its own work sends from the outbox: the next batch of its shard waits meanwhile.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// What the processor can be told.
 #[derive(Clone, Debug)]
@@ -62,6 +59,8 @@ pub struct Processor<S, Q, D, T> {
     /// Settings.
     pub settings: Settings,
     pub(crate) breakers: Breakers,
+    /// Events in the outbox, as last seen.
+    pub(crate) outbox: Cell<u64>,
 }
 
 /// Circuit breakers, one for each system; their state lives as long as the processor.
@@ -71,9 +70,11 @@ pub(crate) struct Breakers {
     pub(crate) queue: RefCell<Breaker>,
 }
 
-/// The time an invocation has, as two moments of the timer's monotonic time.
+/// The time an invocation has, as moments of the timer's monotonic time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
+    /// Until then requests to the queues are begun.
+    pub(crate) starting: Duration,
     /// Until then reading and sending goes on.
     pub(crate) sending: Duration,
     /// Until then what was sent may be committed: else a batch too large for its time would never get anywhere.
@@ -83,7 +84,17 @@ pub(crate) struct Deadline {
 impl Deadline {
     pub(crate) fn of(entered: Duration, time_left: Duration, margin: Duration) -> Self {
         let end = entered + time_left;
-        Self { sending: end.saturating_sub(margin), committing: end.saturating_sub(margin / 4) }
+        let sending = end.saturating_sub(margin);
+        Self { starting: sending, sending, committing: end.saturating_sub(margin / 4) }
+    }
+
+    /// The part of it that begins no request after `time` from now, and waits as long again for what is under way.
+    pub(crate) fn part(self, now: Duration, time: Duration) -> Self {
+        Self {
+            starting: self.starting.min(now + time),
+            sending: self.sending.min(now + 2 * time),
+            committing: self.committing.min(now + 3 * time),
+        }
     }
 }
 
@@ -107,7 +118,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
     pub fn new(store: S, queue: Q, dead_letters: D, timer: T, settings: Settings) -> Self {
         let breaker = || RefCell::new(Breaker::new(settings.breaker));
         let breakers = Breakers { store: breaker(), queue: breaker() };
-        Self { store, queue, dead_letters, timer, settings, breakers }
+        Self { store, queue, dead_letters, timer, settings, breakers, outbox: Cell::new(0) }
     }
 
     /// Processes a batch. `time_left` is the time from now to the invocation's deadline; `margin` before it no more is
@@ -128,17 +139,27 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
             Ok(_) => count_reads(&reads, &snapshot, &mut tally),
             Err(error) => hold_back(&mut records, error, &mut failures),
         }
-        let others_wait = snapshot.outbox > 0;
-        self.send(&mut records, others_wait, deadline, &mut failures, &mut tally).await;
-        tally.outbox = snapshot.outbox;
-        self.commit(&records, deadline, &mut failures, &mut tally).await;
-        let mut drain = None;
-        if others_wait {
-            let until = deadline.sending.min(self.timer.monotonic() + DRAIN_TIME);
-            let done = self.drain(until, deadline).await;
-            tally.add_drain(&done);
-            drain = Some(done);
+        if read.is_ok() {
+            self.outbox.set(snapshot.outbox);
         }
+        let others_wait = snapshot.outbox > 0;
+        let mut drain = None;
+        // Where events may not wait any more, what still does goes first; else after the batch's own work, as its events
+        // join the queue's end anyway.
+        if others_wait && self.settings.outage == Outage::Block {
+            drain = Some(self.drain_for_a_while(deadline).await);
+        }
+        let others_wait = others_wait && drain.as_ref().is_none_or(|drain| drain.waiting != Some(0));
+        self.send(&mut records, others_wait, deadline, &mut failures, &mut tally).await;
+        self.commit(&records, deadline, &mut failures, &mut tally).await;
+        self.outbox.set(self.outbox.get() + tally.spilled);
+        if others_wait && drain.is_none() {
+            drain = Some(self.drain_for_a_while(deadline).await);
+        }
+        if let Some(drain) = &drain {
+            tally.add_drain(drain);
+        }
+        tally.outbox = self.outbox.get();
         count(&records, &failures, &mut tally);
         tally.breaker_open = u64::from(self.breakers.store.borrow().is_open())
             + u64::from(self.breakers.queue.borrow().is_open());

@@ -140,6 +140,11 @@ pub fn tries(world: &World, task: usize, what: &str) {
     check(world, "retries are bounded", tries <= most, || format!("task {task} tries {what} {tries} times"));
 }
 
+/// What was tried has succeeded: the next try is of something else.
+pub fn succeeded(world: &World, task: usize, what: String) {
+    world.ledger.borrow_mut().tries.remove(&(task, what));
+}
+
 /// A request is made.
 pub fn request(world: &World, task: usize, messages: &[&Message]) {
     let bytes: usize = messages.iter().map(|message| message.size()).sum();

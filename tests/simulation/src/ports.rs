@@ -76,13 +76,18 @@ impl Store for SimStore {
 
     async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
         let (world, task, name) = (&self.world, self.world.current.get(), self.name);
-        ledger::tries(world, task, &format!("{step:?}"));
+        let what = format!("{step:?}");
+        ledger::tries(world, task, &what);
         let step = step.clone();
         let effect = move |world: &World, extent| match extent {
             Extent::Whole => Ok(world.redis.borrow_mut().drain(&step, name, world.now())),
             Extent::Part => Err(PortError::new(ErrorKind::Unavailable, "answered in part")),
         };
         let drained = call(world, Port::Store, effect, Err).await;
+        if drained.is_ok() {
+            // A later pass may take the same step.
+            ledger::succeeded(world, task, what);
+        }
         outbox::handed(world, task, drained.as_ref().ok());
         drained
     }

@@ -1,7 +1,7 @@
 //! The outbox (`SQS_OUTAGE=spill`): what waits in a real Redis while SQS fails as told.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use events_adapters::aws::AwsSettings;
 use events_adapters::redis::{RedisSettings, RedisStore};
@@ -31,6 +31,10 @@ const AMPLE: Duration = Duration::from_secs(60);
 
 /// A sandbox of its own that lets events wait, on a real Redis and a queue that fails as told.
 fn sandbox(server: &RedisServer, sink: &SqsSink) -> OnBoth {
+    sandbox_at(&server.url(), sink)
+}
+
+fn sandbox_at(url: &str, sink: &SqsSink) -> OnBoth {
     let settings = AwsSettings {
         region: "eu-central-1".into(),
         endpoint: Some(sink.endpoint()),
@@ -47,7 +51,7 @@ fn sandbox(server: &RedisServer, sink: &SqsSink) -> OnBoth {
         breaker: BreakerSettings { open_ms: 100, ..BreakerSettings::default() },
         ..Settings::default()
     };
-    let store = RedisStore::new(RedisSettings::new(server.url())).unwrap();
+    let store = RedisStore::new(RedisSettings::new(url)).unwrap();
     Processor::new(store, queue("events.fifo"), queue("dlq.fifo"), SystemTimer::default(), settings)
 }
 
@@ -204,8 +208,143 @@ async fn in_block_mode_a_left_over_outbox_is_sent_first_too() {
     sink.heal();
     processor.settings.outage = Outage::Block;
     tokio::time::sleep(Duration::from_millis(150)).await;
-    assert_eq!(done(&processor, &rows(2)).await.tally.outbox, 0);
+    let batch = done(&processor, &rows(2)).await;
+    assert_eq!((batch.tally.outbox, batch.tally.drained, batch.tally.sqs_published), (0, 8, 16));
     assert_complete(&sink, 2);
+}
+
+#[tokio::test]
+async fn in_block_mode_nothing_more_is_put_into_a_left_over_outbox() {
+    let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
+    let mut processor = sandbox(&server, &sink);
+    done(&processor, &rows(0)).await;
+    sink.script(When::Any, usize::MAX, Fault::http_500());
+    done(&processor, &rows(1)).await;
+    processor.settings.outage = Outage::Block;
+    for _ in 0..2 {
+        let batch = process(&processor, &rows(2)).await;
+        assert_eq!((batch.failures.len(), batch.tally.spilled, batch.tally.outbox), (4, 0, 8));
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    sink.heal();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    done(&processor, &rows(2)).await;
+    assert_complete(&sink, 2);
+}
+
+/// The next batch of the shard waits for this one's answer, and subscribers for the next batch.
+#[tokio::test]
+async fn a_batch_beside_a_slow_queue_is_answered_soon() {
+    let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
+    let processor = sandbox(&server, &sink);
+    done(&processor, &rows(0)).await;
+    sink.script(When::Any, usize::MAX, Fault::http_500());
+    for hour in 1..=30 {
+        done(&processor, &rows(hour)).await;
+    }
+    sink.heal();
+    sink.script(When::Any, usize::MAX, Fault::Delay(Duration::from_millis(400)));
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let began = Instant::now();
+    let batch = done(&processor, &rows(31)).await;
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}; all of it would be 12 s", began.elapsed());
+    let left = waiting(&server).await;
+    assert_eq!(batch.tally.drained as i64 + left, 31 * 8, "what was sent is removed, though the time was up");
+    assert!(batch.tally.drained > 0 && left > 0);
+    assert_eq!(server.cmd(&["EXISTS", "outbox:lease"]).await.int(), Some(0), "given back");
+    assert_eq!(batch.tally.breaker_open, 0, "what it did not wait for is no failure of the queue");
+    sink.heal();
+    assert_eq!(drain(&processor).await.waiting, Some(0));
+    assert_complete(&sink, 31);
+}
+
+#[tokio::test]
+async fn a_drain_without_time_or_hope_says_what_waits_and_calls_nobody() {
+    let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
+    let mut processor = sandbox(&server, &sink);
+    processor.settings.max_retries = 5;
+    done(&processor, &rows(0)).await;
+    sink.script(When::Any, usize::MAX, Fault::http_500());
+    done(&processor, &rows(1)).await;
+    let (requests, mut monitor) = (sink.requests().len(), Connection::open(&server.url()).await.unwrap());
+    monitor.call(&["MONITOR"]).await.unwrap();
+    server.cmd(&["SET", "outbox:lease", "another", "PX", "60000"]).await;
+    let drained = drain(&processor).await;
+    assert_eq!((drained.sent, drained.waiting, sink.requests().len()), (0, Some(8), requests));
+    assert!(drained.problem.is_some_and(|problem| problem.contains("sqs failed too often")));
+    assert_eq!(server.cmd(&["GET", "outbox:lease"]).await.text().as_deref(), Some("another"));
+    let late = processor.drain_outbox(Duration::ZERO, Duration::ZERO).await;
+    assert_eq!(late.sent, 0);
+}
+
+#[tokio::test]
+async fn what_is_sent_is_removed_even_by_one_who_lost_the_lease() {
+    let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
+    let processor = sandbox(&server, &sink);
+    done(&processor, &rows(0)).await;
+    sink.script(When::Any, usize::MAX, Fault::http_500());
+    done(&processor, &rows(1)).await;
+    sink.heal();
+    sink.script(When::Any, usize::MAX, Fault::Delay(Duration::from_millis(300)));
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let (drained, ()) = tokio::join!(drain(&processor), async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        server.cmd(&["SET", "outbox:lease", "another", "PX", "60000"]).await;
+    });
+    assert_eq!(drained, Drain { sent: 8, waiting: Some(0), busy: true, ..Drain::default() });
+}
+
+/// A right that is missing stops the script half-way: then the row must not count as done.
+#[tokio::test]
+async fn a_missing_right_costs_no_event() {
+    for (lacking, granted) in [("-xadd", "+xadd"), ("resetchannels", "allchannels"), ("-hset", "+hset")] {
+        let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
+        server.cmd(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all"]).await;
+        let url = format!("redis://app:pw@127.0.0.1:{}", server.port());
+        let processor = sandbox_at(&url, &sink);
+        done(&processor, &rows(0)).await;
+        sink.script(When::Any, usize::MAX, Fault::http_500());
+        server.cmd(&["ACL", "SETUSER", "app", lacking]).await;
+        let batch = process(&processor, &rows(1)).await;
+        assert_eq!(batch.failures.len(), 4, "{lacking}: {:?}", batch.failures);
+        server.cmd(&["ACL", "SETUSER", "app", granted]).await;
+        let subscriber = Subscriber::psubscribe(&server.url(), "events:tvl").await;
+        done(&processor, &rows(1)).await;
+        assert!(waiting(&server).await >= 8, "{lacking}");
+        if lacking == "resetchannels" {
+            subscriber.wait_for(8).await;
+        }
+        sink.heal();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        drain(&processor).await;
+        assert_complete(&sink, 1);
+    }
+}
+
+/// A page is bounded in bytes too: it must fit into the function's memory and through a command's timeout.
+#[tokio::test]
+async fn large_events_come_out_little_by_little() {
+    let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
+    let processor = sandbox(&server, &sink);
+    let entry = r#"{"row":"R","groupId":"protocol:N","deduplicationId":"R","eventType":"tvl_change","priority":"low","timestamp":7,"correlationId":"c","body":"B"}"#;
+    let body = "x".repeat(900_000);
+    for n in 0..30 {
+        let entry = entry.replace('R', &format!("d{n}")).replace('N', &n.to_string()).replace('B', &body);
+        server.cmd(&["XADD", "outbox:sqs", "*", "message", &entry]).await;
+    }
+    let mut monitor = Connection::open(&server.url()).await.unwrap();
+    monitor.call(&["MONITOR"]).await.unwrap();
+    assert_eq!(drain(&processor).await, Drain { sent: 30, waiting: Some(0), ..Drain::default() });
+    server.cmd(&["PING", "end"]).await;
+    let mut steps = 0;
+    loop {
+        let line = monitor.receive().await.unwrap().text().unwrap();
+        if line.contains("\"PING\" \"end\"") {
+            break;
+        }
+        steps += u64::from(line.contains("\"EVAL\""));
+    }
+    assert!((4..=8).contains(&steps), "{steps} steps");
 }
 
 #[tokio::test]
@@ -271,10 +410,12 @@ async fn what_can_never_be_sent_leaves_the_outbox_as_a_dead_letter() {
     done(&processor, &rows(0)).await;
     server.cmd(&["XADD", "outbox:sqs", "*", "note", "not ours"]).await;
     server.cmd(&["XADD", "outbox:sqs", "*", "message", "{\"row\":7}"]).await;
+    let binary = r"return redis.call('XADD', 'outbox:sqs', '*', 'message', '\255\254')";
+    server.cmd(&["EVAL", binary, "0"]).await;
     done(&processor, &rows(1)).await;
     assert_eq!(waiting(&server).await, 0);
     let letters = sink.accepted_by(&sink.queue_url("dlq.fifo"));
-    assert_eq!(letters.len(), 2);
+    assert_eq!(letters.len(), 3);
     assert_eq!(letters[1].json()["record"], serde_json::json!({"row": 7}));
     assert!(letters[1].json()["error"]["message"].as_str().unwrap().starts_with("no entry of the outbox: "));
 
@@ -286,7 +427,7 @@ async fn what_can_never_be_sent_leaves_the_outbox_as_a_dead_letter() {
         code: "InvalidMessageContents".into(),
         sender_fault: true,
     };
-    sink.script(When::Queue("events.fifo".into()), 1, never);
+    sink.script(When::Queue("events.fifo".into()), 2, never);
     sink.script(When::Queue("dlq.fifo".into()), 2, Fault::http_500());
     tokio::time::sleep(Duration::from_millis(150)).await;
     let drained = drain(&processor).await;

@@ -603,3 +603,18 @@ async fn errors_say_what_kind_they_are() {
     );
     assert!(!error.to_string().contains("wrong"), "the password is not repeated: {error}");
 }
+
+/// A connection that the server has closed is made again within the deadline; meanwhile nothing counts as never seen.
+#[tokio::test]
+async fn a_closed_connection_costs_no_event() {
+    let server = RedisServer::start().await;
+    let core = Config { queueing: false, ..Config::default() };
+    let processor = on_redis(store(&server.url()), core);
+    process(&processor, &[price("coingecko#x", 0, 0, 100.0)]).await;
+    for minute in 1..=5 {
+        server.cmd(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+        let row = price("coingecko#x", minute, minute as u64, 100.0 + minute as f64);
+        let batch = process(&processor, &[row]).await;
+        assert_eq!((batch.verdict, batch.tally.events), (Verdict::Done, 1), "{:?}", batch.failures);
+    }
+}

@@ -10,7 +10,7 @@
 --       then what each entry of the outbox is to hold
 -- Returns the number of events published, or -1 late, -2 already applied, -3 out of step: then nothing was changed.
 --
--- The reads fail on a key of another type before anything is written; nothing after it can fail.
+-- The reads fail on a key of another type before anything is written; after them only a missing right can.
 
 -- True when sequence number a is not above b: digits beyond 2^53, so by length, then text.
 local function not_above(a, b)
@@ -32,31 +32,31 @@ if ARGV[6] ~= '' then
 end
 if ARGV[12] ~= '0' then redis.call('XLEN', KEYS[#KEYS]) end
 
-redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4])
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-
-local key, arg = 3, 13
-for _ = 1, tonumber(ARGV[9]) do
-  redis.call('SET', KEYS[key], ARGV[arg], 'EX', ARGV[arg + 1])
-  key, arg = key + 1, arg + 2
-end
-for _ = 1, tonumber(ARGV[10]) do
-  redis.call('DEL', KEYS[key])
-  key = key + 1
-end
+-- The mark is written last: should the server deny a command half-way (its user may lack a right), the row is not done
+-- and comes again, and what went out already goes out no more.
+local sets, deletes, publications, waiting = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local key, arg = 3 + sets + deletes, 13 + 2 * sets
 local published = 0
-for _ = 1, tonumber(ARGV[11]) do
-  local fresh = redis.call('SET', KEYS[key], '1', 'EX', ARGV[arg], 'NX')
+for _ = 1, publications do
   local payload, channels = ARGV[arg + 1], tonumber(ARGV[arg + 2])
-  if fresh then
+  if redis.call('EXISTS', KEYS[key]) == 0 then
     published = published + 1
     for channel = arg + 3, arg + 2 + channels do
       redis.call('PUBLISH', ARGV[channel], payload)
     end
+    redis.call('SET', KEYS[key], '1', 'EX', ARGV[arg])
   end
   key, arg = key + 1, arg + 3 + channels
 end
-for index = arg, #ARGV do
-  redis.call('XADD', KEYS[#KEYS], '*', 'message', ARGV[index])
+for index = arg, arg + waiting - 1 do
+  redis.call('XADD', KEYS[key], '*', 'message', ARGV[index])
 end
+for set = 1, sets do
+  redis.call('SET', KEYS[2 + set], ARGV[11 + 2 * set], 'EX', ARGV[12 + 2 * set])
+end
+for delete = 1, deletes do
+  redis.call('DEL', KEYS[2 + sets + delete])
+end
+redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
 return published

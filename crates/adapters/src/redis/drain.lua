@@ -21,7 +21,17 @@ local page = {}
 if ARGV[3] ~= '0' then
   local from = '-'
   if ARGV[4] ~= '' then from = '(' .. ARGV[4] end
-  page = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', ARGV[3])
+  -- Little by little: an entry may hold up to a megabyte, and all of a page must fit into the caller.
+  local bytes, most = 0, tonumber(ARGV[3])
+  while #page < most and bytes < 4194304 do
+    local some = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', math.min(8, most - #page))
+    for _, entry in ipairs(some) do
+      table.insert(page, entry)
+      for _, part in ipairs(entry[2]) do bytes = bytes + #part end
+      from = '(' .. entry[1]
+    end
+    if #some == 0 then break end
+  end
 end
 if #page == 0 then
   redis.call('DEL', KEYS[2])

@@ -3,8 +3,9 @@
 use events_processor::ports::{ErrorKind, PortError};
 use fred::error::{Error, ErrorKind as Fred};
 
-/// Answers of a server that is on its way back.
-const PASSING: [&str; 9] = [
+/// Answers of a server that is on its way back, and what fred says while the connection is being made again.
+const PASSING: [&str; 10] = [
+    "Failed to route command",
     "LOADING",
     "TRYAGAIN",
     "CLUSTERDOWN",
@@ -33,6 +34,11 @@ pub(super) fn port_error(error: &Error) -> PortError {
     PortError::new(kind, format!("redis: {details}"))
 }
 
+/// True when a key is of another type than ours.
+pub(super) fn is_wrong_type(error: &Error) -> bool {
+    error.details().starts_with("WRONGTYPE")
+}
+
 /// True when the server does not know the script.
 pub(super) fn is_no_script(error: &Error) -> bool {
     error.details().starts_with("NOSCRIPT")
@@ -50,6 +56,7 @@ mod tests {
             (Fred::Unknown, "OOM command not allowed", ErrorKind::Throttled),
             (Fred::Timeout, "Request timed out.", ErrorKind::Timeout),
             (Fred::IO, "Connection reset by peer", ErrorKind::Unavailable),
+            (Fred::Unknown, "Failed to route command.", ErrorKind::Unavailable),
             (Fred::Canceled, "Canceled.", ErrorKind::Unavailable),
             (Fred::Backpressure, "", ErrorKind::Throttled),
             (Fred::InvalidArgument, "WRONGTYPE Operation against a key", ErrorKind::Refused),

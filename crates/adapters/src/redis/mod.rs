@@ -166,19 +166,16 @@ fn take_all(
     Ok(())
 }
 
-/// The value of a key. One of another type counts as absent: its own commit will say so and fail alone, while a failed
-/// connection fails the read.
+/// The value of a key. One of another type counts as absent: its own commit will say so and fail alone. Anything else
+/// that goes wrong fails the read: a baseline that is merely out of reach must not count as never seen.
 fn readable(key: &str, answer: Result<Value, Error>) -> Result<Option<Value>, PortError> {
     match answer {
         Ok(value) => Ok(Some(value)),
-        Err(error) => {
-            let error = errors::port_error(&error);
-            if error.is_transient() {
-                return Err(error);
-            }
-            tracing::warn!(key, error = error.message, "a key could not be read");
+        Err(error) if errors::is_wrong_type(&error) => {
+            tracing::warn!(key, error = error.details(), "a key could not be read");
             Ok(None)
         }
+        Err(error) => Err(errors::port_error(&error)),
     }
 }
 

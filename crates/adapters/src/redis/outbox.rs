@@ -47,9 +47,17 @@ fn drained(answer: Value) -> Option<Drained> {
     let is_held = parts.next()?.as_u64()? == 1;
     let mut entries = Vec::new();
     while let Some(id) = parts.next() {
-        entries.push(Entry { id: id.into_string()?, message: parts.next()?.into_string()? });
+        entries.push(Entry { id: id.into_string()?, message: legible(parts.next()?) });
     }
     Some(Drained { waiting, entries: is_held.then_some(entries) })
+}
+
+/// A text as it is; of what is none (nobody of us wrote it), as much as can be read.
+fn legible(value: Value) -> String {
+    match value {
+        Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        value => value.into_string().unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]
