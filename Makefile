@@ -59,8 +59,8 @@ verify: tools ## compare with the oracle on STREAM=FILE (records, one a line), t
 	@test -n '$(STREAM)' || { echo 'make verify STREAM=FILE: stream records as JSON lines' >&2; exit 2; }
 	VERIFY_STREAM='$(abspath $(STREAM))' cargo test --package events-tests --test suite -- oracle::a_long_stream outbox::with_sqs_down --nocapture
 
-chaos: tools ## kill, freeze and cut everything on STREAM=FILE (or a made-up one); SEED=N MODE=everything, outbox, empty or failover
-	$(if $(STREAM),CHAOS_STREAM=$(call quoted,$(abspath $(STREAM)))) $(if $(SEED),CHAOS_SEED=$(call quoted,$(SEED))) RUST_BACKTRACE=0 \
+chaos: tools ## kill, freeze and cut everything on STREAM=FILE (or ROWS=N made up); SEED=N MODE=everything, outbox, empty or failover
+	$(if $(STREAM),CHAOS_STREAM=$(call quoted,$(abspath $(STREAM)))) CHAOS_ROWS='$(or $(ROWS),5000)' $(if $(SEED),CHAOS_SEED=$(call quoted,$(SEED))) RUST_BACKTRACE=0 \
 		cargo test --package events-tests --test chaos -- $(MODE) --nocapture --test-threads 1
 
 simulate: ## SEEDS=N simulated runs with faults, on all cores; SEED=N replays one

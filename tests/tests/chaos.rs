@@ -1,7 +1,7 @@
 //! Nothing lost, nothing out of order, nothing twice, whatever fails: the whole processor under fire.
 //!
-//! `CHAOS_STREAM=FILE` (see `make chaos`) plays the records of a file, one a line, instead of a made-up stream, and
-//! `CHAOS_SEED` draws other faults.
+//! `CHAOS_STREAM=FILE` (see `make chaos`) plays the records of a file, one a line, instead of a made-up stream of
+//! `CHAOS_ROWS` rows, and `CHAOS_SEED` draws other faults.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -16,6 +16,8 @@ use serde_json::value::RawValue;
 
 /// Rows of a made-up stream: more than forty batches, so that every fate of a sandbox is met.
 const ROWS: u64 = 1_500;
+/// The made-up stream; the seed is for the faults.
+const STREAM: u64 = 11;
 
 fn records() -> Vec<Box<RawValue>> {
     match std::env::var("CHAOS_STREAM") {
@@ -24,18 +26,18 @@ fn records() -> Vec<Box<RawValue>> {
                 std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("CHAOS_STREAM={path}: {error}"));
             text.lines().map(raw).collect()
         }
-        Err(_) => stream(11, ROWS),
+        Err(_) => stream(STREAM, number("CHAOS_ROWS", ROWS)),
     }
 }
 
-fn seed() -> u64 {
-    let seed = std::env::var("CHAOS_SEED").ok();
-    seed.map_or(1, |seed| seed.parse().unwrap_or_else(|error| panic!("CHAOS_SEED={seed}: {error}")))
+fn number(name: &str, usual: u64) -> u64 {
+    let text = std::env::var(name).ok();
+    text.map_or(usual, |text| text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")))
 }
 
 async fn play(mode: Mode, spill: bool) {
     let records = records();
-    let plan = Plan { spill, ..Plan::new(mode, seed(), records.len()) };
+    let plan = Plan { spill, ..Plan::new(mode, number("CHAOS_SEED", 1), records.len()) };
     let aftermath = run(&records, &plan).await;
     let judgement = aftermath.judge(&records).await;
     let report = aftermath.report(&judgement);

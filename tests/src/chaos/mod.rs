@@ -95,8 +95,8 @@ impl Plan {
     pub fn new(mode: Mode, seed: u64, records: usize) -> Self {
         let batch = if records < 10_000 { 25 } else { 100 };
         // What a loss of data costs is to be told apart from the rest: fewer of the other faults beside it.
-        let apart = if mode == Mode::Kept { 5_000 } else { 10_000 };
-        let rounds = (records / apart).clamp(1, 10);
+        let batches = if mode == Mode::Kept { 50 } else { 100 };
+        let rounds = (records / batch / batches).clamp(1, 10);
         Self { mode, spill: false, seed, batch, shards: 8, sandboxes: 4, rounds, losses: 3 }
     }
 }
