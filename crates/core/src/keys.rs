@@ -89,6 +89,7 @@ mod tests {
             keys.baseline(&protocol("parent#aave"), "hourlyTvl#parent#aave"),
             "cache:hourlyTvl#parent#aave"
         );
+        assert_eq!(keys.baseline(&protocol("a:b"), "hourlyTvl#a:b"), "cache:hourlyTvl#a:b");
     }
 
     #[test]

@@ -156,3 +156,17 @@ fn the_type_of_an_update_is_that_of_the_most_weighty_field() {
         assert_eq!(events(&plans[0]), [of("", expected)], "{before} {now}");
     }
 }
+
+#[test]
+fn a_chain_that_comes_or_goes_counts_from_the_absolute_threshold_on() {
+    let chains = |value: &str| -> Vec<_> {
+        let plans = rows(&[&[("era", "1")], &[("era", "1"), ("base", value)], &[("era", "1")]], None);
+        plans.iter().flat_map(events).collect()
+    };
+    for value in ["10000", "-10000"] {
+        assert_eq!(chains(value), [of("base", "ChainAdded"), of("base", "ChainRemoved")], "{value}");
+    }
+    for value in ["9999.99", "-9999.99", "0"] {
+        assert_eq!(chains(value), [], "{value}");
+    }
+}
