@@ -163,6 +163,18 @@ mod tests {
     }
 
     #[test]
+    fn values_without_anything_announced_are_not_copied() {
+        let at = |value: &str| Announced { value: value.parse().unwrap(), at: None };
+        let tvl = |announced| Values::Tvl(TvlValues { announced, ..TvlValues::default() });
+        let price = |announced| Values::Price(PriceValues { price: Number::from(1), announced });
+        let announced = [("base".to_owned(), at("2"))].into();
+        for (with, without) in [(tvl(announced), tvl(BTreeMap::new())), (price(Some(at("2"))), price(None))] {
+            assert_eq!(*with.without_announced(), without);
+            assert!(matches!(without.without_announced(), Cow::Borrowed(same) if *same == without));
+        }
+    }
+
+    #[test]
     fn values_survive_the_cache_to_the_last_digit() {
         let number = |text: &str| text.parse::<Number>().unwrap();
         let values = Values::Tvl(TvlValues {

@@ -120,6 +120,16 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_counts_for_less_than_the_window() {
+        let after = |pause| {
+            let mut breaker = Breaker::new(SETTINGS);
+            [0, pause, pause].into_iter().for_each(|now_ms| breaker.failed(now_ms));
+            breaker.is_open()
+        };
+        assert_eq!([99, 100].map(after), [true, false]);
+    }
+
+    #[test]
     fn a_success_forgets_the_failures() {
         let mut breaker = Breaker::new(SETTINGS);
         for _ in 0..10 {

@@ -434,6 +434,30 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_filled_to_its_last_byte() {
+        let filled = |sizes: &[usize]| {
+            let batch: Vec<_> =
+                sizes.iter().zip('a'..).map(|(size, group)| messages(&group.to_string(), &[*size])).collect();
+            records(&dispatch(&batch).next_request().unwrap())
+        };
+        assert_eq!(filled(&[600, 400, 1]), [0, 1]);
+        assert_eq!(filled(&[600, 401, 1]), [0]);
+        assert_eq!(filled(&[1; 12]), (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_record_too_large_for_one_request_goes_in_several() {
+        let batch = [messages("a", &[400, 600, 600, 2_000, 1, 1])];
+        let mut dispatch = dispatch(&batch);
+        let mut sent = Vec::new();
+        while let Some(request) = dispatch.next_request() {
+            sent.push(request.entries.iter().map(|entry| entry.message).collect::<Vec<_>>());
+            dispatch.answer(&request, &vec![Answer::Accepted; request.entries.len()]);
+        }
+        assert_eq!(sent, [vec![0, 1], vec![2], vec![3], vec![4, 5]]);
+    }
+
+    #[test]
     fn abandoning_fails_what_is_left() {
         let batch = [messages("a", &[1]), messages("a", &[1]), messages("b", &[1])];
         let mut dispatch = dispatch(&batch);

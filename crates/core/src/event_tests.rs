@@ -32,6 +32,34 @@ fn tvl() -> Event {
     }
 }
 
+fn price(previous_price: f64, current_price: f64) -> Data {
+    Data::Price(PriceData {
+        token_id: "t".into(),
+        symbol: Some("DAI".into()),
+        chain: Some("xdai".into()),
+        previous_price,
+        current_price,
+        change_percent: 200.0,
+        change_absolute: 2.0,
+        volume_24h: None,
+        market_cap: None,
+        decimals: None,
+        previous_timestamp: None,
+    })
+}
+
+/// A protocol update in which nothing changed.
+fn update() -> Data {
+    Data::Protocol(ProtocolData {
+        protocol_id: "1".into(),
+        protocol_name: Some("Lido".into()),
+        protocol_slug: None,
+        update_type: UpdateType::Metadata,
+        changes: vec![],
+        chain: Some("era".into()),
+    })
+}
+
 fn data(event: &mut Event) -> &mut TvlData {
     match &mut event.data {
         Data::Tvl(data) => data,
@@ -95,28 +123,44 @@ fn what_is_invalid_is_refused() {
 fn a_price_below_zero_and_an_update_without_changes_are_refused() {
     let mut event = tvl();
     event.event_type = EventType::ProtocolUpdate;
-    event.data = Data::Protocol(ProtocolData {
-        protocol_id: "1".into(),
-        protocol_name: None,
-        protocol_slug: None,
-        update_type: UpdateType::Metadata,
-        changes: vec![],
-        chain: None,
-    });
+    event.data = update();
     assert_eq!(event.validate(), Err(InvalidEvent("nothing changed".into())));
     event.event_type = EventType::PriceUpdate;
-    event.data = Data::Price(PriceData {
-        token_id: "t".into(),
-        symbol: None,
-        chain: None,
-        previous_price: -1.0,
-        current_price: 1.0,
-        change_percent: 200.0,
-        change_absolute: 2.0,
-        volume_24h: None,
-        market_cap: None,
-        decimals: None,
-        previous_timestamp: None,
-    });
-    assert_eq!(event.validate(), Err(InvalidEvent("a price is below zero".into())));
+    for (previous, current, valid) in [(-1.0, 1.0, false), (1.0, -1.0, false), (0.0, 0.0, true)] {
+        event.data = price(previous, current);
+        let expected = if valid { Ok(()) } else { Err(InvalidEvent("a price is below zero".into())) };
+        assert_eq!(event.validate(), expected, "{previous} to {current}");
+    }
+}
+
+#[test]
+fn no_time_of_processing_is_a_time_all_the_same() {
+    let mut event = tvl();
+    event.metadata.processing_time = 0.0;
+    assert_eq!(event.validate(), Ok(()));
+}
+
+#[test]
+fn an_event_names_what_it_is_about() {
+    let mut event = tvl();
+    assert_eq!((event.chain(), event.name(), event.change_percent()), (Some("base"), None, Some(100.0)));
+    data(&mut event).protocol_name = Some("Aave".into());
+    assert_eq!(event.name(), Some("Aave"));
+    event.data = price(1.0, 2.0);
+    assert_eq!(
+        (event.chain(), event.name(), event.change_percent()),
+        (Some("xdai"), Some("DAI"), Some(200.0))
+    );
+    event.data = update();
+    assert_eq!((event.chain(), event.name(), event.change_percent()), (Some("era"), Some("Lido"), None));
+}
+
+#[test]
+fn names_in_attributes_are_those_in_json() {
+    for priority in [Priority::Low, Priority::Medium, Priority::High] {
+        assert_eq!(serde_json::to_value(priority).unwrap(), priority.name());
+    }
+    for event_type in [EventType::PriceUpdate, EventType::TvlChange, EventType::ProtocolUpdate] {
+        assert_eq!(serde_json::to_value(event_type).unwrap(), event_type.name());
+    }
 }

@@ -120,6 +120,15 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_says_nothing_is_none() {
+        let field = |text: &str| Field::Text(text.into());
+        assert_eq!(
+            (field("").as_text(), field("a").as_text(), Field::Null.as_text()),
+            (None, Some("a"), None)
+        );
+    }
+
+    #[test]
     fn every_attribute_type_becomes_json() {
         let all = r#"{"M":{"b":{"B":"AQI="},"bs":{"BS":["AQI="]},"ns":{"NS":["2","10"]},"z":{"NULL":true},"t":{"BOOL":true},
             "m":{"M":{"k":{"L":[{"N":"1.5e3"},{"N":"0.1"},{"N":"1E+30"}]}}}}}"#;

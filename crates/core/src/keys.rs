@@ -104,6 +104,7 @@ mod tests {
             (tagged().outbox(), tagged().outbox_lease()),
             ("rt:outbox:sqs".into(), "rt:outbox:lease".into())
         );
+        assert_eq!(keys.baseline(&protocol("a:b"), "hourlyTvl#a:b"), "cache:hourlyTvl#a:b");
     }
 
     #[test]
