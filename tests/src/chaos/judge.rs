@@ -1,7 +1,7 @@
 //! What must have come of a run.
 //!
 //! Where Redis lost nothing: exactly the events of a run without faults, which are those of the oracle, each once and
-//! in order. Where it lost data see [`super::first_seen`].
+//! in order. Where it lost data see `first_seen`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
