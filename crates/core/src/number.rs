@@ -229,7 +229,8 @@ fn significant(text: &str) -> Result<Option<Significant>, NumberError> {
     if last - first >= MAX_DIGITS {
         return Err(NumberError::TooManyDigits);
     }
-    let length = |digits: usize| i64::try_from(digits).unwrap_or(i64::MAX / 4);
+    // No text is as long as an i64 counts.
+    let length = |digits: usize| digits as i64;
     let leading = exponent + length(whole.len()) - length(first) - 1;
     if !(MIN_EXPONENT..=MAX_EXPONENT).contains(&leading) {
         return Err(NumberError::OutOfRange);
