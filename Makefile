@@ -1,6 +1,6 @@
 # make help lists the targets.
 .PHONY: help local-stream package package-test rehearse plan-snapshot test check check-infra tools coverage verify \
-	simulate planted-bugs needs-terraform fuzz chaos
+	simulate planted-bugs needs-terraform fuzz chaos mutants
 .DEFAULT_GOAL := help
 
 # A value as one word of the shell.
@@ -71,3 +71,8 @@ planted-bugs: ## plant known mistakes in a copy of the tree; the simulation must
 
 fuzz: ## fuzz each target for SECS=60 seconds; TARGET=NAME only that; KEEP=1 keeps what reaches new code
 	@SECS='$(SECS)' TARGET='$(TARGET)' KEEP='$(KEEP)' sh tests/fuzz/run.sh
+
+# Half of the cases of each property are enough to tell a mutant.
+mutants: ## mutants of core that its tests do not catch, into target/mutants.out; MUTANTS='--file crates/core/src/plan.rs'
+	@cargo mutants --version >/dev/null 2>&1 || { echo 'cargo-mutants is missing: cargo install --locked cargo-mutants' >&2; exit 1; }
+	PROPTEST_CASES=128 cargo mutants --package events-core --jobs 2 --output target $(MUTANTS)

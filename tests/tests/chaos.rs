@@ -35,7 +35,11 @@ fn number(name: &str, usual: u64) -> u64 {
     text.map_or(usual, |text| text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")))
 }
 
+/// One at a time: each keeps a small machine busy, and times are real.
+static STAGE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 async fn play(mode: Mode, spill: bool) {
+    let _alone = STAGE.lock().await;
     let records = records();
     let plan = Plan { spill, ..Plan::new(mode, number("CHAOS_SEED", 1), records.len()) };
     let aftermath = run(&records, &plan).await;

@@ -106,7 +106,8 @@ impl fmt::Display for Number {
 
 impl From<u32> for Number {
     fn from(value: u32) -> Self {
-        Self { exact: BigDecimal::from(value), approximate: f64::from(value) }
+        // One form for each number, as of one that is read.
+        Self { exact: BigDecimal::from(value).normalized(), approximate: f64::from(value) }
     }
 }
 
@@ -229,7 +230,8 @@ fn significant(text: &str) -> Result<Option<Significant>, NumberError> {
     if last - first >= MAX_DIGITS {
         return Err(NumberError::TooManyDigits);
     }
-    let length = |digits: usize| i64::try_from(digits).unwrap_or(i64::MAX / 4);
+    // No text is as long as an i64 counts.
+    let length = |digits: usize| digits as i64;
     let leading = exponent + length(whole.len()) - length(first) - 1;
     if !(MIN_EXPONENT..=MAX_EXPONENT).contains(&leading) {
         return Err(NumberError::OutOfRange);

@@ -36,6 +36,7 @@ fn what_dynamodb_cannot_hold_is_refused() {
         ("1_000", NumberError::Syntax),
         ("1e", NumberError::Syntax),
         ("--1", NumberError::Syntax),
+        ("1Eabcdefghijklmnopqrst", NumberError::Syntax),
         ("0x10", NumberError::Syntax),
         (" 1", NumberError::Syntax),
         ("١", NumberError::Syntax),

@@ -142,3 +142,19 @@ fn names_of_reasons_are_those_of_their_json() {
         assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
     }
 }
+
+#[test]
+fn a_record_without_an_id_is_known_by_its_place_in_the_stream() {
+    let id = |with: &str| row(&record("").replace(r#""eventID":"e1","#, with)).record_id;
+    assert_eq!(id(r#""eventID":"e2","#), "e2");
+    for without in [r#""eventID":"","#, r#""eventID":null,"#, ""] {
+        assert_eq!(id(without), "arn:s#111111100000000000000", "{without}");
+    }
+}
+
+#[test]
+fn the_largest_number_of_seconds_is_still_one_of_seconds() {
+    let created = |text: &str| row(&record(&format!(r#","ApproximateCreationDateTime":{text}"#))).created_ms;
+    assert_eq!(created("100000000000"), Some(100_000_000_000_000));
+    assert_eq!(created("100000000001"), Some(100_000_000_001));
+}

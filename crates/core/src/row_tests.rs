@@ -97,6 +97,8 @@ fn price_images_are_prices_redirects_or_nothing() {
     let read = |json| PriceRow::from_image("t".into(), None, &image(json));
     assert!(matches!(read(r#"{"redirect":{"S":"coingecko#dai"}}"#), Ok(PriceImage::Redirect)));
     assert!(matches!(read(r#"{"price":{"S":"NaN"}}"#), Ok(PriceImage::NoValue)));
+    assert!(matches!(read(r#"{"symbol":{"S":"X"}}"#), Ok(PriceImage::NoValue)));
+    assert!(matches!(read(r#"{"redirect":{"S":"x"},"price":{"S":"NaN"}}"#), Ok(PriceImage::NoValue)));
     assert!(matches!(read(r#"{"price":{"N":"-1"}}"#), Err(RowError::NegativePrice)));
     let Ok(PriceImage::Price(row)) = read(
         r#"{"price":{"N":"0.998"},"symbol":{"S":""},"mcap":{"N":"7"},"decimals":{"N":"18"},"redirect":{"S":"x"}}"#,
