@@ -98,12 +98,6 @@ impl PartialEq for Number {
 
 impl Eq for Number {}
 
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.exact.fmt(f)
-    }
-}
-
 impl From<u32> for Number {
     fn from(value: u32) -> Self {
         // One form for each number, as of one that is read.

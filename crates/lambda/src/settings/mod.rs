@@ -307,10 +307,7 @@ mod tests {
         let settings = read(&extra, Needs::Everything).unwrap();
         assert_eq!(settings.processor.outage, Outage::Spill);
         let core = settings.processor.core;
-        assert_eq!(
-            (core.tvl.percent.to_string(), core.price.absolute.to_string()),
-            ("2.5".into(), "0".into())
-        );
+        assert_eq!((core.tvl.percent.to_f64(), core.price.absolute.to_f64()), (2.5, 0.0));
         assert_eq!(
             (core.protocol_always, core.caching, core.pubsub, core.keys.hashtag),
             (false, false, true, true)
