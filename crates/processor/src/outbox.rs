@@ -131,9 +131,12 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         let mut drain = Drain::default();
         for _ in 0..=self.settings.max_retries {
             let before = (drain.sent, drain.letters);
-            drain.problem = None;
+            let last_problem = drain.problem.take();
             let is_whole = self.pass(deadline, &mut drain).await;
             let moved = (drain.sent, drain.letters) != before;
+            if !moved {
+                drain.problem = drain.problem.or(last_problem);
+            }
             if drain.problem.is_none() || drain.busy || !is_whole || !moved {
                 break;
             }

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use events_core::breaker::BreakerSettings;
 use events_core::dispatch::Answer;
 use events_core::message::Message;
 use events_core::plan::{Commit, Reads, Snapshot};
@@ -74,6 +75,17 @@ impl Queue for Shut {
     }
 }
 
+/// Takes so many requests, and no more.
+struct Takes(Cell<usize>);
+
+impl Queue for Takes {
+    async fn send(&self, messages: &[&Message]) -> Result<Vec<Answer>, PortError> {
+        let Some(left) = self.0.get().checked_sub(1) else { return down() };
+        self.0.set(left);
+        Ok(vec![Answer::Accepted; messages.len()])
+    }
+}
+
 fn row(hour: i64, tvl: u64) -> Box<RawValue> {
     let at = 1_767_225_600 + hour * 3_600;
     RawValue::from_string(format!(
@@ -126,4 +138,23 @@ async fn no_pause_goes_beyond_the_deadline() {
     assert_eq!(process(&processor(read, MemoryQueue::default(), Outage::Block), short).await, [200]);
     let commit = World { commit: true, ..World::default() };
     assert_eq!(process(&processor(commit, MemoryQueue::default(), Outage::Block), short).await, [200]);
+}
+
+/// The breaker stops a drain between two passes as well: then too it says why something is left.
+#[tokio::test]
+async fn a_drain_that_the_breaker_stops_says_why() {
+    let breaker = BreakerSettings { failures: 1, ..BreakerSettings::default() };
+    let settings = Settings { outage: Outage::Spill, breaker, ..Settings::default() };
+    let (queue, letters, timer) = (Takes(Cell::new(0)), MemoryQueue::default(), Pauses::default());
+    let processor = Processor::new(World::default(), queue, letters, timer, settings);
+    let rows = [row(0, 1_000_000), row(1, 2_000_000), row(2, 3_000_000)];
+    let rows: Vec<&RawValue> = rows.iter().map(AsRef::as_ref).collect();
+    let batch = processor.process(&rows, AMPLE, Duration::ZERO).await;
+    assert_eq!((batch.tally.spilled, batch.failures.len()), (2, 0));
+
+    processor.timer.now.set(processor.timer.now.get() + AMPLE);
+    processor.queue.0.set(1);
+    let drained = processor.drain_outbox(AMPLE, Duration::ZERO).await;
+    assert_eq!((drained.sent, drained.waiting), (1, Some(1)));
+    assert!(drained.problem.is_some_and(|problem| problem.contains("not now")));
 }
