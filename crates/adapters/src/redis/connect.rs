@@ -12,7 +12,8 @@ use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::Builder;
 use fred::types::config::{
-    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, TlsConnector, UnresponsiveConfig,
+    Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, TcpConfig, TlsConnector,
+    UnresponsiveConfig,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -20,6 +21,10 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// Longest pause between two attempts to connect again.
 const LONGEST_RECONNECT_PAUSE_MS: u32 = 500;
+/// Answers after which the connection is made anew: a failover can leave the old primary alive, as a replica that keeps
+/// its connections, while the name already leads to the new one.
+const RECONNECT_ON: [ReconnectError; 3] =
+    [ReconnectError::ReadOnly, ReconnectError::MasterDown, ReconnectError::Loading];
 /// Schemes of a URL, with the plain one fred is to see and whether TLS goes on top.
 const SCHEMES: [(&str, &str, bool); 4] = [
     ("redis://", "redis://", false),
@@ -114,6 +119,7 @@ fn connection(settings: &RedisSettings) -> ConnectionConfig {
         // Retries are the processor's: it knows what may be sent twice.
         max_command_attempts: 1,
         reconnect_on_auth_error: true,
+        reconnect_errors: RECONNECT_ON.to_vec(),
         // A commit must not wait for the acknowledgement of the one before.
         tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
         unresponsive: UnresponsiveConfig {

@@ -4,12 +4,13 @@ use events_processor::ports::{ErrorKind, PortError};
 use fred::error::{Error, ErrorKind as Fred};
 
 /// Answers of a server that is on its way back, and what fred says while the connection is being made again.
-const PASSING: [&str; 10] = [
+const PASSING: [&str; 11] = [
     "Failed to route command",
     "LOADING",
     "TRYAGAIN",
     "CLUSTERDOWN",
     "MASTERDOWN",
+    "MISCONF",
     "READONLY",
     "BUSY",
     "NOREPLICAS",
@@ -53,6 +54,7 @@ mod tests {
         for (kind, details, ours) in [
             (Fred::Unknown, "LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable),
             (Fred::Unknown, "READONLY You can't write against a read only replica.", ErrorKind::Unavailable),
+            (Fred::Unknown, "MISCONF Redis is configured to save RDB snapshots", ErrorKind::Unavailable),
             (Fred::Unknown, "OOM command not allowed", ErrorKind::Throttled),
             (Fred::Timeout, "Request timed out.", ErrorKind::Timeout),
             (Fred::IO, "Connection reset by peer", ErrorKind::Unavailable),
