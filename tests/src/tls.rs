@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -14,6 +17,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// What the server's certificate says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// The names under which the server is reached, and a time that is not over.
+    Right,
+    /// Another name.
+    OtherName,
+    /// A time that is over.
+    Expired,
+}
 
 /// A listener that terminates TLS for `localhost` and `127.0.0.1` and forwards the plain bytes. Ends on drop.
 #[derive(Debug)]
@@ -26,8 +40,13 @@ pub struct TlsProxy {
 }
 
 impl TlsProxy {
-    /// Starts in front of `target`.
+    /// Starts in front of `target`, with the right certificate.
     pub async fn start(target: SocketAddr) -> Self {
+        Self::start_with(target, Certificate::Right).await
+    }
+
+    /// Starts in front of `target`, with the certificate given.
+    pub async fn start_with(target: SocketAddr, certificate: Certificate) -> Self {
         let ca = authority();
         let mut roots = RootCertStore::empty();
         roots.add(ca.as_ref().der().clone()).expect("a valid authority");
@@ -35,7 +54,7 @@ impl TlsProxy {
         let dir = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(dir.path().join("ca.pem"), &ca_pem).expect("a file for the authority");
 
-        let acceptor = TlsAcceptor::from(Arc::new(server_config(&ca)));
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(&ca, certificate)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
         let port = listener.local_addr().expect("a bound address").port();
         let task = tokio::spawn(async move {
@@ -101,11 +120,17 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, key).expect("an authority")
 }
 
-fn server_config(ca: &CertifiedIssuer<'static, KeyPair>) -> ServerConfig {
-    let names = ["localhost", "127.0.0.1"].map(String::from);
+fn server_config(ca: &CertifiedIssuer<'static, KeyPair>, certificate: Certificate) -> ServerConfig {
+    let names = match certificate {
+        Certificate::Right | Certificate::Expired => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+        Certificate::OtherName => vec!["elsewhere.example".to_owned()],
+    };
     let key = KeyPair::generate().expect("a key");
-    let leaf =
-        CertificateParams::new(names).expect("valid names").signed_by(&key, ca).expect("a certificate");
+    let mut params = CertificateParams::new(names).expect("valid names");
+    if certificate == Certificate::Expired {
+        params.not_after = date_time_ymd(2020, 1, 1);
+    }
+    let leaf = params.signed_by(&key, ca).expect("a certificate");
     ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the default versions")

@@ -10,5 +10,6 @@ mod fixture;
 mod lambda;
 mod oracle;
 mod outbox;
+mod readme;
 mod redis;
 mod sqs;
