@@ -238,6 +238,8 @@ impl Aftermath {
         let redis = &counts.redis;
         must(!kept || redis.kills >= LEAST_KILLS, format!("Redis was killed {} times", redis.kills));
         must(kept != (redis.losses > 0), format!("Redis lost data {} times", redis.losses));
+        let demoted = format!("Redis was made a replica {} times", redis.demotions);
+        must((self.plan.mode == Mode::FailedOver) == (redis.demotions > 0), demoted);
         must(!self.plan.spill || self.waited > 0, "no event had to wait".to_owned());
         let sandboxes = &counts.sandboxes;
         let each = [sandboxes.killed, sandboxes.frozen, sandboxes.timed_out, sandboxes.frozen_idle];

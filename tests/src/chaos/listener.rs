@@ -61,13 +61,17 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Subscribes to whatever server `place` names, now and after each loss of the connection.
-    pub(super) fn start(place: watch::Receiver<String>) -> Self {
+    pub(super) fn start(mut place: watch::Receiver<String>) -> Self {
         let heard = Arc::new(Mutex::new(Heard::default()));
         let sink = Arc::clone(&heard);
         let task = tokio::spawn(async move {
             loop {
-                let url = place.borrow().clone();
-                let _ = listen(&url, &sink).await;
+                let url = place.borrow_and_update().clone();
+                tokio::select! {
+                    _ = listen(&url, &sink) => {}
+                    // The server may live on, as one that is no longer published to.
+                    _ = place.changed() => {}
+                }
                 if let Some((_, end)) = sink.lock().unwrap().sessions.last_mut() {
                     end.get_or_insert_with(Instant::now);
                 }

@@ -22,6 +22,8 @@ const CUT: Duration = Duration::from_secs(3);
 const LAG: Duration = Duration::from_millis(1_000);
 /// A slow subscriber is not to be dropped: what it misses is to be the faults' doing.
 const PATIENT: [&str; 5] = ["--client-output-buffer-limit", "pubsub", "0", "0", "0"];
+/// A replica is not to wait for others before it is given the data.
+const AT_ONCE: [&str; 2] = ["--repl-diskless-sync-delay", "0"];
 
 /// A span of time in which what Redis held may have been lost.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,8 @@ pub(super) struct Loss {
 pub struct Counts {
     /// Killed with SIGKILL.
     pub kills: u64,
+    /// Made a replica of its replica, with all its connections.
+    pub demotions: u64,
     /// Data lost.
     pub losses: u64,
     /// Stopped and continued.
@@ -76,18 +80,30 @@ struct Standby {
 }
 
 impl Standby {
-    /// Starts a replica and waits until it has caught up.
+    /// Starts a replica that has caught up.
     async fn of(master: SocketAddr) -> Self {
         let link = FaultProxy::start(master).await;
         let from = format!("127.0.0.1 {}", link.addr().port());
-        let arguments = [&PATIENT[..], &["--replicaof", &from]].concat();
-        let server = RedisServer::start_with(&arguments).await;
+        let arguments = [&PATIENT[..], &AT_ONCE, &["--replicaof", &from]].concat();
+        let standby = Self { server: RedisServer::start_with(&arguments).await, link };
+        standby.follows().await;
+        standby
+    }
+
+    /// Makes a replica of what was a master.
+    async fn from(server: RedisServer, master: SocketAddr) -> Self {
+        let link = FaultProxy::start(master).await;
+        server.cmd(&["REPLICAOF", "127.0.0.1", &link.addr().port().to_string()]).await;
+        Self { server, link }
+    }
+
+    /// Waits until it has caught up.
+    async fn follows(&self) {
         eventually(SOON, || async {
-            let said = server.cmd(&["INFO", "replication"]).await.text().unwrap_or_default();
+            let said = self.server.cmd(&["INFO", "replication"]).await.text().unwrap_or_default();
             if said.contains("master_link_status:up") { Ok(()) } else { Err(said) }
         })
         .await;
-        Self { server, link }
     }
 }
 
@@ -98,7 +114,7 @@ impl RedisSide {
         let kept = ["--dir", &path, "--appendonly", "yes", "--appendfsync", "always"];
         let arguments = match mode {
             Mode::Kept => [&PATIENT[..], &kept].concat(),
-            Mode::Emptied | Mode::FailedOver => [&PATIENT[..], &["--repl-diskless-sync-delay", "0"]].concat(),
+            Mode::Emptied | Mode::FailedOver => [&PATIENT[..], &AT_ONCE].concat(),
         };
         let server = RedisServer::start_with(&arguments).await;
         let standby = match mode {
@@ -160,23 +176,35 @@ impl RedisSide {
         }
     }
 
-    /// Cuts the replica off, kills the master some commits later, and lets the replica take over.
+    /// Cuts the replica off, and some commits later lets it take over. The master is killed, or every second time lives
+    /// on as a replica, connections and all.
     pub(super) async fn fail_over(&mut self) {
-        let Some(Standby { server, link }) = self.standby.take() else { return };
+        let Some(Standby { server: heir, link }) = self.standby.take() else { return };
         let from = Instant::now().checked_sub(LAG).unwrap_or_else(Instant::now);
         link.set(fault_proxy::Mode::Hole);
         let behind = self.millis(100, 700);
         tokio::time::sleep(behind).await;
-        self.server.kill();
+        let dies = self.counts.losses % 2 == 0;
+        if dies {
+            self.server.kill();
+        }
         // What the link holds is gone with the master.
         link.set(fault_proxy::Mode::Reset);
-        server.cmd(&["REPLICAOF", "NO", "ONE"]).await;
-        self.proxy.retarget(server.addr());
-        self.direct.send_replace(server.url());
-        self.server = server;
-        self.counts.kills += 1;
+        heir.cmd(&["REPLICAOF", "NO", "ONE"]).await;
+        let old = std::mem::replace(&mut self.server, heir);
+        // From now on it refuses to write: nothing is published that nobody hears.
+        let demoted = if dies { None } else { Some(Standby::from(old, self.server.addr()).await) };
+        self.proxy.retarget(self.server.addr());
+        self.direct.send_replace(self.server.url());
         self.lost(from, false);
-        self.standby = Some(Standby::of(self.server.addr()).await);
+        if let Some(standby) = demoted {
+            self.counts.demotions += 1;
+            standby.follows().await;
+            self.standby = Some(standby);
+        } else {
+            self.counts.kills += 1;
+            self.standby = Some(Standby::of(self.server.addr()).await);
+        }
     }
 
     fn lost(&mut self, from: Instant, everything: bool) {

@@ -57,8 +57,9 @@ impl Aftermath {
             (
                 "redis",
                 format!(
-                    "killed {}, data lost {}, paused {}, cut within a reply {}, reset {}, slow {}, silent {}, stragglers {}, forgetful {}",
+                    "killed {}, made a replica {}, data lost {}, paused {}, cut within a reply {}, reset {}, slow {}, silent {}, stragglers {}, forgetful {}",
                     redis.kills,
+                    redis.demotions,
                     redis.losses,
                     redis.pauses,
                     redis.cuts,

@@ -27,6 +27,8 @@ use crate::timer::now_ms;
 
 /// Commands in one pipeline; a larger batch takes several, so that none outlives its timeout.
 const MAX_PIPELINE: usize = 1_000;
+/// A field that no baseline has.
+const NO_FIELD: &str = "-";
 /// Fields of a baseline.
 const FIELDS: [&str; 4] = ["time", "stream", "sequence", "values"];
 
@@ -133,6 +135,12 @@ impl RedisStore {
         outbox: Option<&str>,
     ) -> Result<Vec<Result<Value, Error>>, PortError> {
         let pipeline = client.pipeline();
+        // A write that changes nothing: a replica refuses it. One that was the primary until a failover would else answer
+        // from what it held then, as long as the connection lives, and events would be compared with that.
+        if let Some((first, _)) = keys.first() {
+            let queued = pipeline.hdel::<Value, _, _>(first.as_str(), NO_FIELD).await;
+            queued.map_err(|error| errors::port_error(&error))?;
+        }
         for (key, is_baseline) in keys {
             let queued = if *is_baseline {
                 pipeline.hmget::<Value, _, _>(key.as_str(), FIELDS.to_vec()).await
@@ -146,7 +154,13 @@ impl RedisStore {
             let queued = pipeline.custom::<Value, _>(command, vec![outbox]).await;
             queued.map_err(|error| errors::port_error(&error))?;
         }
-        self.run(&pipeline, keys.len() + usize::from(outbox.is_some())).await
+        let writes = usize::from(!keys.is_empty());
+        let mut answers = self.run(&pipeline, writes + keys.len() + usize::from(outbox.is_some())).await?;
+        let refusal = answers.drain(..writes).find_map(Result::err);
+        match refusal {
+            Some(error) if !errors::is_wrong_type(&error) => Err(errors::port_error(&error)),
+            Some(_) | None => Ok(answers),
+        }
     }
 }
 

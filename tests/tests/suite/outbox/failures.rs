@@ -41,6 +41,29 @@ async fn a_missing_right_costs_no_event() {
     }
 }
 
+/// The user that the README describes, with exactly its rights, can do everything.
+#[tokio::test]
+async fn the_rights_of_the_readme_suffice() {
+    let readme = include_str!("../../../../README.md");
+    let (_, rights) = readme.split_once("Its user needs ").unwrap();
+    let (rights, _) = rights.split_once("all keys").unwrap();
+    let mut user: Vec<String> =
+        ["ACL", "SETUSER", "app", "on", ">pw", "~*", "&events:*"].map(str::to_owned).into();
+    user.extend(rights.split('`').skip(1).step_by(2).map(|right| format!("+{}", right.replace(' ', "|"))));
+    assert!(user.len() > 20, "{user:?}");
+
+    let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
+    server.cmd(&user.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let processor = sandbox_at(&format!("redis://app:pw@127.0.0.1:{}", server.port()), &sink);
+    done(&processor, &rows(0)).await;
+    sink.script(When::Any, usize::MAX, Fault::http_500());
+    assert_eq!(done(&processor, &rows(1)).await.tally.spilled, 8);
+    sink.heal();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert_eq!(drain(&processor).await, Drain { sent: 8, waiting: Some(0), ..Drain::default() });
+    assert_complete(&sink, 1);
+}
+
 #[tokio::test]
 async fn what_can_never_be_sent_leaves_the_outbox_as_a_dead_letter() {
     let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
