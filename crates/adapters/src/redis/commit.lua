@@ -10,7 +10,8 @@
 --       then what each entry of the outbox is to hold
 -- Returns the number of events published, or -1 late, -2 already applied, -3 out of step: then nothing was changed.
 --
--- The reads fail on a key of another type before anything is written; after them only a missing right can.
+-- The reads fail on a key of another type before anything is written, and the first write on a server that takes none;
+-- after them only a missing right can.
 
 -- True when sequence number a is not above b: digits beyond 2^53, so by length, then text.
 local function not_above(a, b)
@@ -21,7 +22,7 @@ end
 
 local stored = redis.call('HMGET', KEYS[1], 'time', 'stream', 'sequence')
 local time, stream, sequence = stored[1], stored[2], stored[3]
-if time and stream and sequence then
+if time and tonumber(time) and stream and sequence then
   if tonumber(ARGV[1]) < tonumber(time) then return -1 end
   if tonumber(ARGV[1]) == tonumber(time) and ARGV[2] == stream and not_above(ARGV[3], sequence) then return -2 end
 end
@@ -31,6 +32,11 @@ if ARGV[6] ~= '' then
   if not there or not (not_above(first[3], ARGV[8]) and not_above(ARGV[8], first[3])) then return -3 end
 end
 if ARGV[12] ~= '0' then redis.call('XLEN', KEYS[#KEYS]) end
+-- To publish is no write to the server: one that is full, or may not write, would let it through and refuse what follows.
+-- A marker that is there is set to what it is; one that is not, is not.
+if ARGV[11] ~= '0' then
+  redis.call('SET', KEYS[3 + tonumber(ARGV[9]) + tonumber(ARGV[10])], '1', 'XX', 'KEEPTTL')
+end
 
 -- The mark is written last: should the server deny a command half-way (its user may lack a right), the row is not done
 -- and comes again, and what went out already goes out no more.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use events_core::report::Verdict;
+use events_processor::Drain;
 use events_tests::fault_proxy::{FaultProxy, Mode};
 use events_tests::redis::RedisServer;
 use events_tests::sqs_faults::{Entries, Fault, When};

@@ -11,6 +11,7 @@ use events_tests::fault_proxy::{FaultProxy, Mode};
 use events_tests::redis::RedisServer;
 use events_tests::resp::Value;
 use events_tests::rows::{number, price, tvl};
+use events_tests::subscriber::Subscriber;
 use events_tests::tls::{Certificate, TlsProxy};
 use events_tests::wait::eventually;
 use events_tests::world::{process, raw};
@@ -113,16 +114,38 @@ async fn a_connection_that_died_in_a_frozen_sandbox_is_replaced() {
     assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
 }
 
+/// For each reason for which a server takes no writes, none of a row's is made, however often it comes: neither its keys
+/// nor, though that is no write, its publications.
 #[tokio::test]
 async fn a_full_server_refuses_and_nothing_is_half_written() {
-    let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
-    process(&processor, &[tvl("2", 0, 0, 1e6, &[])]).await;
-    server.cmd(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    let batch = process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
-    assert_eq!(batch.verdict, Verdict::From(number(1)));
-    assert!(batch.failures[&0].contains("OOM"), "{:?}", batch.failures);
-    assert_eq!(server.cmd(&["EXISTS", "tvl:1", "cache:hourlyTvl#1"]).await, Value::Int(0));
+    for (setting, wrong, right, reason) in
+        [("maxmemory", "1", "0", "OOM"), ("min-replicas-to-write", "1", "0", "NOREPLICAS")]
+    {
+        let server = RedisServer::start().await;
+        let core = Config { queueing: false, ..Config::default() };
+        let processor = on_redis(store(&server.url()), core);
+        process(&processor, &[tvl("2", 0, 0, 1e6, &[])]).await;
+        let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
+        server.cmd(&["CONFIG", "SET", setting, wrong]).await;
+        let rows = [tvl("1", 0, 1, 1e6, &[]), tvl("2", 1, 2, 2e6, &[])];
+        for _ in 0..3 {
+            let batch = process(&processor, &rows).await;
+            assert_eq!(batch.verdict, Verdict::From(number(1)));
+            let failed = batch.failures.values().all(|failure| failure.contains(reason));
+            assert!(failed || batch.tally.breaker_open > 0, "{:?}", batch.failures);
+            assert_eq!(server.cmd(&["EXISTS", "tvl:1", "cache:hourlyTvl#1"]).await, Value::Int(0));
+            assert_eq!(server.cmd(&["GET", "tvl:2"]).await.json()["tvl"], 1e6);
+        }
+        server.cmd(&["PUBLISH", "end", "{}"]).await;
+        assert_eq!(subscriber.wait_for(1).await[0].channel, "end", "{reason}: nothing was published");
+
+        server.cmd(&["CONFIG", "SET", setting, right]).await;
+        let back = async || process(&processor, &rows).await.verdict == Verdict::Done;
+        eventually(Duration::from_secs(15), back).await;
+        let heard = subscriber.wait_for(3).await;
+        assert_eq!(heard[1].channel, "events:tvl", "and then once");
+        assert_eq!(server.cmd(&["GET", "tvl:2"]).await.json()["tvl"], 2e6);
+    }
 }
 
 #[tokio::test]
