@@ -49,8 +49,9 @@ impl Breaker {
     pub fn allows(&mut self, now_ms: i64) -> bool {
         let waited = match self.state {
             State::Closed(_) => return true,
-            State::Open { until_ms } => now_ms >= until_ms,
-            State::HalfOpen { since_ms } => now_ms >= since_ms + self.settings.open_ms,
+            // A clock that was set back must not make the time longer.
+            State::Open { until_ms } => now_ms >= until_ms || now_ms < until_ms - self.settings.open_ms,
+            State::HalfOpen { since_ms } => now_ms >= since_ms + self.settings.open_ms || now_ms < since_ms,
         };
         if waited {
             self.state = State::HalfOpen { since_ms: now_ms };
@@ -77,7 +78,7 @@ impl Breaker {
             State::Closed(failures) => {
                 failures.push_back(now_ms);
                 let window_ms = self.settings.window_ms;
-                failures.retain(|failure| now_ms - failure < window_ms);
+                failures.retain(|failure| (0..window_ms).contains(&(now_ms - failure)));
                 failures.len() >= self.settings.failures
             }
             State::HalfOpen { .. } => true,
@@ -117,6 +118,19 @@ mod tests {
         }
         breaker.failed(190);
         assert!(!breaker.allows(190) && breaker.is_open());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_time_longer() {
+        let mut breaker = opened_at(1_000);
+        assert!(!breaker.would_allow(1_000), "open until 1,050");
+        assert!(breaker.would_allow(999), "and not longer than 50 ms from whatever the time is now");
+        assert!(breaker.allows(500) && !breaker.allows(500), "one call is let through");
+        assert!(breaker.allows(499), "and another where the time of the first is yet to come");
+
+        let mut breaker = Breaker::new(SETTINGS);
+        [1_000, 1_000, 900].into_iter().for_each(|now_ms| breaker.failed(now_ms));
+        assert!(!breaker.is_open(), "failures of a time to come do not count");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use events_core::report::spread;
 
 use crate::delivery::Failures;
 use crate::ports::{Committed, PortError, Queue, Store, Timer};
-use crate::process::{Deadline, Processor};
+use crate::process::{Breakers, Deadline, Processor};
 use crate::tally::Tally;
 
 impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
@@ -52,7 +52,9 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         commits: &[&Commit],
         deadline: Deadline,
     ) -> Result<Vec<Result<Committed, PortError>>, PortError> {
-        let breaker = &self.breakers.store;
+        let Breakers { store, commits: breaker, .. } = &self.breakers;
+        self.would_ask(breaker, "redis")?;
+        self.ask(store, "redis")?;
         self.ask(breaker, "redis")?;
         let call = async { Ok(self.store.commit(commits).await) };
         let answers = self.within(deadline.committing, "redis", call).await;
@@ -63,6 +65,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
             Ok(answers) => answers.iter().find_map(failed),
             Err(error) => Some(error.clone()),
         };
+        self.tell(store, error.as_ref());
         self.tell(breaker, error.as_ref());
         answers
     }

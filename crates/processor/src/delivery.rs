@@ -12,7 +12,7 @@ use futures::future::Either;
 use futures::stream::FuturesUnordered;
 
 use crate::outbox::Outage;
-use crate::ports::{ErrorKind, PortError, Queue, Store, Timer};
+use crate::ports::{PortError, Queue, Store, Timer};
 use crate::process::{Deadline, Processor, Settings};
 use crate::tally::Tally;
 
@@ -74,14 +74,35 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         let mut steps = FuturesUnordered::new();
         let mut sending = 0;
         loop {
+            if self.timer.monotonic() >= deadline.starting {
+                dispatch.abandon("the deadline of the invocation is near");
+                if sending == 0 {
+                    return accepted;
+                }
+            }
             while sending < self.settings.max_requests_in_flight {
+                let open = breaker.and_then(|breaker| self.would_ask(breaker, "sqs").err());
+                if let Some(error) = open {
+                    // While a request is under way it may be the one that closes the breaker: others wait for it.
+                    if sending == 0 {
+                        dispatch.abandon(&error.to_string());
+                        return accepted;
+                    }
+                    break;
+                }
                 let Some(request) = dispatch.next_request() else { break };
+                if let Some(breaker) = breaker {
+                    let _let_through = breaker.borrow_mut().allows(self.timer.now_ms());
+                }
                 sending += 1;
                 steps.push(Either::Left(async move {
                     let entries = request.entries.iter();
                     let batch: Vec<&Message> =
                         entries.map(|entry| &messages[entry.record][entry.message]).collect();
-                    let answers = self.request(queue, breaker, &batch, deadline).await;
+                    let answers = self.within(deadline.sending, "sqs", queue.send(&batch)).await;
+                    if let Some(breaker) = breaker {
+                        self.tell(breaker, answers.as_ref().err());
+                    }
                     Step::Answered(request, answers)
                 }));
             }
@@ -90,8 +111,6 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
                 Step::Woken(retry) => dispatch.wake(retry),
                 Step::Answered(request, answers) => {
                     sending -= 1;
-                    let open =
-                        answers.as_ref().err().filter(|error| error.kind == ErrorKind::BreakerOpen).cloned();
                     let answers = answers_of(&request, answers);
                     accepted += answers.iter().filter(|answer| **answer == Answer::Accepted).count() as u64;
                     if let Some(retry) = dispatch.answer(&request, &answers) {
@@ -102,34 +121,9 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
                             Step::Woken(retry)
                         }));
                     }
-                    // While another request is under way it may be the one that closes the breaker.
-                    if let Some(error) = open.filter(|_| sending == 0) {
-                        dispatch.abandon(&error.to_string());
-                    }
                 }
             }
-            if self.timer.monotonic() >= deadline.starting {
-                dispatch.abandon("the deadline of the invocation is near");
-            }
         }
-    }
-
-    /// One request, if the breaker lets it through, answered before the deadline or given up.
-    async fn request<K: Queue>(
-        &self,
-        queue: &K,
-        breaker: Option<&RefCell<Breaker>>,
-        batch: &[&Message],
-        deadline: Deadline,
-    ) -> Result<Vec<Answer>, PortError> {
-        if let Some(breaker) = breaker {
-            self.ask(breaker, "sqs")?;
-        }
-        let answers = self.within(deadline.sending, "sqs", queue.send(batch)).await;
-        if let Some(breaker) = breaker {
-            self.tell(breaker, answers.as_ref().err());
-        }
-        answers
     }
 
     /// What the queue will never take becomes a dead letter; its event says how often it was tried again.

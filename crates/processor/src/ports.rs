@@ -108,6 +108,8 @@ pub enum ErrorKind {
     Throttled,
     /// Not called at all: the circuit breaker is open.
     BreakerOpen,
+    /// Not called, or no longer waited for: the invocation's time is up. Says nothing of the other side.
+    Deadline,
     /// An answer, but not one to this question: another key's type, missing rights, a missing queue.
     Refused,
 }
@@ -120,7 +122,7 @@ impl PortError {
 
     /// True when the same call may succeed within the same invocation.
     pub fn is_transient(&self) -> bool {
-        !matches!(self.kind, ErrorKind::Refused | ErrorKind::BreakerOpen)
+        !matches!(self.kind, ErrorKind::Refused | ErrorKind::BreakerOpen | ErrorKind::Deadline)
     }
 }
 
@@ -131,6 +133,7 @@ impl fmt::Display for PortError {
             ErrorKind::Timeout => "timed out",
             ErrorKind::Throttled => "throttled",
             ErrorKind::BreakerOpen => "breaker open",
+            ErrorKind::Deadline => "deadline",
             ErrorKind::Refused => "refused",
         };
         write!(f, "{kind}: {}", self.message)

@@ -63,10 +63,12 @@ pub struct Processor<S, Q, D, T> {
     pub(crate) outbox: Cell<u64>,
 }
 
-/// Circuit breakers, one for each system; their state lives as long as the processor.
+/// Circuit breakers; their state lives as long as the processor.
 #[derive(Debug)]
 pub(crate) struct Breakers {
     pub(crate) store: RefCell<Breaker>,
+    /// Redis can answer reads and refuse to write (out of memory): a read that succeeds says nothing of commits.
+    pub(crate) commits: RefCell<Breaker>,
     pub(crate) queue: RefCell<Breaker>,
 }
 
@@ -82,8 +84,9 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
+    /// A margin longer than half of the time would leave none, whatever the function's timeout was set to: it is cut.
     pub(crate) fn of(entered: Duration, time_left: Duration, margin: Duration) -> Self {
-        let end = entered + time_left;
+        let (end, margin) = (entered + time_left, margin.min(time_left / 2));
         let sending = end.saturating_sub(margin);
         Self { starting: sending, sending, committing: end.saturating_sub(margin / 4) }
     }
@@ -117,7 +120,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
     /// A processor around its world.
     pub fn new(store: S, queue: Q, dead_letters: D, timer: T, settings: Settings) -> Self {
         let breaker = || RefCell::new(Breaker::new(settings.breaker));
-        let breakers = Breakers { store: breaker(), queue: breaker() };
+        let breakers = Breakers { store: breaker(), commits: breaker(), queue: breaker() };
         Self { store, queue, dead_letters, timer, settings, breakers, outbox: Cell::new(0) }
     }
 
@@ -136,11 +139,15 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         let times = Times { now_ms: self.timer.now_ms(), processing_ms: millis(elapsed) };
         let mut records = plan::plan(records, &snapshot, &self.settings.core, times);
         match &read {
-            Ok(_) => count_reads(&reads, &snapshot, &mut tally),
-            Err(error) => hold_back(&mut records, error, &mut failures),
-        }
-        if read.is_ok() {
-            self.outbox.set(snapshot.outbox);
+            Ok(_) => {
+                count_reads(&reads, &snapshot, &mut tally);
+                self.outbox.set(snapshot.outbox);
+                // What cannot be committed is not sent either.
+                if let Err(error) = self.would_ask(&self.breakers.commits, "redis") {
+                    hold_back(&mut records, &format!("commit: {error}"), &mut failures);
+                }
+            }
+            Err(error) => hold_back(&mut records, &format!("read: {error}"), &mut failures),
         }
         let others_wait = snapshot.outbox > 0;
         let mut drain = None;
@@ -161,8 +168,8 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         }
         tally.outbox = self.outbox.get();
         count(&records, &failures, &mut tally);
-        tally.breaker_open = u64::from(self.breakers.store.borrow().is_open())
-            + u64::from(self.breakers.queue.borrow().is_open());
+        let redis_open = self.breakers.store.borrow().is_open() || self.breakers.commits.borrow().is_open();
+        tally.breaker_open = u64::from(redis_open) + u64::from(self.breakers.queue.borrow().is_open());
         Batch { verdict: report::verdict(&records, &failures), records, failures, drain, tally }
     }
 
@@ -200,37 +207,46 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
 
     /// Whether the breaker lets a call through; the error of one that does not.
     pub(crate) fn ask(&self, breaker: &RefCell<Breaker>, name: &str) -> Result<(), PortError> {
-        if breaker.borrow_mut().allows(self.timer.now_ms()) {
-            return Ok(());
-        }
-        Err(PortError::new(
-            ErrorKind::BreakerOpen,
-            format!("{name} failed too often; it is tried again soon"),
-        ))
+        self.would_ask(breaker, name)?;
+        let _let_through = breaker.borrow_mut().allows(self.timer.now_ms());
+        Ok(())
     }
 
-    /// Tells the breaker how a call ended. A refusal is an answer: the other side is well.
+    /// The same for a call that is yet to come.
+    pub(crate) fn would_ask(&self, breaker: &RefCell<Breaker>, name: &str) -> Result<(), PortError> {
+        if breaker.borrow().would_allow(self.timer.now_ms()) {
+            return Ok(());
+        }
+        let message = format!("{name} failed too often; it is tried again soon");
+        Err(PortError::new(ErrorKind::BreakerOpen, message))
+    }
+
+    /// Tells the breaker how a call ended. A refusal is an answer: the other side is well. A call that our own deadline
+    /// cut short says nothing.
     pub(crate) fn tell(&self, breaker: &RefCell<Breaker>, error: Option<&PortError>) {
         match error {
+            Some(error) if error.kind == ErrorKind::Deadline => {}
             Some(error) if error.is_transient() => breaker.borrow_mut().failed(self.timer.now_ms()),
             Some(_) | None => breaker.borrow_mut().succeeded(),
         }
     }
 
-    /// A call that ends at the deadline, answered or not.
+    /// A call that ends at the deadline, answered or not; none is begun after it.
     pub(crate) async fn within<R>(
         &self,
         deadline: Duration,
         name: &str,
         call: impl Future<Output = Result<R, PortError>>,
     ) -> Result<R, PortError> {
+        let late =
+            || PortError::new(ErrorKind::Deadline, format!("{name}: the invocation's time is nearly up"));
         let left = deadline.saturating_sub(self.timer.monotonic());
+        if left.is_zero() {
+            return Err(late());
+        }
         match select(pin!(call), pin!(self.timer.sleep(left))).await {
             Either::Left((result, _)) => result,
-            Either::Right(((), _)) => Err(PortError::new(
-                ErrorKind::Timeout,
-                format!("{name}: the deadline of the invocation is near"),
-            )),
+            Either::Right(((), _)) => Err(late()),
         }
     }
 }
@@ -239,11 +255,12 @@ fn millis(elapsed: Duration) -> f64 {
     (elapsed.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// Without baselines nothing is known of any row: none is sent, all are to come again. Letters still go out.
-fn hold_back(records: &mut [RecordPlan], error: &PortError, failures: &mut Failures) {
+/// Without baselines nothing is known of any row, and without a commit nothing is done: none is sent, all are to come
+/// again. The letters of what is no row still go out.
+fn hold_back(records: &mut [RecordPlan], reason: &str, failures: &mut Failures) {
     for (index, record) in records.iter_mut().enumerate() {
         if record.subject.is_some() {
-            failures.insert(index, format!("read: {error}"));
+            failures.insert(index, reason.to_owned());
             record.events.clear();
             record.messages.clear();
             record.dead_letters.clear();
