@@ -149,6 +149,9 @@ fn is_sender_fault(code: &str) -> bool {
 }
 
 #[cfg(test)]
+mod answer_tests;
+
+#[cfg(test)]
 mod tests {
     use events_core::event::{EventType, Priority};
     use events_core::message::Attributes;

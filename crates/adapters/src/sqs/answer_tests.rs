@@ -1,0 +1,160 @@
+//! What SQS answers, as the processor is to understand it: what is done, what may be tried again, what never.
+
+use std::io;
+
+use aws_sdk_sqs::error::ErrorMetadata;
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
+use aws_sdk_sqs::types::SendMessageBatchResultEntry;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+
+use super::*;
+
+fn failed(id: &str, code: &str, sender_fault: bool) -> BatchResultErrorEntry {
+    let entry = BatchResultErrorEntry::builder().id(id).code(code).sender_fault(sender_fault);
+    entry.message("why").build().unwrap()
+}
+
+fn successful(id: &str) -> SendMessageBatchResultEntry {
+    let entry = SendMessageBatchResultEntry::builder().id(id).message_id("m");
+    entry.md5_of_message_body("0").build().unwrap()
+}
+
+fn output(accepted: &[&str], refused: &[BatchResultErrorEntry]) -> SendMessageBatchOutput {
+    let accepted = accepted.iter().map(|id| successful(id)).collect();
+    let output = SendMessageBatchOutput::builder().set_successful(Some(accepted));
+    output.set_failed(Some(refused.to_vec())).build().unwrap()
+}
+
+/// What is rejected becomes a dead letter and is gone from the queue's order: only for its content, and only where SQS
+/// says that it is the sender's.
+#[test]
+fn only_content_at_the_senders_fault_is_rejected_for_ever() {
+    for code in CONTENT_CODES {
+        let long = format!("AWS.SimpleQueueService.{code}");
+        for code in [code, &long] {
+            assert_eq!(refusal(&failed("0", code, true)), Answer::Rejected(format!("sqs: {code} why")));
+            assert_eq!(refusal(&failed("0", code, false)), Answer::Refused(format!("sqs: {code} why")));
+        }
+    }
+    // SQS calls all of these the sender's fault.
+    for code in [
+        "AccessDenied",
+        "RequestThrottled",
+        "ThrottlingException",
+        "OverLimit",
+        "KmsThrottled",
+        "QueueDoesNotExist",
+        "InvalidParameterValueCombination",
+        "",
+    ] {
+        for sender_fault in [true, false] {
+            let answer = refusal(&failed("0", code, sender_fault));
+            assert_eq!(answer, Answer::Refused(format!("sqs: {code} why")));
+        }
+    }
+}
+
+#[test]
+fn answers_are_in_the_order_of_the_entries() {
+    let output =
+        output(&["3", "0"], &[failed("2", "InternalError", false), failed("1", "MessageTooLong", true)]);
+    let expected = [
+        Answer::Accepted,
+        Answer::Rejected("sqs: MessageTooLong why".into()),
+        Answer::Refused("sqs: InternalError why".into()),
+        Answer::Accepted,
+    ];
+    assert_eq!(answers(4, &output), expected);
+}
+
+#[test]
+fn an_entry_that_is_not_mentioned_was_not_accepted() {
+    let answers = answers(3, &output(&["1"], &[]));
+    assert_eq!(answers[1], Answer::Accepted);
+    for unmentioned in [&answers[0], &answers[2]] {
+        assert!(matches!(unmentioned, Answer::Refused(reason) if reason.contains("did not mention")));
+    }
+}
+
+/// Sent again, an accepted one is dropped by its deduplication id; a refused one taken for accepted would be lost.
+#[test]
+fn an_entry_mentioned_as_both_was_not_accepted() {
+    let both = output(&["0", "1"], &[failed("0", "InternalError", false)]);
+    assert_eq!(answers(2, &both), [Answer::Refused("sqs: InternalError why".into()), Answer::Accepted]);
+}
+
+#[test]
+fn an_id_that_was_not_sent_says_nothing() {
+    let unknown = ["1", "-1", "x", "", "99999999999999999999"];
+    let refused = unknown.map(|id| failed(id, "MessageTooLong", true));
+    assert_eq!(answers(1, &output(&["0"], &refused)), [Answer::Accepted]);
+    let answers = answers(1, &output(&unknown, &[]));
+    assert!(matches!(&answers[..], [Answer::Refused(_)]), "{answers:?}");
+}
+
+type Failure = SdkError<SendMessageBatchError, ()>;
+
+fn service(code: Option<&str>) -> Failure {
+    let mut metadata = ErrorMetadata::builder().message("said");
+    if let Some(code) = code {
+        metadata = metadata.code(code);
+    }
+    SdkError::service_error(SendMessageBatchError::generic(metadata.build()), ())
+}
+
+fn kind(failure: &Failure) -> ErrorKind {
+    let error = port_error(failure);
+    assert!(error.message.starts_with("sqs: "), "{error}");
+    error.kind
+}
+
+#[test]
+fn without_an_answer_the_queue_is_away_or_late() {
+    let io = || Box::new(io::Error::other("connection reset"));
+    let late = || Box::new(io::Error::new(io::ErrorKind::TimedOut, "late"));
+    assert_eq!(kind(&SdkError::timeout_error(late())), ErrorKind::Timeout);
+    assert_eq!(kind(&SdkError::dispatch_failure(ConnectorError::timeout(late()))), ErrorKind::Timeout);
+    assert_eq!(kind(&SdkError::dispatch_failure(ConnectorError::io(io()))), ErrorKind::Unavailable);
+    assert_eq!(kind(&SdkError::response_error(io(), ())), ErrorKind::Unavailable);
+}
+
+#[test]
+fn a_request_that_cannot_be_made_is_not_tried_again() {
+    assert_eq!(kind(&SdkError::construction_failure("no region")), ErrorKind::Refused);
+}
+
+#[test]
+fn an_error_is_what_its_code_says() {
+    for (expected, codes) in [
+        (
+            ErrorKind::Throttled,
+            ["RequestThrottled", "ThrottlingException", "Kms.ThrottlingException", "OverLimit", "SlowDown"],
+        ),
+        (
+            ErrorKind::Refused,
+            [
+                "AWS.SimpleQueueService.NonExistentQueue",
+                "QueueDoesNotExist",
+                "AccessDeniedException",
+                "InvalidClientTokenId",
+                "SignatureDoesNotMatch",
+            ],
+        ),
+        (
+            ErrorKind::Unavailable,
+            ["InternalFailure", "InternalError", "ServiceUnavailable", "AWS.SimpleQueueService.Unheard", ""],
+        ),
+    ] {
+        for code in codes {
+            assert_eq!(kind(&service(Some(code))), expected, "{code}");
+        }
+    }
+    assert_eq!(kind(&service(None)), ErrorKind::Unavailable, "what is not known may pass");
+}
+
+/// Whoever reads the log is to find what SQS said.
+#[test]
+fn an_error_says_what_sqs_said() {
+    let message = port_error(&service(Some("AccessDeniedException"))).message;
+    assert!(message.contains("AccessDeniedException") && message.contains("said"), "{message}");
+}
