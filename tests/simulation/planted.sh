@@ -1,6 +1,6 @@
 #!/bin/sh
 # Plants each mistake of tests/simulation/planted/ into a scratch copy of the tree and runs the simulation until it is
-# caught. Fails if one survives its seeds, no longer applies, or no longer builds. ONLY=name plants that one.
+# caught. Fails if one survives its seeds, breaks something else, no longer applies, or no longer builds. ONLY=name plants that one.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -39,6 +39,14 @@ for patch in "$patches"/${ONLY:-*}.patch; do
         bad=1
     else
         printf '%-30s %8s  %s\n' "$name" "${caught%% *}" "${caught#* }"
+        # Caught by accident is not caught: it must be what the mistake breaks, the first of one or of several.
+        case ", $(field "$patch" Breaks)," in
+        *", ${caught#* },"*) ;;
+        *)
+            printf '%-30s %8s  %s\n' '' '' "BUT IT BREAKS $(field "$patch" Breaks)"
+            bad=1
+            ;;
+        esac
     fi
     rm -f "$scratch/run.log"
     patch --quiet --strip 1 --reverse --no-backup-if-mismatch --input "$patch"
