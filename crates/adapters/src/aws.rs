@@ -23,6 +23,14 @@ pub struct AwsSettings {
     pub attempt_timeout: Duration,
     /// Longest time to connect.
     pub connect_timeout: Duration,
+    /// Time without a request after which connections are made anew: those of a frozen sandbox may be dead without a
+    /// word, and each of them would cost a failed request. By the clock on the wall, as a frozen one's stands still.
+    pub renew_after: Duration,
+}
+
+impl AwsSettings {
+    /// How long connections are trusted: what lies between drops them without a word after 350 s, at the earliest.
+    pub const RENEW_AFTER: Duration = Duration::from_secs(60);
 }
 
 impl fmt::Debug for AwsSettings {

@@ -1,6 +1,8 @@
 //! The queues: SQS FIFO through the AWS SDK, without the SDK's own retries.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::rc::Rc;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
@@ -14,6 +16,7 @@ use events_core::message::Message;
 use events_processor::ports::{ErrorKind, PortError, Queue};
 
 use crate::aws::AwsSettings;
+use crate::timer::now_ms;
 
 /// Error codes of one entry that mean its content: the same message will be refused for ever.
 const CONTENT_CODES: [&str; 5] = [
@@ -26,8 +29,42 @@ const CONTENT_CODES: [&str; 5] = [
 /// Parts of codes that ask for patience.
 const THROTTLE_CODES: [&str; 4] = ["Throttl", "TooManyRequests", "SlowDown", "OverLimit"];
 
-/// A client for any number of queues.
-pub fn client(settings: &AwsSettings) -> Client {
+/// Connections for any number of queues. Clones share them.
+#[derive(Clone)]
+pub struct Connections {
+    settings: AwsSettings,
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    client: RefCell<Client>,
+    last_used_ms: Cell<i64>,
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Connections {
+    /// A client whose connections were used lately, or are new.
+    fn client(&self) -> Client {
+        let idle_ms = now_ms() - self.shared.last_used_ms.replace(now_ms());
+        if idle_ms >= i64::try_from(self.settings.renew_after.as_millis()).unwrap_or(i64::MAX) {
+            self.shared.client.replace(new_client(&self.settings));
+        }
+        self.shared.client.borrow().clone()
+    }
+}
+
+/// Connections for any number of queues.
+pub fn client(settings: &AwsSettings) -> Connections {
+    let shared = Shared { client: RefCell::new(new_client(settings)), last_used_ms: Cell::new(now_ms()) };
+    Connections { settings: settings.clone(), shared: Rc::new(shared) }
+}
+
+fn new_client(settings: &AwsSettings) -> Client {
     let mut config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
@@ -45,13 +82,13 @@ pub fn client(settings: &AwsSettings) -> Client {
 /// One queue behind the processor's port.
 #[derive(Clone, Debug)]
 pub struct SqsQueue {
-    target: Option<(Client, String)>,
+    target: Option<(Connections, String)>,
     setting: &'static str,
 }
 
 impl SqsQueue {
     /// The queue at `url`. Without one every send fails, naming the `setting` that is missing.
-    pub fn new(client: Option<Client>, url: Option<String>, setting: &'static str) -> Self {
+    pub fn new(client: Option<Connections>, url: Option<String>, setting: &'static str) -> Self {
         Self { target: client.zip(url), setting }
     }
 }
@@ -63,7 +100,8 @@ impl Queue for SqsQueue {
         };
         let entries = messages.iter().enumerate().map(|(index, message)| entry(index, message));
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error))?;
-        let sent = client.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
+        let sent =
+            client.client().send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
         sent.map(|output| answers(messages.len(), &output)).map_err(|error| port_error(&error))
     }
 }

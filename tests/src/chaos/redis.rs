@@ -184,7 +184,7 @@ impl RedisSide {
         link.set(fault_proxy::Mode::Hole);
         let behind = self.millis(100, 700);
         tokio::time::sleep(behind).await;
-        let dies = self.counts.losses % 2 == 0;
+        let dies = self.counts.losses.is_multiple_of(2);
         if dies {
             self.server.kill();
         }

@@ -252,6 +252,7 @@ fn aws(reader: &mut Reader<'_>, endpoint: &str, needs: Needs) -> AwsSettings {
         credentials: (id, secret, reader.text("AWS_SESSION_TOKEN")),
         attempt_timeout: Duration::from_millis(2_000),
         connect_timeout: Duration::from_millis(1_000),
+        renew_after: AwsSettings::RENEW_AFTER,
     }
 }
 

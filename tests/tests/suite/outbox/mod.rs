@@ -37,6 +37,7 @@ fn sandbox_at(url: &str, sink: &SqsSink) -> OnBoth {
         // Nothing here is to time out: a busy machine must not look like a queue that is down.
         attempt_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_millis(500),
+        renew_after: AwsSettings::RENEW_AFTER,
     };
     let client = client(&settings);
     let queue =

@@ -10,6 +10,7 @@ use events_core::message::Message;
 use events_core::report::Verdict;
 use events_processor::ports::{ErrorKind, Queue};
 use events_processor::{Processor, Settings};
+use events_tests::fault_proxy::{FaultProxy, Mode};
 use events_tests::rows::{metadata, number, price, tvl};
 use events_tests::sqs::SqsEmulator;
 use events_tests::sqs_faults::{Entries, Fault, When};
@@ -19,7 +20,7 @@ use events_tests::world::{process, raw};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::{assert_in_order, ids, known, moving, on_sink, on_sqs, settings};
+use super::{assert_in_order, ids, known, moving, on_sink, on_sqs, on_sqs_with, settings};
 
 #[tokio::test]
 async fn a_redelivery_that_finds_no_state_adds_no_message() {
@@ -226,4 +227,36 @@ async fn a_connection_that_is_not_made_in_time_is_given_up() {
     let error = queue.send(&[&message]).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
     assert!(began.elapsed() < Duration::from_millis(2_500), "took {:?}", began.elapsed());
+}
+
+/// A sandbox thaws, and all its connections are dead without a word, though the queue is well.
+#[tokio::test]
+async fn connections_that_died_in_a_frozen_sandbox_are_not_used() {
+    let sink = SqsSink::start().await;
+    let proxy = FaultProxy::start(sink.addr()).await;
+    let settings = AwsSettings {
+        attempt_timeout: Duration::from_secs(8),
+        renew_after: Duration::from_millis(300),
+        ..settings(&proxy.http_url())
+    };
+    let processor = on_sqs_with(&settings, &sink.queue_url("events.fifo"), None, Config::default());
+    known(&processor).await;
+    // Ten groups in a request: forty protocols need several connections at once.
+    let rows = |hour: i64| {
+        let row = |id: u64| tvl(&id.to_string(), hour, hour as u64 * 100 + id, 1e6 * (2 + hour) as f64, &[]);
+        (0..40).map(row).collect::<Vec<_>>()
+    };
+    process(&processor, &rows(1)).await;
+    sink.script(When::Any, usize::MAX, Fault::Delay(Duration::from_millis(50)));
+    assert_eq!(process(&processor, &rows(2)).await.verdict, Verdict::Done);
+    sink.heal();
+    let before = proxy.connections();
+    assert!(before > 1, "{before} connections");
+    // What is sent on them arrives when nobody waits for it any more; new ones work.
+    proxy.set(Mode::Straggle(Duration::from_secs(600)));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let began = Instant::now();
+    let batch = process(&processor, &rows(3)).await;
+    assert_eq!((batch.verdict, batch.tally.breaker_open), (Verdict::Done, 0), "{:?}", batch.failures);
+    assert!(began.elapsed() < Duration::from_secs(4), "took {:?}", began.elapsed());
 }

@@ -27,11 +27,16 @@ fn settings(endpoint: &str) -> AwsSettings {
         credentials: ("test".into(), "test".into(), None),
         attempt_timeout: Duration::from_millis(500),
         connect_timeout: Duration::from_millis(500),
+        renew_after: AwsSettings::RENEW_AFTER,
     }
 }
 
 fn on_sqs(endpoint: &str, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
-    let client = client(&settings(endpoint));
+    on_sqs_with(&settings(endpoint), queue, dead_letters, core)
+}
+
+fn on_sqs_with(settings: &AwsSettings, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
+    let client = client(settings);
     let queue = SqsQueue::new(Some(client.clone()), Some(queue.into()), "EVENTS_QUEUE_URL");
     let dead_letters = SqsQueue::new(Some(client), dead_letters.map(str::to_owned), "EVENTS_DLQ_URL");
     around(MemoryStore::recording(), queue, dead_letters, core)
