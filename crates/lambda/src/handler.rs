@@ -80,14 +80,20 @@ pub async fn handle<S: Store, Q: Queue, D: Queue, T: Timer>(
     match payload {
         Invocation::Records(records) => {
             let records: Vec<&RawValue> = records.iter().map(AsRef::as_ref).collect();
-            let batch = processor.process(&records, time_left, margin).await;
-            telemetry.invocation(&context.request_id, entered.elapsed(), &batch);
-            respond(&batch).map(Answer::Batch)
+            let work = async {
+                let batch = processor.process(&records, time_left, margin).await;
+                telemetry.invocation(&context.request_id, entered.elapsed(), &batch);
+                respond(&batch).map(Answer::Batch)
+            };
+            telemetry.at_work(&context.request_id, work).await
         }
         Invocation::DrainOutbox => {
-            let drain = processor.drain_outbox(time_left, margin).await;
-            telemetry.drain(&context.request_id, entered.elapsed(), &drain);
-            drained(drain)
+            let work = async {
+                let drain = processor.drain_outbox(time_left, margin).await;
+                telemetry.drain(&context.request_id, entered.elapsed(), &drain);
+                drained(drain)
+            };
+            telemetry.at_work(&context.request_id, work).await
         }
     }
 }

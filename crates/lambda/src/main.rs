@@ -1,6 +1,9 @@
 //! The Lambda's executable: `bootstrap`.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use events_lambda::handler::{Invocation, handle};
 use events_lambda::settings::{Settings, SettingsError};
@@ -8,6 +11,11 @@ use events_lambda::telemetry::{Telemetry, start_log};
 use events_lambda::world;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long an invocation may go on after SIGTERM; AWS kills 500 ms after it.
+const LAST_WORK: Duration = Duration::from_millis(350);
+/// And its answer.
+const LAST_ANSWER: Duration = Duration::from_millis(50);
 
 /// One thread: a Lambda runs one invocation at a time, and its work is waiting.
 #[tokio::main(flavor = "current_thread")]
@@ -49,12 +57,21 @@ async fn run(settings: &Settings) -> Result<(), Error> {
     let margin = settings.deadline_margin;
     let service = service_fn(|event: LambdaEvent<Invocation>| handle(processor, telemetry, margin, event));
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut runtime: Pin<Box<dyn Future<Output = Result<(), Error>>>> = Box::pin(Runtime::new(service).run());
     tokio::select! {
-        ended = Runtime::new(service).run() => ended,
-        // Everything an invocation has to say is written before it answers: there is nothing left to flush.
-        _ = terminate.recv() => {
-            tracing::info!("terminated");
-            Ok(())
+        ended = &mut runtime => return ended,
+        _ = terminate.recv() => {}
+    }
+    // All that an invocation has to say is written before it answers. One that is under way may still get there.
+    tokio::select! {
+        ended = &mut runtime => return ended,
+        answers = telemetry.rest(LAST_WORK) => {
+            if answers {
+                // What comes of it is logged by the runtime.
+                let _ended_or_not = tokio::time::timeout(LAST_ANSWER, &mut runtime).await;
+            }
         }
     }
+    tracing::info!("terminated");
+    Ok(())
 }

@@ -9,6 +9,7 @@ use events_tests::redis::RedisServer;
 use events_tests::rows::{event, number, price, tvl};
 use events_tests::runtime_api::{Outcome, RuntimeApi};
 use events_tests::sqs::{Queue, SqsEmulator};
+use events_tests::sqs_faults::{Fault, When};
 use events_tests::sqs_sink::SqsSink;
 use events_tests::subscriber::Subscriber;
 use events_tests::wait::eventually;
@@ -160,7 +161,7 @@ async fn a_partial_failure_names_the_first_record_and_a_retry_finishes() {
     let function = Function::on_sink(&sink, &[("MAX_RETRIES", "0")]).await;
     let first: Vec<_> = (0..3).map(|id| tvl(&id.to_string(), 0, id, 1e6, &[])).collect();
     assert_eq!(function.answer(&first).await, DONE);
-    sink.fail_next(events_tests::sqs_faults::Fault::refuse_group("protocol:1"));
+    sink.fail_next(Fault::refuse_group("protocol:1"));
     let rows: Vec<_> = (0..3).map(|id| tvl(&id.to_string(), 1, 10 + id, 2e6, &[])).collect();
     let named = format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{}"}}]}}"#, number(11));
     assert_eq!(function.answer(&rows).await, named);
@@ -191,7 +192,7 @@ async fn the_deadline_is_kept() {
     let function =
         Function::on_sink(&sink, &[("DEADLINE_MARGIN_MS", "500"), ("SQS_ATTEMPT_TIMEOUT_MS", "300")]).await;
     function.answer(&[tvl("1", 0, 1, 1e6, &[])]).await;
-    sink.script(events_tests::sqs_faults::When::Any, 1_000, events_tests::sqs_faults::Fault::Hang);
+    sink.script(When::Any, 1_000, Fault::Hang);
     let rows = [tvl("1", 1, 2, 2e6, &[])];
     let invocation = function.api.invoke_with_deadline(event(&rows), Duration::from_millis(1_500)).await;
     assert_eq!(invocation.failures(), [number(2)], "{invocation:?}");
@@ -260,6 +261,31 @@ async fn a_termination_ends_it_at_once_and_cleanly() {
     function.answer(&[tvl("1", 0, 1, 1.0, &[])]).await;
     let status = function.bootstrap.terminate(Duration::from_millis(500)).await.expect("within AWS's 500 ms");
     assert!(status.success(), "{status}");
+}
+
+/// What is under way when SIGTERM comes may end and say so; what does not end in time is named.
+#[tokio::test]
+async fn an_invocation_under_way_is_not_cut_off_in_silence() {
+    for (late, answered) in [(Duration::from_millis(200), true), (Duration::from_secs(30), false)] {
+        let sink = SqsSink::start().await;
+        let mut function = Function::on_sink(&sink, &[("SQS_ATTEMPT_TIMEOUT_MS", "60000")]).await;
+        function.answer(&[tvl("1", 0, 1, 1e6, &[])]).await;
+        sink.script(When::Any, usize::MAX, Fault::Delay(late));
+        let rows = [tvl("1", 1, 2, 2e6, &[])];
+        let (api, bootstrap) = (&function.api, &mut function.bootstrap);
+        let answer = async { tokio::time::timeout(Duration::from_secs(2), api.invoke(event(&rows))).await };
+        let terminate = async {
+            eventually(Duration::from_secs(10), || async { sink.requests().len() == 1 }).await;
+            bootstrap.terminate(Duration::from_millis(500)).await
+        };
+        let (answer, status) = tokio::join!(answer, terminate);
+        assert!(status.expect("within AWS's 500 ms").success());
+        assert_eq!(answer.is_ok(), answered);
+        let lines = function.bootstrap.lines_containing("processedCount").len();
+        assert_eq!(lines, if answered { 2 } else { 1 }, "metrics");
+        let named = function.bootstrap.output().contains("terminated at work");
+        assert_eq!(named, !answered, "{}", function.bootstrap.output());
+    }
 }
 
 #[tokio::test]
