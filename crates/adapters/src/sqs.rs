@@ -10,6 +10,7 @@ use aws_sdk_sqs::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, 
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
 use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime_api::http::{Response, StatusCode};
 use aws_smithy_types::retry::RetryConfig;
 use events_core::dispatch::Answer;
 use events_core::message::Message;
@@ -153,10 +154,9 @@ fn refusal(entry: &BatchResultErrorEntry) -> Answer {
     if entry.sender_fault() && content { Answer::Rejected(reason) } else { Answer::Refused(reason) }
 }
 
-fn port_error<E, R>(error: &SdkError<E, R>) -> PortError
+fn port_error<E>(error: &SdkError<E, Response>) -> PortError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: fmt::Debug,
 {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
     let kind = match error {
@@ -164,26 +164,23 @@ where
         SdkError::DispatchFailure(failure) if failure.is_timeout() => ErrorKind::Timeout,
         SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => ErrorKind::Unavailable,
         _ if THROTTLE_CODES.iter().any(|part| code.contains(part)) => ErrorKind::Throttled,
-        SdkError::ServiceError(_) if !is_sender_fault(code) => ErrorKind::Unavailable,
+        // A fault on our side, whatever its code: the queue is well, and no breaker is to open for it.
+        SdkError::ServiceError(answer) if !is_our_fault(answer.raw().status()) => ErrorKind::Unavailable,
         _ => ErrorKind::Refused,
     };
-    PortError::new(kind, format!("sqs: {}", DisplayErrorContext(error)))
+    let said = match error.as_service_error() {
+        // Without the response as it came, which is long and says no more.
+        Some(service) => {
+            format!("{} {}", service.code().unwrap_or("error"), service.message().unwrap_or_default())
+        }
+        None => DisplayErrorContext(error).to_string(),
+    };
+    PortError::new(kind, format!("sqs: {}", said.trim_end()))
 }
 
-/// Codes of faults on our side; what is not known may pass, and is tried again.
-fn is_sender_fault(code: &str) -> bool {
-    [
-        "QueueDoesNotExist",
-        "NonExistentQueue",
-        "AccessDenied",
-        "InvalidSecurity",
-        "InvalidAddress",
-        "UnsupportedOperation",
-        "Signature",
-        "Token",
-    ]
-    .iter()
-    .any(|part| code.contains(part))
+/// 408 and 429 ask for patience.
+fn is_our_fault(status: StatusCode) -> bool {
+    status.is_client_error() && ![408, 429].contains(&status.as_u16())
 }
 
 #[cfg(test)]

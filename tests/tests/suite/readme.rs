@@ -8,11 +8,13 @@ fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
 
-/// The source of a module of this binary (`redis::failures`), or of the chaos run where no module is named.
+/// The source of a module of this binary (`redis::failures`) or of a test of the processor (`bounds`), or of the chaos
+/// run where no module is named.
 fn source(module: &[&str]) -> Option<String> {
     let path =
         if module.is_empty() { tests().join("chaos") } else { tests().join("suite").join(module.join("/")) };
-    [path.with_extension("rs"), path.join("mod.rs")]
+    let processor = tests().join("../../crates/processor/tests").join(module.join("/"));
+    [path.with_extension("rs"), path.join("mod.rs"), processor.with_extension("rs")]
         .into_iter()
         .find_map(|path| fs::read_to_string(path).ok())
 }

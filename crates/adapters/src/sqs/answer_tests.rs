@@ -6,6 +6,7 @@ use aws_sdk_sqs::error::ErrorMetadata;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
 use aws_sdk_sqs::types::SendMessageBatchResultEntry;
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
 
 use super::*;
 
@@ -92,14 +93,18 @@ fn an_id_that_was_not_sent_says_nothing() {
     assert!(matches!(&answers[..], [Answer::Refused(_)]), "{answers:?}");
 }
 
-type Failure = SdkError<SendMessageBatchError, ()>;
+type Failure = SdkError<SendMessageBatchError, Response>;
 
-fn service(code: Option<&str>) -> Failure {
+fn response(status: u16) -> Response {
+    Response::new(status.try_into().unwrap(), SdkBody::empty())
+}
+
+fn service(status: u16, code: Option<&str>) -> Failure {
     let mut metadata = ErrorMetadata::builder().message("said");
     if let Some(code) = code {
         metadata = metadata.code(code);
     }
-    SdkError::service_error(SendMessageBatchError::generic(metadata.build()), ())
+    SdkError::service_error(SendMessageBatchError::generic(metadata.build()), response(status))
 }
 
 fn kind(failure: &Failure) -> ErrorKind {
@@ -115,7 +120,7 @@ fn without_an_answer_the_queue_is_away_or_late() {
     assert_eq!(kind(&SdkError::timeout_error(late())), ErrorKind::Timeout);
     assert_eq!(kind(&SdkError::dispatch_failure(ConnectorError::timeout(late()))), ErrorKind::Timeout);
     assert_eq!(kind(&SdkError::dispatch_failure(ConnectorError::io(io()))), ErrorKind::Unavailable);
-    assert_eq!(kind(&SdkError::response_error(io(), ())), ErrorKind::Unavailable);
+    assert_eq!(kind(&SdkError::response_error(io(), response(200))), ErrorKind::Unavailable);
 }
 
 #[test]
@@ -124,37 +129,30 @@ fn a_request_that_cannot_be_made_is_not_tried_again() {
 }
 
 #[test]
-fn an_error_is_what_its_code_says() {
-    for (expected, codes) in [
-        (
-            ErrorKind::Throttled,
-            ["RequestThrottled", "ThrottlingException", "Kms.ThrottlingException", "OverLimit", "SlowDown"],
-        ),
-        (
-            ErrorKind::Refused,
-            [
-                "AWS.SimpleQueueService.NonExistentQueue",
-                "QueueDoesNotExist",
-                "AccessDeniedException",
-                "InvalidClientTokenId",
-                "SignatureDoesNotMatch",
-            ],
-        ),
-        (
-            ErrorKind::Unavailable,
-            ["InternalFailure", "InternalError", "ServiceUnavailable", "AWS.SimpleQueueService.Unheard", ""],
-        ),
+fn an_error_is_what_its_status_and_its_code_say() {
+    for (expected, status, codes) in [
+        (ErrorKind::Throttled, 403, ["RequestThrottled", "ThrottlingException", "OverLimit"]),
+        (ErrorKind::Throttled, 400, ["KMS.ThrottlingException", "SlowDown", "TooManyRequests"]),
+        (ErrorKind::Throttled, 503, ["ThrottledException", "SlowDown", "OverLimit"]),
+        (ErrorKind::Refused, 400, ["AWS.SimpleQueueService.NonExistentQueue", "BatchRequestTooLong", ""]),
+        (ErrorKind::Refused, 403, ["AccessDeniedException", "InvalidClientTokenId", "SignatureDoesNotMatch"]),
+        (ErrorKind::Refused, 400, ["KMS.DisabledException", "InvalidParameterValue", "Unheard"]),
+        (ErrorKind::Unavailable, 500, ["InternalFailure", "AWS.SimpleQueueService.Unheard", ""]),
+        (ErrorKind::Unavailable, 503, ["ServiceUnavailable", "InternalError", ""]),
+        (ErrorKind::Unavailable, 408, ["RequestTimeout", "Unheard", ""]),
+        (ErrorKind::Unavailable, 429, ["Unheard", "RequestTimeout", ""]),
     ] {
         for code in codes {
-            assert_eq!(kind(&service(Some(code))), expected, "{code}");
+            assert_eq!(kind(&service(status, Some(code))), expected, "{status} {code}");
         }
     }
-    assert_eq!(kind(&service(None)), ErrorKind::Unavailable, "what is not known may pass");
+    assert_eq!(kind(&service(500, None)), ErrorKind::Unavailable);
 }
 
-/// Whoever reads the log is to find what SQS said.
+/// Whoever reads the log is to find what SQS said, in a line.
 #[test]
 fn an_error_says_what_sqs_said() {
-    let message = port_error(&service(Some("AccessDeniedException"))).message;
-    assert!(message.contains("AccessDeniedException") && message.contains("said"), "{message}");
+    let message = port_error(&service(403, Some("AccessDeniedException"))).message;
+    assert_eq!(message, "sqs: AccessDeniedException said");
+    assert_eq!(port_error(&service(500, None)).message, "sqs: error said");
 }

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use events_adapters::redis::{RedisSettings, RedisStore};
 use events_core::breaker::BreakerSettings;
 use events_core::config::Config;
+use events_core::keys::KeyStyle;
 use events_core::report::Verdict;
 use events_processor::ports::{ErrorKind, Store};
 use events_tests::fault_proxy::{FaultProxy, Mode};
 use events_tests::redis::RedisServer;
+use events_tests::redis_cluster::RedisCluster;
 use events_tests::resp::Value;
 use events_tests::rows::{number, price, tvl};
 use events_tests::subscriber::Subscriber;
@@ -203,4 +205,31 @@ async fn a_primary_that_became_a_replica_is_left() {
     assert_eq!((batch.verdict, batch.tally.events), (Verdict::Done, 2), "{:?}", batch.failures);
     assert_eq!(new.cmd(&["GET", "tvl:1"]).await.json()["tvl"], 3e6);
     assert_eq!(processor.queue.len(), 2);
+}
+
+/// What lives on the node cannot be compared, and is not guessed; nothing is sent, and all of it is done later.
+#[tokio::test]
+async fn a_silent_node_of_a_cluster_is_reported_and_costs_nothing() {
+    let mut cluster = RedisCluster::start().await;
+    let core = Config { keys: KeyStyle { prefix: String::new(), hashtag: true }, ..Config::default() };
+    let settings =
+        RedisSettings { command_timeout: Duration::from_millis(500), ..RedisSettings::new(cluster.url()) };
+    let processor = on_redis(RedisStore::new(settings).unwrap(), core);
+    let rows = |hour: i64| {
+        let row = |id: u64| tvl(&id.to_string(), hour, hour as u64 * 100 + id, 1e6 * (1 + hour) as f64, &[]);
+        (0..12).map(row).collect::<Vec<_>>()
+    };
+    let first = process(&processor, &rows(0)).await;
+    assert_eq!(first.verdict, Verdict::Done, "{:?}", first.failures);
+    let node = cluster.node_of("tvl:{0}").await;
+    cluster.nodes()[node].pause();
+    let batch = process(&processor, &rows(1)).await;
+    assert_eq!(batch.verdict, Verdict::From(number(100)));
+    assert!(processor.queue.is_empty() && batch.failures.len() == 12, "{:?}", batch.failures);
+    cluster.nodes()[node].resume();
+    eventually(Duration::from_secs(30), async || {
+        process(&processor, &rows(1)).await.verdict == Verdict::Done
+    })
+    .await;
+    assert_eq!(processor.queue.len(), 12);
 }
