@@ -4,7 +4,7 @@ use events_core::plan::{Commit, RecordPlan};
 use events_core::report::spread;
 
 use crate::delivery::Failures;
-use crate::ports::{Committed, PortError, Queue, Store, Timer};
+use crate::ports::{Committed, ErrorKind, PortError, Queue, Store, Timer};
 use crate::process::{Breakers, Deadline, Processor};
 use crate::tally::Tally;
 
@@ -61,11 +61,14 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         let failed = |answer: &Result<Committed, PortError>| {
             answer.as_ref().err().filter(|e| e.is_transient()).cloned()
         };
+        // One key that fails among others that do not is no reason to stop them all.
         let error = match &answers {
+            Ok(answers) if answers.iter().any(Result::is_ok) => None,
             Ok(answers) => answers.iter().find_map(failed),
             Err(error) => Some(error.clone()),
         };
-        self.tell(store, error.as_ref());
+        // A server that is full answers; what makes room must get to it.
+        self.tell(store, error.as_ref().filter(|error| error.kind != ErrorKind::Throttled));
         self.tell(breaker, error.as_ref());
         answers
     }

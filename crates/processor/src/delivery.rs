@@ -100,6 +100,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
                     let batch: Vec<&Message> =
                         entries.map(|entry| &messages[entry.record][entry.message]).collect();
                     let answers = self.within(deadline.sending, "sqs", queue.send(&batch)).await;
+                    let answers = answers.map_err(|error| deadline.judge(self.timer.monotonic(), error));
                     if let Some(breaker) = breaker {
                         self.tell(breaker, answers.as_ref().err());
                     }

@@ -134,7 +134,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
             let last_problem = drain.problem.take();
             let is_whole = self.pass(deadline, &mut drain).await;
             let moved = (drain.sent, drain.letters) != before;
-            if !moved {
+            if !moved && drain.waiting != Some(0) {
                 drain.problem = drain.problem.or(last_problem);
             }
             if drain.problem.is_none() || drain.busy || !is_whole || !moved {
@@ -215,6 +215,8 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
             let letter = self.letters().letter(failed, &message.dedup_id, group, &reason, "queue");
             letters.push((indices[entry.record][entry.message], letter));
         }
+        // Letters are few, and their turn comes when the page's time for beginning may be over.
+        let deadline = Deadline { starting: deadline.sending, ..deadline };
         let (written, failed) = self.send_letters(&letters, limits, deadline).await;
         drain.letters += written;
         for (index, reason) in failed {

@@ -81,6 +81,8 @@ pub(crate) struct Deadline {
     pub(crate) sending: Duration,
     /// Until then what was sent may be committed: else a batch too large for its time would never get anywhere.
     pub(crate) committing: Duration,
+    /// Until then the invocation itself would go on sending: what a part of it cuts short before was slow.
+    pub(crate) whole: Duration,
 }
 
 impl Deadline {
@@ -88,7 +90,7 @@ impl Deadline {
     pub(crate) fn of(entered: Duration, time_left: Duration, margin: Duration) -> Self {
         let (end, margin) = (entered + time_left, margin.min(time_left / 2));
         let sending = end.saturating_sub(margin);
-        Self { starting: sending, sending, committing: end.saturating_sub(margin / 4) }
+        Self { starting: sending, sending, committing: end.saturating_sub(margin / 4), whole: sending }
     }
 
     /// The part of it that begins no request after `time` from now, and waits as long again for what is under way.
@@ -97,7 +99,14 @@ impl Deadline {
             starting: self.starting.min(now + time),
             sending: self.sending.min(now + 2 * time),
             committing: self.committing.min(now + 3 * time),
+            whole: self.whole,
         }
+    }
+
+    /// What the error of a call to a queue says of the queue.
+    pub(crate) fn judge(&self, now: Duration, error: PortError) -> PortError {
+        let is_slow = error.kind == ErrorKind::Deadline && now < self.whole;
+        if is_slow { PortError::new(ErrorKind::Timeout, "sqs gave no answer in time") } else { error }
     }
 }
 

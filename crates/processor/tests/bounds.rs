@@ -12,7 +12,7 @@ use events_core::plan::{Commit, Reads, Snapshot};
 use events_core::report::Verdict;
 use events_processor::memory::{MemoryQueue, MemoryStore};
 use events_processor::ports::{Committed, Drained, ErrorKind, PortError, Queue, Step, Store, Timer};
-use events_processor::{Batch, Processor, Settings};
+use events_processor::{Batch, Outage, Processor, Settings};
 use serde_json::value::RawValue;
 
 /// A clock that goes on to the end of the shortest sleep when nobody has anything else to do.
@@ -71,6 +71,7 @@ struct Part {
     clock: Clock,
     takes: Rc<Cell<Duration>>,
     fails: Rc<Cell<bool>>,
+    rejects: Rc<Cell<bool>>,
     calls: Rc<RefCell<Vec<Duration>>>,
 }
 
@@ -91,6 +92,8 @@ struct World {
     inner: MemoryStore,
     read: Part,
     commit: Part,
+    /// A key of which no commit succeeds, though others of the same call do.
+    stuck: Option<&'static str>,
 }
 
 impl Store for World {
@@ -100,10 +103,18 @@ impl Store for World {
     }
 
     async fn commit(&self, commits: &[&Commit]) -> Vec<Result<Committed, PortError>> {
-        match self.commit.call().await {
-            Ok(()) => self.inner.commit(commits).await,
-            Err(error) => vec![Err(error); commits.len()],
+        if let Err(error) = self.commit.call().await {
+            return vec![Err(error); commits.len()];
         }
+        let mut answers = Vec::new();
+        for commit in commits {
+            if self.stuck == Some(&*commit.baseline_key) {
+                answers.push(Err(PortError::new(ErrorKind::Unavailable, "TRYAGAIN")));
+            } else {
+                answers.extend(self.inner.commit(&[commit]).await);
+            }
+        }
+        answers
     }
 
     async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
@@ -113,7 +124,8 @@ impl Store for World {
 
 impl Queue for Part {
     async fn send(&self, messages: &[&Message]) -> Result<Vec<Answer>, PortError> {
-        self.call().await.map(|()| vec![Answer::Accepted; messages.len()])
+        let answer = if self.rejects.get() { Answer::Rejected("never".to_owned()) } else { Answer::Accepted };
+        self.call().await.map(|()| vec![answer; messages.len()])
     }
 }
 
@@ -129,7 +141,7 @@ fn stage(settings: Settings) -> Stage {
     let clock = Clock::default();
     let part = || Part { clock: clock.clone(), ..Part::default() };
     let (read, commit, queue) = (part(), part(), part());
-    let world = World { inner: MemoryStore::default(), read: read.clone(), commit: commit.clone() };
+    let world = World { read: read.clone(), commit: commit.clone(), ..World::default() };
     let processor = Processor::new(world, queue.clone(), MemoryQueue::default(), clock.clone(), settings);
     Stage { clock, read, commit, queue, processor }
 }
@@ -265,4 +277,59 @@ async fn what_waits_for_the_one_that_tries_is_sent_after_it() {
     let calls = stage.queue.calls.borrow();
     let first = calls.iter().filter(|at| **at < began + Duration::from_secs(5)).count();
     assert_eq!((first, calls.len()), (1, 10));
+}
+
+/// A slot of a cluster that migrates, say: what is done of a call says that Redis is well.
+#[tokio::test]
+async fn a_key_whose_commits_fail_among_others_stops_only_itself() {
+    let mut stage = stage(Settings::default()).known(5).await;
+    stage.processor.store.stuck = Some("cache:hourlyTvl#1");
+    for hour in 1..5 {
+        let batch = stage.batch(hour, 5, TIME, MARGIN).await;
+        assert_eq!(batch.failures.keys().collect::<Vec<_>>(), [&1], "hour {hour}: {:?}", batch.failures);
+        assert_eq!(batch.tally.breaker_open, 0, "hour {hour}");
+    }
+}
+
+fn spilling() -> Settings {
+    Settings { outage: Outage::Spill, ..Settings::default() }
+}
+
+impl Stage {
+    /// Events of hour 1 wait in the outbox, and the breaker has forgotten why.
+    async fn waiting(self) -> Self {
+        self.queue.fails.set(true);
+        assert_eq!(self.batch(1, 1, TIME, MARGIN).await.tally.spilled, 1);
+        self.queue.fails.set(false);
+        self.clock.skip(Duration::from_secs(61));
+        self
+    }
+}
+
+/// A batch waits two seconds for a queue that says nothing, but not every batch for ever.
+#[tokio::test]
+async fn a_queue_that_hangs_beside_batches_opens_the_breaker() {
+    let stage = stage(spilling()).known(1).await.waiting().await;
+    stage.queue.takes.set(TIME);
+    let mut open = Vec::new();
+    for hour in 2..9 {
+        open.push(stage.batch(hour, 1, TIME, MARGIN).await.tally.breaker_open);
+    }
+    assert_eq!(open, [0, 0, 0, 0, 1, 1, 1]);
+}
+
+/// The letters' turn comes last; they must not wait for a faster queue.
+#[tokio::test]
+async fn what_a_slow_queue_rejects_leaves_the_outbox_beside_batches_too() {
+    let stage = stage(spilling()).known(1).await.waiting().await;
+    stage.queue.takes.set(Duration::from_millis(1_200));
+    stage.queue.rejects.set(true);
+    for hour in 2..5 {
+        let batch = stage.batch(hour, 1, TIME, MARGIN).await;
+        assert_eq!(
+            batch.drain.map(|drain| (drain.letters, drain.waiting)),
+            Some((1, Some(1))),
+            "hour {hour}"
+        );
+    }
 }

@@ -259,14 +259,14 @@ async fn a_termination_ends_it_at_once_and_cleanly() {
     let sink = SqsSink::start().await;
     let mut function = Function::on_sink(&sink, &[]).await;
     function.answer(&[tvl("1", 0, 1, 1.0, &[])]).await;
-    let status = function.bootstrap.terminate(Duration::from_millis(500)).await.expect("within AWS's 500 ms");
+    let status = function.bootstrap.terminate(Duration::from_millis(300)).await.expect("within AWS's 300 ms");
     assert!(status.success(), "{status}");
 }
 
 /// What is under way when SIGTERM comes may end and say so; what does not end in time is named.
 #[tokio::test]
 async fn an_invocation_under_way_is_not_cut_off_in_silence() {
-    for (late, answered) in [(Duration::from_millis(200), true), (Duration::from_secs(30), false)] {
+    for (late, answered) in [(Duration::from_millis(100), true), (Duration::from_secs(30), false)] {
         let sink = SqsSink::start().await;
         let mut function = Function::on_sink(&sink, &[("SQS_ATTEMPT_TIMEOUT_MS", "60000")]).await;
         function.answer(&[tvl("1", 0, 1, 1e6, &[])]).await;
@@ -276,10 +276,10 @@ async fn an_invocation_under_way_is_not_cut_off_in_silence() {
         let answer = async { tokio::time::timeout(Duration::from_secs(2), api.invoke(event(&rows))).await };
         let terminate = async {
             eventually(Duration::from_secs(10), || async { sink.requests().len() == 1 }).await;
-            bootstrap.terminate(Duration::from_millis(500)).await
+            bootstrap.terminate(Duration::from_millis(300)).await
         };
         let (answer, status) = tokio::join!(answer, terminate);
-        assert!(status.expect("within AWS's 500 ms").success());
+        assert!(status.expect("within AWS's 300 ms").success());
         assert_eq!(answer.is_ok(), answered);
         let lines = function.bootstrap.lines_containing("processedCount").len();
         assert_eq!(lines, if answered { 2 } else { 1 }, "metrics");
