@@ -23,30 +23,37 @@ use super::redis::Loss;
 /// What a key's baseline may be; `None` where there may be none.
 #[derive(Default)]
 struct Key {
-    /// After each row, from the first on, with the row.
-    past: Vec<(usize, Vec<Option<Stored>>)>,
+    /// At each row, from the first on.
+    past: Vec<Passed>,
+}
+
+/// What a row may have met, and what it may have left.
+struct Passed {
+    row: usize,
+    met: Vec<Option<Stored>>,
+    left: Vec<Option<Stored>>,
 }
 
 impl Key {
     /// What the next row may meet, if nothing is lost.
     fn now(&self) -> Vec<Option<Stored>> {
-        self.past.last().map_or_else(|| vec![None], |(_, may)| may.clone())
+        self.past.last().map_or_else(|| vec![None], |last| last.left.clone())
     }
 
     /// What it may meet after a loss besides: nothing, or what a replica has. That lacks commits of rows that were not
-    /// done when it was cut off, and no others.
+    /// done when it was cut off, and no others: then it has what these rows met, after the losses before.
     fn after(&self, loss: &Loss, traces: &[Trace]) -> Vec<Option<Stored>> {
         if loss.everything {
             return vec![None];
         }
         let mut may = Vec::new();
-        for (row, left) in self.past.iter().rev() {
+        for Passed { row, met, left } in self.past.iter().rev() {
             may.extend(left.iter().cloned());
             if traces[*row].done.is_some_and(|done| done < loss.from) {
-                return may;
+                break;
             }
+            may.extend(met.iter().cloned());
         }
-        may.push(None);
         may
     }
 }
@@ -77,7 +84,7 @@ impl FirstSeen {
             let key = keys.entry(name.clone()).or_default();
             let trace = &traces[index];
             // What the row before had left may be gone when this one is read, or read again.
-            let before = key.past.last().map_or(trace, |(before, _)| &traces[*before]);
+            let before = key.past.last().map_or(trace, |before| &traces[before.row]);
             let mut may = key.now();
             for loss in losses.iter().filter(|loss| loss.falls_between(before, trace)) {
                 may.extend(key.after(loss, traces));
@@ -85,8 +92,9 @@ impl FirstSeen {
             if losses.iter().any(|loss| loss.falls_between(trace, trace)) {
                 all.excused.insert(index);
             }
-            let left = all.follow(index, &record, name, &distinct(may));
-            key.past.push((index, left));
+            let met = distinct(may);
+            let left = all.follow(index, &record, name, &met);
+            key.past.push(Passed { row: index, met, left });
         }
         all
     }
