@@ -10,3 +10,4 @@
 mod package;
 mod rehearsal;
 mod settings;
+mod stage;

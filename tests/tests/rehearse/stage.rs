@@ -1,0 +1,274 @@
+//! What the plan makes, made in an emulator, with the packaged function and a real Redis.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use events_lambda::settings::{Needs, Settings};
+use events_tests::aws_client::{AwsClient, Connection};
+use events_tests::bootstrap::{Bootstrap, bootstrap_path};
+use events_tests::event_source::{EventSource, Log, Mapping};
+use events_tests::fault_proxy::FaultProxy;
+use events_tests::package::Package;
+use events_tests::plan::Plan;
+use events_tests::redis::RedisServer;
+use events_tests::runtime_api::RuntimeApi;
+use events_tests::sqs::{Message, SqsEmulator};
+use events_tests::subscriber::Subscriber;
+use serde_json::{Value, json};
+
+/// For what is on its way to arrive.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// What the plan makes, made in the emulator.
+pub(crate) struct Rehearsal {
+    pub(crate) plan: Plan,
+    pub(crate) emulator: SqsEmulator,
+    pub(crate) client: AwsClient,
+    pub(crate) writer: Connection,
+    /// Between the function and SQS.
+    pub(crate) proxy: FaultProxy,
+    pub(crate) redis: RedisServer,
+    pub(crate) subscriber: Subscriber,
+    /// URL of each queue, by its name in the plan.
+    pub(crate) queues: BTreeMap<String, String>,
+    /// Name of each table, by its key in the plan.
+    pub(crate) tables: BTreeMap<String, String>,
+    /// How many records the stream of each table should have.
+    pub(crate) written: BTreeMap<String, usize>,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) lanes: BTreeMap<String, Lane>,
+    pub(crate) package: Option<Package>,
+}
+
+/// A mapping and the sandbox it invokes.
+pub(crate) struct Lane {
+    pub(crate) source: EventSource,
+    pub(crate) bootstrap: Bootstrap,
+}
+
+impl Rehearsal {
+    /// Makes tables and queues; nothing reads the streams yet.
+    pub(crate) async fn prepare() -> Self {
+        let plan = Plan::load();
+        println!("plan: {}", plan.path().file_name().unwrap_or_default().display());
+        let (emulator, redis) = (SqsEmulator::start().await, RedisServer::start().await);
+        let client = AwsClient::start(emulator.endpoint()).await;
+        let mut writer = client.connect().await;
+        let subscriber = Subscriber::psubscribe(&redis.url(), "events:*").await;
+        let port = emulator.endpoint().rsplit(':').next().unwrap().parse().unwrap();
+        let proxy = FaultProxy::start(([127, 0, 0, 1], port).into()).await;
+        let queues = make_queues(&plan, &mut writer).await;
+        let mut tables = BTreeMap::new();
+        for (key, values) in plan.of_type("aws_dynamodb_table") {
+            make_table(values, &mut writer).await;
+            tables.insert(key, values["name"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(tables.keys().collect::<Vec<_>>(), ["coins", "events"]);
+        let secret = json!({ "Name": "rehearsal-redis-url", "SecretString": redis.url() });
+        let secret = writer.call("secretsmanager", "create_secret", secret).await["ARN"].take();
+        let mut environment = environment(&plan, &queues, secret.as_str().expect("an ARN"));
+        environment.insert("AWS_ENDPOINT_URL_SECRETS_MANAGER".into(), emulator.endpoint().to_owned());
+        environment.insert("AWS_ENDPOINT_URL_SQS".into(), proxy.http_url());
+        let (written, lanes, package) = (BTreeMap::new(), BTreeMap::new(), Package::from_env());
+        Self {
+            plan,
+            emulator,
+            client,
+            writer,
+            proxy,
+            redis,
+            subscriber,
+            queues,
+            tables,
+            written,
+            environment,
+            lanes,
+            package,
+        }
+    }
+
+    /// Starts the function for each mapping, in a sandbox of its own as Lambda does for every shard.
+    pub(crate) async fn start(&mut self) {
+        let program = self.package.as_ref().map_or_else(bootstrap_path, Package::program);
+        let from = self.package.as_ref().map_or("a development build", |_| "the packaged zip");
+        println!("function: {from}");
+        let environment: Vec<_> = self.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let timeout = self.plan.values("aws_lambda_function.processor")["timeout"].as_u64().unwrap();
+        for (key, values) in self.plan.of_type("aws_lambda_event_source_mapping") {
+            let api = Arc::new(RuntimeApi::start().await);
+            let bootstrap = Bootstrap::start(&program, &environment, &api);
+            api.initialised(SOON).await.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
+            let table = json!({ "TableName": self.tables[&key] });
+            let table = self.writer.call("dynamodb", "describe_table", table).await;
+            let stream = table["Table"]["LatestStreamArn"].as_str().expect("the table has a stream");
+            let mapping = Mapping::from_plan(values);
+            assert!(mapping.partial, "without ReportBatchItemFailures one failure repeats a whole batch");
+            let reader = self.client.connect().await;
+            let source = EventSource::start(reader, stream, mapping, api, Duration::from_secs(timeout));
+            self.lanes.insert(key, Lane { source, bootstrap });
+        }
+        assert_eq!(self.lanes.keys().collect::<Vec<_>>(), self.tables.keys().collect::<Vec<_>>());
+    }
+
+    pub(crate) async fn put(&mut self, table: &str, pk: &str, sk: i64, attributes: Value) {
+        let mut item = attributes;
+        item["PK"] = json!({ "S": pk });
+        item["SK"] = json!({ "N": sk.to_string() });
+        let request = json!({ "TableName": self.tables[table], "Item": item });
+        self.writer.call("dynamodb", "put_item", request).await;
+        *self.written.entry(table.to_owned()).or_default() += 1;
+    }
+
+    /// Sets one attribute of a row that exists.
+    pub(crate) async fn update(&mut self, table: &str, pk: &str, sk: i64, attribute: &str, value: Value) {
+        let request = json!({
+            "TableName": self.tables[table],
+            "Key": key(pk, sk),
+            "UpdateExpression": "SET #a = :v",
+            "ExpressionAttributeNames": { "#a": attribute },
+            "ExpressionAttributeValues": { ":v": value },
+        });
+        self.writer.call("dynamodb", "update_item", request).await;
+        *self.written.entry(table.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) async fn delete(&mut self, table: &str, pk: &str, sk: i64) {
+        let request = json!({ "TableName": self.tables[table], "Key": key(pk, sk) });
+        self.writer.call("dynamodb", "delete_item", request).await;
+        *self.written.entry(table.to_owned()).or_default() += 1;
+    }
+
+    /// Waits until every row written so far has gone all the way.
+    pub(crate) async fn settled(&self) -> BTreeMap<String, Log> {
+        let mut logs = BTreeMap::new();
+        for (key, lane) in &self.lanes {
+            let written = self.written.get(key).copied().unwrap_or(0);
+            let log = lane.source.settled(written, SOON).await;
+            assert_eq!(log.seen.len(), written, "the stream of {key} has every write once");
+            assert!(log.given_up.is_empty(), "{:?}", log.given_up);
+            logs.insert(key.clone(), log);
+        }
+        logs
+    }
+
+    /// The events that came on any channel since the last [`Subscriber::clear`], by id.
+    pub(crate) fn published(&self) -> BTreeMap<String, Value> {
+        let events = self.subscriber.messages().into_iter().map(|message| message.json());
+        events.map(|event| (event["eventId"].as_str().unwrap().to_owned(), event)).collect()
+    }
+
+    pub(crate) async fn queued(&self, queue: &str) -> Vec<Message> {
+        self.emulator.receive_all(&self.queues[queue]).await
+    }
+}
+
+fn key(pk: &str, sk: i64) -> Value {
+    json!({ "PK": { "S": pk }, "SK": { "N": sk.to_string() } })
+}
+
+/// Makes a table as its planned values say.
+async fn make_table(values: &Value, aws: &mut Connection) {
+    let attributes = values["attribute"].as_array().unwrap().iter();
+    let definitions: Vec<_> =
+        attributes.map(|a| json!({ "AttributeName": a["name"], "AttributeType": a["type"] })).collect();
+    let mut schema = vec![json!({ "AttributeName": values["hash_key"], "KeyType": "HASH" })];
+    if values["range_key"].is_string() {
+        schema.push(json!({ "AttributeName": values["range_key"], "KeyType": "RANGE" }));
+    }
+    let request = json!({
+        "TableName": values["name"],
+        "AttributeDefinitions": definitions,
+        "KeySchema": schema,
+        "BillingMode": values["billing_mode"],
+        "StreamSpecification": {
+            "StreamEnabled": values["stream_enabled"],
+            "StreamViewType": values["stream_view_type"],
+        },
+    });
+    aws.call("dynamodb", "create_table", request).await;
+}
+
+/// Makes the queues, the one that others point to first; returns their URLs by name in the plan.
+async fn make_queues(plan: &Plan, aws: &mut Connection) -> BTreeMap<String, String> {
+    let attributes = [
+        ("fifo_queue", "FifoQueue"),
+        ("content_based_deduplication", "ContentBasedDeduplication"),
+        ("deduplication_scope", "DeduplicationScope"),
+        ("fifo_throughput_limit", "FifoThroughputLimit"),
+        ("message_retention_seconds", "MessageRetentionPeriod"),
+        ("visibility_timeout_seconds", "VisibilityTimeout"),
+        ("receive_wait_time_seconds", "ReceiveMessageWaitTimeSeconds"),
+        ("max_message_size", "MaximumMessageSize"),
+        ("sqs_managed_sse_enabled", "SqsManagedSseEnabled"),
+    ];
+    let (mut urls, mut dlq_arn) = (BTreeMap::new(), None);
+    for name in ["dlq", "events"] {
+        let address = format!("aws_sqs_queue.{name}");
+        let values = plan.values(&address);
+        // The emulator goes by the name alone.
+        assert_eq!(values["fifo_queue"], true, "{name}: order needs a FIFO queue");
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let planned = attributes.iter().filter(|(planned, _)| !values[*planned].is_null());
+        let mut wanted: BTreeMap<_, _> =
+            planned.map(|(planned, name)| (name.to_string(), text(&values[*planned]))).collect();
+        // It names the other queue's ARN, and so is not known before that is there.
+        if plan.unknown(&address)["redrive_policy"] == true {
+            let receives = plan.variable("queue_max_receive_count").to_string();
+            let target: &String = dlq_arn.as_ref().expect("the DLQ comes first");
+            let policy = json!({ "deadLetterTargetArn": target, "maxReceiveCount": receives });
+            wanted.insert("RedrivePolicy".into(), policy.to_string());
+        }
+        let request = json!({ "QueueName": values["name"], "Attributes": wanted });
+        let url = aws.call("sqs", "create_queue", request).await["QueueUrl"].as_str().unwrap().to_owned();
+        let request = json!({ "QueueUrl": url, "AttributeNames": ["All"] });
+        let made = aws.call("sqs", "get_queue_attributes", request).await["Attributes"].take();
+        for (attribute, value) in &wanted {
+            assert!(made[attribute].as_str() == Some(value), "{name}: {attribute} is {}", made[attribute]);
+        }
+        dlq_arn = dlq_arn.or_else(|| made["QueueArn"].as_str().map(str::to_owned));
+        urls.insert(name.to_owned(), url);
+    }
+    assert!(plan.unknown("aws_sqs_queue.events")["redrive_policy"] == true, "the events queue has a DLQ");
+    urls
+}
+
+/// The function's environment: what the plan knows, and what it will know once queues and the secret are there.
+fn environment(plan: &Plan, queues: &BTreeMap<String, String>, secret: &str) -> BTreeMap<String, String> {
+    let function = "aws_lambda_function.processor";
+    let known = plan.values(function)["environment"][0]["variables"].as_object().expect("an environment");
+    let mut environment: BTreeMap<String, String> =
+        known.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
+    let unknown = plan.unknown(function)["environment"][0]["variables"].as_object().cloned();
+    for name in unknown.unwrap_or_default().keys() {
+        let value = match name.as_str() {
+            "EVENTS_QUEUE_URL" => &queues["events"],
+            "EVENTS_DLQ_URL" => &queues["dlq"],
+            "REDIS_URL_SECRET_ARN" => secret,
+            _ => {
+                panic!("{name} is not known before apply, and the rehearsal does not know what to put there")
+            }
+        };
+        environment.insert(name.clone(), value.to_owned());
+    }
+    assert_all_are_settings(&environment);
+    environment
+        .insert("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".into(), plan.values(function)["memory_size"].to_string());
+    environment
+}
+
+/// A variable the processor never reads would do nothing, without a word.
+fn assert_all_are_settings(environment: &BTreeMap<String, String>) {
+    let read = RefCell::new(BTreeSet::from(["REDIS_URL_SECRET_ARN".to_owned()]));
+    let _ = Settings::read(
+        |name| {
+            read.borrow_mut().insert(name.to_owned());
+            environment.get(name).cloned()
+        },
+        Needs::Nothing,
+    );
+    let read = read.into_inner();
+    let idle: Vec<_> = environment.keys().filter(|name| !read.contains(*name)).collect();
+    assert!(idle.is_empty(), "the plan sets what the processor does not read: {idle:?}");
+}
