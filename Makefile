@@ -57,7 +57,7 @@ coverage: tools ## line coverage of all tests
 
 verify: tools ## compare with the oracle on STREAM=FILE (records, one a line), through bootstrap, Redis and SQS
 	@test -n '$(STREAM)' || { echo 'make verify STREAM=FILE: stream records as JSON lines' >&2; exit 2; }
-	VERIFY_STREAM='$(abspath $(STREAM))' cargo test --package events-tests --test suite -- oracle::a_long_stream outbox::order::with_sqs_down --nocapture
+	VERIFY_STREAM='$(abspath $(STREAM))' cargo test --package events-tests --test integration -- oracle::a_long_stream outbox::order::with_sqs_down --nocapture
 
 chaos: tools ## kill, freeze and cut everything on STREAM=FILE (or ROWS=N made up); SEED=N MODE=everything, outbox, empty or failover
 	$(if $(STREAM),CHAOS_STREAM=$(call quoted,$(abspath $(STREAM)))) CHAOS_ROWS='$(or $(ROWS),5000)' $(if $(SEED),CHAOS_SEED=$(call quoted,$(SEED))) RUST_BACKTRACE=0 \

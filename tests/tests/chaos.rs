@@ -9,9 +9,9 @@
     reason = "test code: a panic is how a test fails"
 )]
 
-use events_tests::chaos::{Mode, Plan, run};
-use events_tests::oracle::stream;
-use events_tests::world::raw;
+use events_harness::chaos::{Mode, Plan, run};
+use events_harness::probes::oracle::stream;
+use events_harness::processors::raw;
 use serde_json::value::RawValue;
 
 /// Rows of a made-up stream: more than forty batches, so that every fate of a sandbox is met.

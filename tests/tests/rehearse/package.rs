@@ -4,15 +4,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use events_core::config::Config;
-use events_tests::bootstrap::Bootstrap;
-use events_tests::package::Package;
-use events_tests::process::workspace;
-use events_tests::redis::RedisServer;
-use events_tests::rows::event;
-use events_tests::runtime_api::RuntimeApi;
-use events_tests::sqs_sink::SqsSink;
-use events_tests::subscriber::Subscriber;
-use events_tests::world::{fixture, in_memory, process};
+use events_harness::faults::sqs_sink::SqsSink;
+use events_harness::lambda::bootstrap::Bootstrap;
+use events_harness::lambda::package::Package;
+use events_harness::lambda::runtime_api::RuntimeApi;
+use events_harness::probes::subscriber::Subscriber;
+use events_harness::processors::{fixture, in_memory, process};
+use events_harness::rows::event;
+use events_harness::servers::process::workspace;
+use events_harness::servers::redis::RedisServer;
 use serde_json::json;
 
 /// An emulated processor is slow.

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use events_harness::faults::fault_proxy::Mode;
+use events_harness::lambda::event_source::{Log, Verdict};
+use events_harness::probes::wait::eventually;
+use events_harness::processors::{in_memory, process, raw};
+use events_harness::servers::sqs::Message;
 use events_lambda::settings::{Needs, Settings};
-use events_tests::event_source::{Log, Verdict};
-use events_tests::fault_proxy::Mode;
-use events_tests::sqs::Message;
-use events_tests::wait::eventually;
-use events_tests::world::{in_memory, process, raw};
 use serde_json::{Value, json};
 
 use crate::stage::{Rehearsal, SOON};

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use events_adapters::metrics::NAMESPACE;
+use events_harness::lambda::plan::Plan;
+use events_harness::servers::process::workspace;
 use events_lambda::settings::{Needs, Settings};
-use events_tests::plan::Plan;
-use events_tests::process::workspace;
 
 /// What Lambda sets, what is known after `apply` only, and what is left out of the environment while it is empty.
 const NOT_IN_THE_PLAN: [&str; 11] = [

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use events_harness::faults::fault_proxy::FaultProxy;
+use events_harness::lambda::bootstrap::{Bootstrap, bootstrap_path};
+use events_harness::lambda::event_source::{EventSource, Log, Mapping};
+use events_harness::lambda::package::Package;
+use events_harness::lambda::plan::Plan;
+use events_harness::lambda::runtime_api::RuntimeApi;
+use events_harness::probes::subscriber::Subscriber;
+use events_harness::servers::aws_client::{AwsClient, Connection};
+use events_harness::servers::redis::RedisServer;
+use events_harness::servers::sqs::{Message, SqsEmulator};
 use events_lambda::settings::{Needs, Settings};
-use events_tests::aws_client::{AwsClient, Connection};
-use events_tests::bootstrap::{Bootstrap, bootstrap_path};
-use events_tests::event_source::{EventSource, Log, Mapping};
-use events_tests::fault_proxy::FaultProxy;
-use events_tests::package::Package;
-use events_tests::plan::Plan;
-use events_tests::redis::RedisServer;
-use events_tests::runtime_api::RuntimeApi;
-use events_tests::sqs::{Message, SqsEmulator};
-use events_tests::subscriber::Subscriber;
 use serde_json::{Value, json};
 
 /// For what is on its way to arrive.

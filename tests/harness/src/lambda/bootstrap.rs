@@ -1,0 +1,157 @@
+//! The Lambda binary as a child process, in the environment AWS gives it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::lambda::runtime_api::RuntimeApi;
+use crate::probes::wait::{eventually, within};
+use crate::servers::process::{Process, Spec, workspace};
+
+/// What a function finds in its environment; `lambda_runtime` panics without most of these.
+const ENVIRONMENT: [(&str, &str); 9] = [
+    ("AWS_ACCESS_KEY_ID", "test"),
+    ("AWS_SECRET_ACCESS_KEY", "test"),
+    ("AWS_REGION", "eu-central-1"),
+    ("AWS_LAMBDA_FUNCTION_NAME", "test"),
+    ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
+    ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+    ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/test"),
+    ("AWS_LAMBDA_LOG_STREAM_NAME", "test"),
+    ("RUST_BACKTRACE", "1"),
+];
+
+/// The Lambda's executable, built when it is not.
+pub fn bootstrap_path() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let build = ["build", "--package", "events-lambda", "--bin", "bootstrap", "--message-format", "json"];
+        // Beside this very test, so that both are built alike (with coverage or without).
+        let own = std::env::current_exe().expect("a test has a path");
+        let target = own.ancestors().nth(3).expect("target/debug/deps/test");
+        let mut command = Command::new(cargo);
+        command.args(build).arg("--target-dir").arg(target).current_dir(workspace());
+        let output = command.output().expect("cargo runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = String::from_utf8(output.stdout).expect("cargo writes JSON");
+        let executable = |line: &str| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(PathBuf::from(message["executable"].as_str()?))
+        };
+        lines.lines().rev().find_map(executable).expect("cargo names the executable")
+    })
+    .clone()
+}
+
+/// A running function; killed on drop.
+#[derive(Debug)]
+pub struct Bootstrap {
+    process: Process,
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Bootstrap {
+    /// Starts the binary with nothing but a function's environment and `env` on top.
+    pub fn start(binary: &Path, env: &[(&str, &str)], api: &RuntimeApi) -> Self {
+        let mut spec = Spec::new(binary, &[]);
+        spec.clear_env = true;
+        spec.pipe_stdout = true;
+        let pairs = ENVIRONMENT.iter().chain(env);
+        spec.env = pairs.map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        spec.env.push(("AWS_LAMBDA_RUNTIME_API".into(), api.addr().to_string()));
+        // Where coverage is measured, of the child too.
+        spec.env.extend(std::env::var("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE".into(), file)));
+        spec.env.push(("_HANDLER".into(), "bootstrap".into()));
+        let mut process = Process::start(&spec);
+        let stdout = process.take_stdout().expect("the pipe asked for");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&lines);
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                sink.lock().unwrap().push(line);
+            }
+        });
+        Self { process, lines, reader }
+    }
+
+    /// The lines it has written to standard output so far: JSON logs and metrics.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Those that contain a text.
+    pub fn lines_containing(&self, text: &str) -> Vec<String> {
+        self.lines().into_iter().filter(|line| line.contains(text)).collect()
+    }
+
+    /// The lines that are JSON, parsed.
+    pub fn json_lines(&self) -> Vec<serde_json::Value> {
+        self.lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Waits for the first line that contains a text; panics with all output after `timeout`.
+    pub async fn wait_for_line(&self, text: &str, timeout: Duration) -> String {
+        let found = within(timeout, || async { self.lines_containing(text).into_iter().next() }).await;
+        found.unwrap_or_else(|_| panic!("no line with {text:?} within {timeout:?}:\n{}", self.output()))
+    }
+
+    /// What it has written to standard error so far (panics, the runtime's own words).
+    pub fn stderr(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Everything it has written so far, for a failure message.
+    pub fn output(&self) -> String {
+        format!("{}\n{}", self.lines().join("\n"), self.stderr())
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// How it ended, or `None` while it runs.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.process.exit_status()
+    }
+
+    /// Waits for its end and its last line; `None` when it still runs after `timeout`.
+    pub async fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
+        let status = self.process.wait(timeout).await?;
+        eventually(timeout, || async { self.reader.is_finished() }).await;
+        Some(status)
+    }
+
+    /// SIGTERM, as AWS sends before it takes a sandbox away, and waits. AWS gives 500 ms; `None` means that it
+    /// did not end within `timeout` and has been killed.
+    pub async fn terminate(&mut self, timeout: Duration) -> Option<ExitStatus> {
+        if self.exit_status().is_none() {
+            self.process.signal("TERM");
+        }
+        let status = self.process.wait(timeout).await;
+        if status.is_none() {
+            self.process.kill();
+        }
+        status
+    }
+
+    /// SIGSTOP: AWS freezes the sandbox between invocations.
+    pub fn freeze(&self) {
+        self.process.signal("STOP");
+    }
+
+    /// SIGCONT after [`Bootstrap::freeze`].
+    pub fn thaw(&self) {
+        self.process.signal("CONT");
+    }
+
+    /// SIGKILL: the process dies anywhere.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+}

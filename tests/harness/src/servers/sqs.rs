@@ -1,0 +1,202 @@
+//! An SQS emulator (ministack) for what a consumer of the FIFO queue sees.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sqs::types::{MessageSystemAttributeName as System, QueueAttributeName};
+use aws_sdk_sqs::{Client, types};
+use tokio::sync::OnceCell;
+
+use crate::servers::process::{Process, Spec, find_program, free_port};
+
+/// A message as a consumer gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// `MessageGroupId`
+    pub group: String,
+    /// `MessageDeduplicationId`
+    pub dedup: String,
+    /// The body.
+    pub body: String,
+    /// The message attributes with a string value.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Message {
+    /// The body as JSON; panics when it is none.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+/// A queue of one test.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// What `SendMessage` takes.
+    pub url: String,
+    /// What a redrive policy takes.
+    pub arn: String,
+}
+
+/// A running emulator; ends when dropped, or with the process that holds it.
+#[derive(Debug)]
+pub struct SqsEmulator {
+    endpoint: String,
+    _process: Process,
+}
+
+impl SqsEmulator {
+    /// The emulator of this test binary, started by the first test that asks: a start takes seconds, a queue does
+    /// not. Its process ends with the test binary (see [`crate::servers::process`]).
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<SqsEmulator> = OnceCell::const_new();
+        SHARED.get_or_init(Self::start).await
+    }
+
+    /// Starts an emulator for one test alone.
+    pub async fn start() -> Self {
+        let program = find_program("MINISTACK", &["ministack"]);
+        let port = free_port();
+        let mut spec = Spec::new(&program, &[]);
+        spec.env = vec![("BIND_HOST".into(), "127.0.0.1".into()), ("GATEWAY_PORT".into(), port.to_string())];
+        let mut process = Process::start(&spec);
+        let endpoint = format!("http://127.0.0.1:{port}");
+        let client = client(&endpoint);
+        process
+            .ready(Duration::from_secs(60), || {
+                let client = client.clone();
+                async move { client.list_queues().send().await.is_ok() }
+            })
+            .await;
+        Self { endpoint, _process: process }
+    }
+
+    /// Where it listens: the endpoint for the client under test.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// A new client. Each test needs its own: pooled connections belong to the runtime that opened them.
+    pub fn client(&self) -> Client {
+        client(&self.endpoint)
+    }
+
+    /// Creates a secret with a name no other test has; its ARN.
+    pub async fn create_secret(&self, prefix: &str, text: &str) -> String {
+        let config = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("eu-central-1"))
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build();
+        let name = format!("{prefix}-{}", free_port());
+        let client = aws_sdk_secretsmanager::Client::from_conf(config);
+        let created = client.create_secret().name(name).secret_string(text).send().await.expect("a secret");
+        created.arn.expect("a secret has an ARN")
+    }
+
+    /// Creates a FIFO queue with a name no other test has, and with more attributes, such as
+    /// `[("VisibilityTimeout", "1")]`.
+    pub async fn create_fifo_queue(&self, prefix: &str, attributes: &[(&str, &str)]) -> Queue {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{prefix}-{}-{number}.fifo", std::process::id());
+        let all = [("FifoQueue", "true")].iter().chain(attributes);
+        let all: HashMap<_, _> = all.map(|(k, v)| (QueueAttributeName::from(*k), v.to_string())).collect();
+        let client = self.client();
+        let created = client.create_queue().queue_name(name).set_attributes(Some(all)).send().await;
+        let url = created.expect("a new queue").queue_url.expect("its URL");
+        let arn = self.attribute(&url, QueueAttributeName::QueueArn).await;
+        Queue { url, arn }
+    }
+
+    /// Creates a FIFO queue and the FIFO dead-letter queue it moves messages to after `max_receives`.
+    pub async fn create_fifo_queue_with_dlq(&self, prefix: &str, max_receives: u32) -> (Queue, Queue) {
+        let dlq = self.create_fifo_queue(&format!("{prefix}-dlq"), &[]).await;
+        let policy = serde_json::json!({ "deadLetterTargetArn": dlq.arn, "maxReceiveCount": max_receives.to_string() });
+        let queue = self.create_fifo_queue(prefix, &[("RedrivePolicy", &policy.to_string())]).await;
+        (queue, dlq)
+    }
+
+    /// Receives and deletes until nothing is left, in order within each group. Messages that another consumer
+    /// holds, and those behind them in their groups, are not seen.
+    pub async fn receive_all(&self, url: &str) -> Vec<Message> {
+        let client = self.client();
+        let mut all = Vec::new();
+        loop {
+            let messages = receive(&client, url).await;
+            if messages.is_empty() {
+                return all;
+            }
+            for message in messages {
+                let handle = message.receipt_handle.clone().unwrap_or_default();
+                client.delete_message().queue_url(url).receipt_handle(handle).send().await.expect("deleted");
+                all.push(Message::from(message));
+            }
+        }
+    }
+
+    /// Receives until at least `n` messages have come; panics with what has after 30 seconds.
+    pub async fn receive_at_least(&self, url: &str, n: usize) -> Vec<Message> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        let mut all = Vec::new();
+        while all.len() < n {
+            assert!(tokio::time::Instant::now() < deadline, "{} of {n} messages came: {all:#?}", all.len());
+            let new = self.receive_all(url).await;
+            if new.is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            all.extend(new);
+        }
+        all
+    }
+
+    /// How many messages wait, and how many are in flight.
+    pub async fn depth(&self, url: &str) -> (u64, u64) {
+        let waiting = self.attribute(url, QueueAttributeName::ApproximateNumberOfMessages).await;
+        let in_flight = self.attribute(url, QueueAttributeName::ApproximateNumberOfMessagesNotVisible).await;
+        (waiting.parse().unwrap_or(0), in_flight.parse().unwrap_or(0))
+    }
+
+    async fn attribute(&self, url: &str, name: QueueAttributeName) -> String {
+        let client = self.client();
+        let reply = client.get_queue_attributes().queue_url(url).attribute_names(name.clone()).send().await;
+        let attributes = reply.expect("the queue's attributes").attributes.unwrap_or_default();
+        attributes.get(&name).cloned().unwrap_or_else(|| panic!("no {name} of {url}"))
+    }
+}
+
+/// A plain client with dummy credentials for any endpoint.
+pub fn client(endpoint: &str) -> Client {
+    let config = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("eu-central-1"))
+        .endpoint_url(endpoint)
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    Client::from_conf(config)
+}
+
+async fn receive(client: &Client, url: &str) -> Vec<types::Message> {
+    let request = client.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(0);
+    let request = request.message_system_attribute_names(System::All).message_attribute_names("All");
+    request.send().await.expect("a receive").messages.unwrap_or_default()
+}
+
+impl From<types::Message> for Message {
+    fn from(message: types::Message) -> Self {
+        let system = message.attributes.unwrap_or_default();
+        let get = |name: System| system.get(&name).cloned().unwrap_or_default();
+        let attributes = message.message_attributes.unwrap_or_default().into_iter();
+        Self {
+            group: get(System::MessageGroupId),
+            dedup: get(System::MessageDeduplicationId),
+            body: message.body.unwrap_or_default(),
+            attributes: attributes.filter_map(|(k, v)| Some((k, v.string_value?))).collect(),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The built `bootstrap` behind a Runtime API, with a real Redis and a real queue: what Lambda sees, and what arrives.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use events_core::config::Config;
+use events_harness::faults::sqs_faults::{Fault, When};
+use events_harness::faults::sqs_sink::SqsSink;
+use events_harness::lambda::bootstrap::{Bootstrap, bootstrap_path};
+use events_harness::lambda::runtime_api::{Outcome, RuntimeApi};
+use events_harness::probes::subscriber::Subscriber;
+use events_harness::probes::wait::eventually;
+use events_harness::processors::{fixture, in_memory, process, raw};
+use events_harness::rows::{event, number, price, tvl};
+use events_harness::servers::redis::RedisServer;
+use events_harness::servers::sqs::{Queue, SqsEmulator};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A function with its surroundings.
+pub(crate) struct Function {
+    pub(crate) redis: RedisServer,
+    pub(crate) api: RuntimeApi,
+    bootstrap: Bootstrap,
+}
+
+impl Function {
+    async fn start(endpoint: &str, queue: &str, dlq: &str, extra: &[(&str, &str)]) -> Self {
+        let redis = RedisServer::start().await;
+        let api = RuntimeApi::start().await;
+        let url = redis.url();
+        let mut environment = vec![
+            ("REDIS_URL", url.as_str()),
+            ("EVENTS_QUEUE_URL", queue),
+            ("EVENTS_DLQ_URL", dlq),
+            ("AWS_ENDPOINT_URL_SQS", endpoint),
+        ];
+        environment.extend(extra);
+        let bootstrap = Bootstrap::start(&bootstrap_path(), &environment, &api);
+        api.initialised(SOON).await.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
+        Self { redis, api, bootstrap }
+    }
+
+    pub(crate) async fn on_sink(sink: &SqsSink, extra: &[(&str, &str)]) -> Self {
+        let (queue, dlq) = (sink.queue_url("events.fifo"), sink.queue_url("dlq.fifo"));
+        Self::start(&sink.endpoint(), &queue, &dlq, extra).await
+    }
+
+    async fn on_emulator() -> (Self, &'static SqsEmulator, Queue, Queue) {
+        let emulator = SqsEmulator::shared().await;
+        let (queue, dlq) =
+            (emulator.create_fifo_queue("events", &[]).await, emulator.create_fifo_queue("dlq", &[]).await);
+        (Self::start(emulator.endpoint(), &queue.url, &dlq.url, &[]).await, emulator, queue, dlq)
+    }
+
+    /// The exact bytes of the answer to a batch.
+    pub(crate) async fn answer(&self, records: &[Box<RawValue>]) -> String {
+        let invocation = self.api.invoke(event(records)).await;
+        assert!(matches!(invocation.outcome, Outcome::Ok(_)), "{invocation:?}\n{}", self.bootstrap.output());
+        String::from_utf8(invocation.bytes().to_vec()).unwrap()
+    }
+}
+
+pub(crate) const DONE: &str = r#"{"batchItemFailures":[]}"#;
+
+fn fixture_records() -> Vec<Box<RawValue>> {
+    fixture().into_iter().map(|(_, raw)| raw).collect()
+}
+
+#[tokio::test]
+async fn the_fixture_goes_all_the_way_and_twice_makes_no_second_event() {
+    let (function, emulator, queue, dlq) = Function::on_emulator().await;
+    let subscriber = Subscriber::psubscribe(&function.redis.url(), "events:*").await;
+    let reference = in_memory(Config::default());
+    let records = fixture_records();
+    for batch in records.chunks(40) {
+        assert_eq!(function.answer(batch).await, DONE);
+        process(&reference, batch).await;
+    }
+    let published = reference.store.published();
+    assert_eq!(subscriber.wait_for(published.len()).await.len(), published.len());
+    for key in reference.store.keys() {
+        assert_eq!(function.redis.cmd(&["GET", &key]).await.text(), reference.store.value(&key), "{key}");
+    }
+    let received = emulator.receive_all(&queue.url).await;
+    let (sent, letters) = (reference.queue.messages(), reference.dead_letters.len());
+    let by_group = |pairs: Vec<(String, String)>| {
+        let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        pairs.into_iter().for_each(|(group, id)| groups.entry(group).or_default().push(id));
+        groups
+    };
+    assert_eq!(
+        by_group(received.iter().map(|m| (m.group.clone(), m.dedup.clone())).collect()),
+        by_group(sent.iter().map(|m| (m.group_id.clone(), m.dedup_id.clone())).collect()),
+    );
+    assert_eq!(emulator.receive_all(&dlq.url).await.len(), letters);
+
+    subscriber.clear();
+    for batch in records.chunks(55) {
+        assert_eq!(function.answer(batch).await, DONE);
+    }
+    function.redis.cmd(&["PUBLISH", "events:end", "{}"]).await;
+    assert_eq!(subscriber.wait_for(1).await[0].channel, "events:end");
+    assert!(emulator.receive_all(&queue.url).await.is_empty());
+    assert!(emulator.receive_all(&dlq.url).await.is_empty());
+}
+
+#[tokio::test]
+async fn batches_of_every_odd_shape_are_answered() {
+    let sink = SqsSink::start().await;
+    let function = Function::on_sink(&sink, &[]).await;
+    assert_eq!(function.answer(&[]).await, DONE, "an empty batch");
+
+    let odd: Vec<_> = [
+        "{}",
+        "null",
+        "7",
+        r#""text""#,
+        "[[]]",
+        r#"{"dynamodb":{"SequenceNumber":"5"}}"#,
+        r#"{"dynamodb":{"SequenceNumber":null},"eventName":"INSERT"}"#,
+        r#"{"eventName":"REMOVE","dynamodb":{"SequenceNumber":"6"}}"#,
+    ]
+    .map(raw)
+    .into();
+    assert_eq!(function.answer(&odd).await, DONE, "a batch of only odd records");
+    assert_eq!(sink.accepted_by(&sink.queue_url("dlq.fifo")).len(), 7);
+
+    let chains: Vec<String> = (0..12_500).map(|n| format!("chain-free-name-{n}").replace('-', "_")).collect();
+    let large = |hour, value: f64| {
+        let chains: Vec<_> = chains.iter().map(|chain| (chain.as_str(), 1.0)).collect();
+        tvl("large", hour, hour as u64, value, &chains)
+    };
+    assert!(large(0, 1.0).get().len() > 400_000, "{} bytes", large(0, 1.0).get().len());
+    assert_eq!(function.answer(&[large(0, 1e6), large(1, 2e6)]).await, DONE, "a record of 400 KB");
+    assert_eq!(sink.accepted_in_group("protocol:large").len(), 1);
+
+    let many: Vec<_> = (0..10_000)
+        .map(|n| tvl(&(n % 5_000).to_string(), (n / 5_000) as i64, 100 + n, 1e6 + n as f64 * 1e2, &[]))
+        .collect();
+    assert_eq!(function.answer(&many).await, DONE, "10,000 records in one batch");
+    assert_eq!(sink.accepted_by(&sink.queue_url("events.fifo")).len(), 1 + 5_000);
+}
+
+#[tokio::test]
+async fn what_is_no_batch_is_an_error_and_the_next_batch_works() {
+    let sink = SqsSink::start().await;
+    let function = Function::on_sink(&sink, &[]).await;
+    for payload in ["{}", "[]", r#"{"Records":null}"#, "not json"] {
+        let invocation = function.api.invoke(payload).await;
+        assert!(matches!(invocation.outcome, Outcome::Error(_)), "{payload}: {invocation:?}");
+    }
+    assert_eq!(function.answer(&[tvl("1", 0, 1, 1.0, &[])]).await, DONE);
+}
+
+#[tokio::test]
+async fn a_partial_failure_names_the_first_record_and_a_retry_finishes() {
+    let sink = SqsSink::start().await;
+    let function = Function::on_sink(&sink, &[("MAX_RETRIES", "0")]).await;
+    let first: Vec<_> = (0..3).map(|id| tvl(&id.to_string(), 0, id, 1e6, &[])).collect();
+    assert_eq!(function.answer(&first).await, DONE);
+    sink.fail_next(Fault::refuse_group("protocol:1"));
+    let rows: Vec<_> = (0..3).map(|id| tvl(&id.to_string(), 1, 10 + id, 2e6, &[])).collect();
+    let named = format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{}"}}]}}"#, number(11));
+    assert_eq!(function.answer(&rows).await, named);
+    assert_eq!(function.answer(&rows[1..]).await, DONE);
+    assert_eq!(sink.accepted().len(), 3);
+}
+
+#[tokio::test]
+async fn an_outage_of_redis_is_reported_and_survived() {
+    let sink = SqsSink::start().await;
+    let mut function =
+        Function::on_sink(&sink, &[("REDIS_COMMAND_TIMEOUT_MS", "200"), ("BREAKER_OPEN_SECS", "1")]).await;
+    function.answer(&[tvl("1", 0, 1, 1e6, &[])]).await;
+    function.redis.kill();
+    let rows = [tvl("1", 1, 2, 2e6, &[])];
+    let started = Instant::now();
+    assert!(function.answer(&rows).await.contains(&number(2)));
+    assert!(started.elapsed() < SOON);
+    assert!(sink.accepted().is_empty());
+    function.redis.restart().await;
+    let function = &function;
+    eventually(SOON, || async { function.answer(&rows).await == DONE }).await;
+}
+
+#[tokio::test]
+async fn the_deadline_is_kept() {
+    let sink = SqsSink::start().await;
+    let function =
+        Function::on_sink(&sink, &[("DEADLINE_MARGIN_MS", "500"), ("SQS_ATTEMPT_TIMEOUT_MS", "300")]).await;
+    function.answer(&[tvl("1", 0, 1, 1e6, &[])]).await;
+    sink.script(When::Any, 1_000, Fault::Hang);
+    let rows = [tvl("1", 1, 2, 2e6, &[])];
+    let invocation = function.api.invoke_with_deadline(event(&rows), Duration::from_millis(1_500)).await;
+    assert_eq!(invocation.failures(), [number(2)], "{invocation:?}");
+    assert!(invocation.duration < Duration::from_millis(1_500), "{invocation:?}");
+}
+
+#[tokio::test]
+async fn metrics_and_logs_are_one_line_each_with_the_request_id() {
+    let sink = SqsSink::start().await;
+    let function = Function::on_sink(&sink, &[]).await;
+    let rows = [
+        tvl("1", 0, 1, 1e6, &[]),
+        tvl("1", 1, 2, 2e6, &[("base", 2e6)]),
+        raw("{}"),
+        price("asset#base:0x1", 1, 4, 5.0),
+    ];
+    let invocation = function.api.invoke(event(&rows)).await;
+    let line = function.bootstrap.wait_for_line("processedCount", SOON).await;
+    let metrics: Value = serde_json::from_str(&line).unwrap();
+    let expected = json!({
+        "processedCount": 4, "errorCount": 1, "eventsGenerated": 2, "cacheUpdates": 4, "pubsubPublished": 2,
+        "sqsPublished": 2, "dlqPublished": 1, "cacheHits": 0, "cacheMisses": 2, "skipped": 0, "late": 0,
+        "alreadyApplied": 0, "requestId": invocation.request_id,
+    });
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&metrics[name], value, "{name} in {line}");
+    }
+    assert_eq!(metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"], "DeFiLlama/Events");
+    assert!(metrics["processingTime"].as_f64().unwrap() > 0.0);
+    assert_eq!(metrics["endToEndLatency"].as_array().unwrap().len(), 3);
+    let log = function.bootstrap.wait_for_line("\"invocation\"", SOON).await;
+    let log: Value = serde_json::from_str(&log).unwrap();
+    assert_eq!(
+        (&log["request_id"], &log["level"], &log["records"]),
+        (&json!(invocation.request_id), &json!("INFO"), &json!(4))
+    );
+    assert_eq!(function.bootstrap.lines_containing(&invocation.request_id).len(), 2);
+    assert!(function.bootstrap.lines_containing("0x1").is_empty(), "no payload in the log");
+}
+
+#[tokio::test]
+async fn wrong_settings_stop_the_start_and_are_named() {
+    let api = RuntimeApi::start().await;
+    let environment =
+        [("REDIS_URL", "redis://127.0.0.1:1"), ("BATCH_SIZE", "many"), ("ENABLE_SQS", "perhaps")];
+    let mut bootstrap = Bootstrap::start(&bootstrap_path(), &environment, &api);
+    let status = bootstrap.wait(SOON).await.expect("it stops");
+    assert!(!status.success());
+    let output = bootstrap.output();
+    for named in [
+        "BATCH_SIZE is",
+        "many",
+        "a whole number from 1 to 10000",
+        "ENABLE_SQS is",
+        "true or false",
+        "EVENTS_QUEUE_URL is not set",
+    ] {
+        assert!(output.contains(named), "{named} in {output}");
+    }
+}
+
+#[tokio::test]
+async fn a_termination_ends_it_at_once_and_cleanly() {
+    let sink = SqsSink::start().await;
+    let mut function = Function::on_sink(&sink, &[]).await;
+    function.answer(&[tvl("1", 0, 1, 1.0, &[])]).await;
+    let status = function.bootstrap.terminate(Duration::from_millis(300)).await.expect("within AWS's 300 ms");
+    assert!(status.success(), "{status}");
+}
+
+/// What is under way when SIGTERM comes may end and say so; what does not end in time is named.
+#[tokio::test]
+async fn an_invocation_under_way_is_not_cut_off_in_silence() {
+    for (late, answered) in [(Duration::from_millis(100), true), (Duration::from_secs(30), false)] {
+        let sink = SqsSink::start().await;
+        let mut function = Function::on_sink(&sink, &[("SQS_ATTEMPT_TIMEOUT_MS", "60000")]).await;
+        function.answer(&[tvl("1", 0, 1, 1e6, &[])]).await;
+        sink.script(When::Any, usize::MAX, Fault::Delay(late));
+        let rows = [tvl("1", 1, 2, 2e6, &[])];
+        let (api, bootstrap) = (&function.api, &mut function.bootstrap);
+        let answer = async { tokio::time::timeout(Duration::from_secs(2), api.invoke(event(&rows))).await };
+        let terminate = async {
+            eventually(Duration::from_secs(10), || async { sink.requests().len() == 1 }).await;
+            bootstrap.terminate(Duration::from_millis(300)).await
+        };
+        let (answer, status) = tokio::join!(answer, terminate);
+        assert!(status.expect("within AWS's 300 ms").success());
+        assert_eq!(answer.is_ok(), answered);
+        let lines = function.bootstrap.lines_containing("processedCount").len();
+        assert_eq!(lines, if answered { 2 } else { 1 }, "metrics");
+        let named = function.bootstrap.output().contains("terminated at work");
+        assert_eq!(named, !answered, "{}", function.bootstrap.output());
+    }
+}
+
+#[tokio::test]
+async fn it_starts_without_waiting_for_redis() {
+    let sink = SqsSink::start().await;
+    let api = RuntimeApi::start().await;
+    let environment = [
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("EVENTS_QUEUE_URL", "http://127.0.0.1:1/0/events.fifo"),
+        ("AWS_ENDPOINT_URL_SQS", &sink.endpoint()),
+        ("REDIS_COMMAND_TIMEOUT_MS", "100"),
+    ];
+    let bootstrap = Bootstrap::start(&bootstrap_path(), &environment, &api);
+    api.initialised(SOON).await.unwrap();
+    assert!(!bootstrap.lines_containing("EVENTS_DLQ_URL is not set").is_empty(), "{}", bootstrap.output());
+    let invocation = api.invoke(event(&[tvl("1", 0, 1, 1.0, &[])])).await;
+    assert_eq!(invocation.failures(), [number(1)]);
+}
+
+#[tokio::test]
+async fn the_redis_url_comes_from_a_secret_where_one_is_named() {
+    let (emulator, redis, api) =
+        (SqsEmulator::shared().await, RedisServer::start().await, RuntimeApi::start().await);
+    let queue = emulator.create_fifo_queue("events", &[]).await;
+    let arn = emulator.create_secret("redis", &redis.url()).await;
+    let start = |arn: &str, api: &RuntimeApi| {
+        let environment = [
+            ("REDIS_URL_SECRET_ARN", arn),
+            ("AWS_ENDPOINT_URL", emulator.endpoint()),
+            ("EVENTS_QUEUE_URL", &queue.url),
+            ("METRICS_STAGE", "test"),
+        ];
+        Bootstrap::start(&bootstrap_path(), &environment, api)
+    };
+    let bootstrap = start(&arn, &api);
+    api.initialised(SOON).await.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
+    assert_eq!(api.invoke(event(&[tvl("1", 0, 1, 1.0, &[])])).await.bytes(), DONE.as_bytes());
+    assert!(redis.cmd(&["GET", "tvl:1"]).await.text().is_some());
+    let metrics = bootstrap.wait_for_line("processedCount", SOON).await;
+    assert!(metrics.contains(r#""Stage":"test""#), "{metrics}");
+
+    let missing = format!("{arn}-missing");
+    let mut bootstrap = start(&missing, &RuntimeApi::start().await);
+    assert!(!bootstrap.wait(SOON).await.expect("it stops").success());
+    assert!(bootstrap.output().contains("REDIS_URL_SECRET_ARN is"), "{}", bootstrap.output());
+    assert!(bootstrap.output().contains("cannot be read"), "{}", bootstrap.output());
+}

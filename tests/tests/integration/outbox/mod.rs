@@ -1,0 +1,97 @@
+//! The outbox (`SQS_OUTAGE=spill`): what waits in a real Redis while SQS fails as told.
+
+mod drains;
+mod failures;
+mod order;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use events_adapters::aws::AwsSettings;
+use events_adapters::redis::{RedisSettings, RedisStore};
+use events_adapters::sqs::{SqsQueue, client};
+use events_adapters::timer::SystemTimer;
+use events_core::breaker::BreakerSettings;
+use events_core::report::Verdict;
+use events_harness::faults::sqs_sink::{Entry, SqsSink};
+use events_harness::processors::process;
+use events_harness::rows::tvl;
+use events_harness::servers::redis::RedisServer;
+use events_processor::{Drain, Outage, Processor, Settings};
+use serde_json::value::RawValue;
+
+type OnBoth = Processor<RedisStore, SqsQueue, SqsQueue, SystemTimer>;
+
+const AMPLE: Duration = Duration::from_secs(60);
+
+/// A sandbox of its own that lets events wait, on a real Redis and a queue that fails as told.
+fn sandbox(server: &RedisServer, sink: &SqsSink) -> OnBoth {
+    sandbox_at(&server.url(), sink)
+}
+
+fn sandbox_at(url: &str, sink: &SqsSink) -> OnBoth {
+    let settings = AwsSettings {
+        region: "eu-central-1".into(),
+        endpoint: Some(sink.endpoint()),
+        credentials: ("test".into(), "test".into(), None),
+        // Nothing here is to time out: a busy machine must not look like a queue that is down.
+        attempt_timeout: Duration::from_secs(5),
+        connect_timeout: Duration::from_millis(500),
+        renew_after: AwsSettings::RENEW_AFTER,
+    };
+    let client = client(&settings);
+    let queue =
+        |name: &str| SqsQueue::new(Some(client.clone()), Some(sink.queue_url(name)), "EVENTS_QUEUE_URL");
+    let settings = Settings {
+        max_retries: 1,
+        outage: Outage::Spill,
+        breaker: BreakerSettings { open_ms: 100, ..BreakerSettings::default() },
+        ..Settings::default()
+    };
+    let store = RedisStore::new(RedisSettings::new(url)).unwrap();
+    Processor::new(store, queue("events.fifo"), queue("dlq.fifo"), SystemTimer::default(), settings)
+}
+
+/// One row of each of four protocols, `hour` hours after the first; from hour 1 on each makes two events.
+fn rows(hour: i64) -> Vec<Box<RawValue>> {
+    let value = 1e6 * (1 + hour) as f64;
+    (0..4).map(|id| tvl(&id.to_string(), hour, hour as u64 * 10 + id, value, &[("base", value)])).collect()
+}
+
+async fn done(processor: &OnBoth, rows: &[Box<RawValue>]) -> events_processor::Batch {
+    let batch = process(processor, rows).await;
+    assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+    batch
+}
+
+async fn drain(processor: &OnBoth) -> Drain {
+    processor.drain_outbox(AMPLE, Duration::ZERO).await
+}
+
+async fn waiting(server: &RedisServer) -> i64 {
+    server.cmd(&["XLEN", "outbox:sqs"]).await.int().unwrap()
+}
+
+/// Current values by group, in the order in which the queue took them.
+fn by_group(entries: &[Entry]) -> BTreeMap<String, Vec<f64>> {
+    let mut groups: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for entry in entries {
+        let value = entry.json()["data"]["currentTvl"].as_f64().unwrap();
+        groups.entry(entry.group.clone()).or_default().push(value);
+    }
+    groups
+}
+
+fn events(sink: &SqsSink) -> Vec<Entry> {
+    sink.accepted_by(&sink.queue_url("events.fifo"))
+}
+
+/// Every protocol's events of these hours, total and chain, in order.
+fn assert_complete(sink: &SqsSink, hours: i64) {
+    let groups = by_group(&events(sink));
+    let wanted: Vec<f64> = (1..=hours).flat_map(|hour| [1e6 * (1 + hour) as f64; 2]).collect();
+    assert_eq!(groups.len(), 4);
+    for (group, values) in groups {
+        assert_eq!(values, wanted, "{group}");
+    }
+}

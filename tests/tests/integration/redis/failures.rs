@@ -1,0 +1,235 @@
+//! What goes wrong with Redis, and what it costs.
+
+use std::time::{Duration, Instant};
+
+use events_adapters::redis::{RedisSettings, RedisStore};
+use events_core::breaker::BreakerSettings;
+use events_core::config::Config;
+use events_core::keys::KeyStyle;
+use events_core::report::Verdict;
+use events_harness::faults::fault_proxy::{FaultProxy, Mode};
+use events_harness::probes::resp::Value;
+use events_harness::probes::subscriber::Subscriber;
+use events_harness::probes::wait::eventually;
+use events_harness::processors::{process, raw};
+use events_harness::rows::{number, price, tvl};
+use events_harness::servers::redis::RedisServer;
+use events_harness::servers::redis_cluster::RedisCluster;
+use events_harness::servers::tls::{Certificate, TlsProxy};
+use events_processor::ports::{ErrorKind, Store};
+
+use super::{SOON, on_redis, store};
+
+#[tokio::test]
+async fn another_types_key_fails_its_own_row_only() {
+    let server = RedisServer::start().await;
+    server.cmd(&["SET", "cache:hourlyTvl#2", "somebody else's"]).await;
+    let processor = on_redis(store(&server.url()), Config::default());
+    let batch =
+        process(&processor, &[tvl("1", 0, 1, 1.0, &[]), tvl("2", 0, 2, 1.0, &[]), tvl("3", 0, 3, 1.0, &[])])
+            .await;
+    assert_eq!(batch.verdict, Verdict::From(number(2)));
+    assert_eq!(batch.failures.len(), 1);
+    assert!(batch.failures[&1].contains("WRONGTYPE"), "{:?}", batch.failures);
+    assert_eq!(server.cmd(&["GET", "cache:hourlyTvl#2"]).await.text().as_deref(), Some("somebody else's"));
+    assert_eq!(server.cmd(&["EXISTS", "tvl:1", "tvl:2", "tvl:3"]).await, Value::Int(2));
+}
+
+#[tokio::test]
+async fn tls_trusts_the_given_authority_and_the_right_certificate_only() {
+    let server = RedisServer::start().await;
+    let trusting = |tls: &TlsProxy| RedisSettings {
+        ca_file: Some(tls.ca_path()),
+        command_timeout: Duration::from_millis(300),
+        ..RedisSettings::new(tls.url())
+    };
+    let tls = TlsProxy::start(server.addr()).await;
+    let processor = on_redis(RedisStore::new(trusting(&tls)).unwrap(), Config::default());
+    let batch = process(&processor, &[tvl("1", 0, 1, 1.0, &[])]).await;
+    assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+
+    let other_name = TlsProxy::start_with(server.addr(), Certificate::OtherName).await;
+    let expired = TlsProxy::start_with(server.addr(), Certificate::Expired).await;
+    let unknown_authority = RedisSettings { ca_file: None, ..trusting(&tls) };
+    for (case, settings) in [
+        ("an unknown authority", unknown_authority),
+        ("another name", trusting(&other_name)),
+        ("an expired certificate", trusting(&expired)),
+    ] {
+        let processor = on_redis(RedisStore::new(settings).unwrap(), Config::default());
+        let batch = process(&processor, &[tvl("2", 0, 2, 1.0, &[])]).await;
+        assert_eq!(batch.verdict, Verdict::From(number(2)), "{case} is not trusted");
+        assert_eq!(server.cmd(&["EXISTS", "tvl:2"]).await, Value::Int(0), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn without_redis_nothing_is_sent_and_the_first_row_is_reported() {
+    let mut server = RedisServer::start().await;
+    let settings =
+        RedisSettings { command_timeout: Duration::from_millis(200), ..RedisSettings::new(server.url()) };
+    let processor = on_redis(RedisStore::new(settings).unwrap(), Config::default());
+    process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
+    server.kill();
+    let records = [raw("{}"), tvl("1", 1, 2, 2e6, &[]), tvl("1", 2, 3, 3e6, &[])];
+    let started = Instant::now();
+    let batch = process(&processor, &records).await;
+    assert_eq!((batch.verdict, batch.failures.len()), (Verdict::From(number(2)), 2));
+    assert!(started.elapsed() < SOON, "took {:?}", started.elapsed());
+    assert!(processor.queue.is_empty(), "a row that cannot be committed is not announced");
+    assert_eq!(processor.dead_letters.len(), 1, "what is broken is put aside all the same");
+    assert_eq!(batch.tally.breaker_open, 0, "four attempts do not open the breaker, five do");
+    let batch = process(&processor, &records[1..]).await;
+    assert_eq!((batch.verdict, batch.tally.breaker_open), (Verdict::From(number(2)), 1));
+    assert!(batch.failures[&0].contains("breaker open"), "{:?}", batch.failures);
+    server.restart().await;
+    let back = BreakerSettings::default().open_ms.unsigned_abs() + 5_000;
+    let recovered = || async { process(&processor, &records[1..]).await.verdict == Verdict::Done };
+    eventually(Duration::from_millis(back), recovered).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_died_in_a_frozen_sandbox_is_replaced() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.addr()).await;
+    // Without the probe it would take the command timeout to notice.
+    let settings = RedisSettings {
+        probe_after: Duration::from_millis(1),
+        command_timeout: Duration::from_secs(8),
+        ..RedisSettings::new(proxy.redis_url())
+    };
+    let processor = on_redis(RedisStore::new(settings).unwrap(), Config::default());
+    process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
+    let before = proxy.connections();
+    // The old connection swallows everything; new ones work.
+    proxy.set(Mode::Hole);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let rows = [tvl("1", 1, 2, 2e6, &[])];
+    let waiting = process(&processor, &rows);
+    let healing = async {
+        eventually(SOON, || async { proxy.connections() > before }).await;
+        proxy.set(Mode::Pass);
+    };
+    let started = Instant::now();
+    let (batch, ()) = tokio::join!(waiting, healing);
+    assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+    assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
+}
+
+/// For each reason for which a server takes no writes, none of a row's is made, however often it comes: neither its keys
+/// nor, though that is no write, its publications.
+#[tokio::test]
+async fn a_full_server_refuses_and_nothing_is_half_written() {
+    for (setting, wrong, right, reason) in
+        [("maxmemory", "1", "0", "OOM"), ("min-replicas-to-write", "1", "0", "NOREPLICAS")]
+    {
+        let server = RedisServer::start().await;
+        let core = Config { queueing: false, ..Config::default() };
+        let processor = on_redis(store(&server.url()), core);
+        process(&processor, &[tvl("2", 0, 0, 1e6, &[])]).await;
+        let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
+        server.cmd(&["CONFIG", "SET", setting, wrong]).await;
+        let rows = [tvl("1", 0, 1, 1e6, &[]), tvl("2", 1, 2, 2e6, &[])];
+        for _ in 0..3 {
+            let batch = process(&processor, &rows).await;
+            assert_eq!(batch.verdict, Verdict::From(number(1)));
+            let failed = batch.failures.values().all(|failure| failure.contains(reason));
+            assert!(failed || batch.tally.breaker_open > 0, "{:?}", batch.failures);
+            assert_eq!(server.cmd(&["EXISTS", "tvl:1", "cache:hourlyTvl#1"]).await, Value::Int(0));
+            assert_eq!(server.cmd(&["GET", "tvl:2"]).await.json()["tvl"], 1e6);
+        }
+        server.cmd(&["PUBLISH", "end", "{}"]).await;
+        assert_eq!(subscriber.wait_for(1).await[0].channel, "end", "{reason}: nothing was published");
+
+        server.cmd(&["CONFIG", "SET", setting, right]).await;
+        let back = async || process(&processor, &rows).await.verdict == Verdict::Done;
+        eventually(Duration::from_secs(15), back).await;
+        let heard = subscriber.wait_for(3).await;
+        assert_eq!(heard[1].channel, "events:tvl", "and then once");
+        assert_eq!(server.cmd(&["GET", "tvl:2"]).await.json()["tvl"], 2e6);
+    }
+}
+
+#[tokio::test]
+async fn errors_say_what_kind_they_are() {
+    let server = RedisServer::start().await;
+    server.cmd(&["CONFIG", "SET", "requirepass", "secret"]).await;
+    let url = server.url().replace("redis://", "redis://:wrong@");
+    let settings = RedisSettings { command_timeout: Duration::from_millis(300), ..RedisSettings::new(url) };
+    let reads = events_core::plan::Reads { baselines: vec!["cache:a".into()], ..Default::default() };
+    let error = RedisStore::new(settings).unwrap().read(&reads).await.unwrap_err();
+    assert!(
+        matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Refused),
+        "{error}"
+    );
+    assert!(!error.to_string().contains("wrong"), "the password is not repeated: {error}");
+}
+
+/// A connection that the server has closed is made again within the deadline; meanwhile nothing counts as never seen.
+#[tokio::test]
+async fn a_closed_connection_costs_no_event() {
+    let server = RedisServer::start().await;
+    let core = Config { queueing: false, ..Config::default() };
+    let processor = on_redis(store(&server.url()), core);
+    process(&processor, &[price("coingecko#x", 0, 0, 100.0)]).await;
+    for minute in 1..=5 {
+        server.cmd(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+        let row = price("coingecko#x", minute, minute as u64, 100.0 + minute as f64);
+        let batch = process(&processor, &[row]).await;
+        assert_eq!((batch.verdict, batch.tally.events), (Verdict::Done, 1), "{:?}", batch.failures);
+    }
+}
+
+/// At a failover by hand or for maintenance the old primary lives on as a replica, and with it every connection: reads
+/// are answered, writes are not. The name leads to the new one.
+#[tokio::test]
+async fn a_primary_that_became_a_replica_is_left() {
+    let at_once = &["--repl-diskless-sync-delay", "0"];
+    let (old, new) = (RedisServer::start_with(at_once).await, RedisServer::start_with(at_once).await);
+    let follow = async |server: &RedisServer, other: &RedisServer| {
+        server.cmd(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]).await;
+        let is_up = async || server.cmd(&["INFO", "replication"]).await.text();
+        eventually(SOON, async || is_up().await.is_some_and(|info| info.contains("master_link_status:up")))
+            .await;
+    };
+    follow(&new, &old).await;
+    let proxy = FaultProxy::start(old.addr()).await;
+    let processor = on_redis(store(&proxy.redis_url()), Config::default());
+    process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
+    eventually(SOON, async || new.cmd(&["EXISTS", "tvl:1"]).await == Value::Int(1)).await;
+
+    new.cmd(&["REPLICAOF", "NO", "ONE"]).await;
+    proxy.retarget(new.addr());
+    follow(&old, &new).await;
+    let batch = process(&processor, &[tvl("1", 1, 2, 2e6, &[]), tvl("1", 2, 3, 3e6, &[])]).await;
+    assert_eq!((batch.verdict, batch.tally.events), (Verdict::Done, 2), "{:?}", batch.failures);
+    assert_eq!(new.cmd(&["GET", "tvl:1"]).await.json()["tvl"], 3e6);
+    assert_eq!(processor.queue.len(), 2);
+}
+
+/// What lives on the node cannot be compared, and is not guessed; nothing is sent, and all of it is done later.
+#[tokio::test]
+async fn a_silent_node_of_a_cluster_is_reported_and_costs_nothing() {
+    let mut cluster = RedisCluster::start().await;
+    let core = Config { keys: KeyStyle { prefix: String::new(), hashtag: true }, ..Config::default() };
+    let settings =
+        RedisSettings { command_timeout: Duration::from_millis(500), ..RedisSettings::new(cluster.url()) };
+    let processor = on_redis(RedisStore::new(settings).unwrap(), core);
+    let rows = |hour: i64| {
+        let row = |id: u64| tvl(&id.to_string(), hour, hour as u64 * 100 + id, 1e6 * (1 + hour) as f64, &[]);
+        (0..12).map(row).collect::<Vec<_>>()
+    };
+    let first = process(&processor, &rows(0)).await;
+    assert_eq!(first.verdict, Verdict::Done, "{:?}", first.failures);
+    let node = cluster.node_of("tvl:{0}").await;
+    cluster.nodes()[node].pause();
+    let batch = process(&processor, &rows(1)).await;
+    assert_eq!(batch.verdict, Verdict::From(number(100)));
+    assert!(processor.queue.is_empty() && batch.failures.len() == 12, "{:?}", batch.failures);
+    cluster.nodes()[node].resume();
+    eventually(Duration::from_secs(30), async || {
+        process(&processor, &rows(1)).await.verdict == Verdict::Done
+    })
+    .await;
+    assert_eq!(processor.queue.len(), 12);
+}

@@ -1,0 +1,236 @@
+//! The commit script: atomic, and of one mind with the pure rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use events_core::baseline::Mark;
+use events_core::config::Config;
+use events_core::plan::{After, Commit, Publication, Set};
+use events_core::report::Verdict;
+use events_core::sequence::SequenceNumber;
+use events_harness::probes::resp::{Connection, redis_cmd};
+use events_harness::probes::subscriber::Subscriber;
+use events_harness::processors::process;
+use events_harness::rows::{price, tvl};
+use events_harness::servers::redis::RedisServer;
+use events_processor::memory::MemoryStore;
+use events_processor::ports::{Committed, Store};
+
+use super::{on_redis, store};
+
+/// Readers look from outside while prices are committed: a price is there exactly when its event is, and a subscriber
+/// who is told a price finds that price or a later one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_reader_sees_a_price_without_its_event_or_the_other_way_round() {
+    const TICKS: u64 = 300;
+    let server = RedisServer::start().await;
+    let url = server.url();
+    let records: Vec<_> =
+        (0..=TICKS).map(|tick| price("coingecko#x", tick as i64, tick, 100.0 + tick as f64)).collect();
+    let marker = |tick: u64| {
+        format!("event:{}", events_core::id::of_event(&format!("id-{tick}"), "price_update", None))
+    };
+    let markers: Vec<String> = (1..=TICKS).map(marker).collect();
+    let watcher = {
+        let url = url.clone();
+        tokio::spawn(async move {
+            let mut connection = Connection::open(&url).await.unwrap();
+            let script = "local n = 0 for i = 2, #KEYS do n = n + redis.call('EXISTS', KEYS[i]) end return {redis.call('GET', KEYS[1]) or '', n}";
+            let count = (markers.len() + 1).to_string();
+            let mut command = vec!["EVAL", script, count.as_str(), "price:x"];
+            command.extend(markers.iter().map(String::as_str));
+            let mut looks = BTreeSet::new();
+            loop {
+                let answer = connection.call(&command).await.unwrap();
+                let [price, events] = answer.items() else { panic!("{answer:?}") };
+                let Some(price) = serde_json::from_str::<serde_json::Value>(&price.text().unwrap()).ok()
+                else {
+                    continue;
+                };
+                let tick = price["price"].as_f64().unwrap() - 100.0;
+                assert_eq!(tick, events.int().unwrap() as f64, "the price and its events were seen apart");
+                looks.insert(tick as u64);
+                if tick == TICKS as f64 {
+                    return looks.len();
+                }
+            }
+        })
+    };
+    let follower = {
+        let url = url.clone();
+        let subscriber = Subscriber::psubscribe(&url, "events:prices").await;
+        tokio::spawn(async move {
+            let mut checked = 0;
+            while checked < TICKS as usize {
+                for message in subscriber.wait_for(checked + 1).await.split_off(checked) {
+                    let told = message.json()["data"]["currentPrice"].as_f64().unwrap();
+                    let found = redis_cmd(&url, &["GET", "price:x"]).await.json()["price"].as_f64().unwrap();
+                    assert!(found >= told, "told {told}, found {found}");
+                    checked += 1;
+                }
+            }
+        })
+    };
+    let processor = on_redis(store(&url), Config::default());
+    for batch in records.chunks(3) {
+        assert_eq!(process(&processor, batch).await.verdict, Verdict::Done);
+    }
+    follower.await.unwrap();
+    let looks = watcher.await.unwrap();
+    assert!(looks > 5, "the watcher saw only {looks} prices: it proves nothing");
+}
+
+fn mark(time: i64, stream: &str, sequence: &str) -> Mark {
+    Mark { data_time_ms: time, stream: stream.into(), sequence: SequenceNumber::new(sequence).unwrap() }
+}
+
+fn commit(key: &str, mark: Mark, after: Option<Mark>) -> Commit {
+    let after = after.map(|mark| After { baseline_key: key.into(), mark });
+    Commit {
+        baseline_key: key.into(),
+        mark,
+        after,
+        values: "{}".into(),
+        baseline_ttl: 60,
+        sets: vec![Set { key: format!("{key}:hot"), value: "1".into(), ttl: 60 }],
+        deletes: vec![],
+        publications: vec![],
+        deposit: None,
+    }
+}
+
+/// The script and the pure rule must judge alike; both are fed the same random marks.
+#[tokio::test]
+async fn the_script_judges_as_the_pure_rule_does() {
+    let server = RedisServer::start().await;
+    let (real, memory) = (store(&server.url()), MemoryStore::default());
+    let sequences = [
+        "9",
+        "10",
+        "010",
+        "99999999999999999999",
+        "100000000000000000000",
+        "111111100000000000000000000000000000000",
+    ];
+    let mut random = 12345_u64;
+    let mut pick = |n: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 33).unwrap() % n
+    };
+    let mut answers = BTreeMap::new();
+    for round in 0..40 {
+        let commits: Vec<Commit> = (0..50)
+            .map(|_| {
+                let key = format!("cache:{round}:{}", pick(8));
+                let mut any = || {
+                    mark(
+                        [999, 1_000, 1_001, 1_767_225_600_123][pick(4)],
+                        ["s", "t"][pick(2)],
+                        sequences[pick(6)],
+                    )
+                };
+                let (own, after) = (any(), any());
+                commit(&key, own, (pick(4) == 0).then_some(after))
+            })
+            .collect();
+        let commits: Vec<&Commit> = commits.iter().collect();
+        let (one, other) = (real.commit(&commits).await, memory.commit(&commits).await);
+        assert_eq!(one, other);
+        for answer in one {
+            *answers.entry(format!("{:?}", answer.unwrap())).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(answers.len(), 4, "every judgement was met: {answers:?}");
+}
+
+#[tokio::test]
+async fn a_row_is_written_only_on_top_of_the_row_it_was_planned_on() {
+    let server = RedisServer::start().await;
+    let store = store(&server.url());
+    let (first, second) = (mark(1, "s", "1"), mark(2, "s", "2"));
+    let chained = commit("cache:a", second.clone(), Some(first.clone()));
+    assert_eq!(store.commit(&[&chained]).await, [Ok(Committed::OutOfStep)]);
+    assert_eq!(server.cmd(&["KEYS", "*"]).await.texts().len(), 0, "nothing was written");
+    let other = Commit { baseline_key: "cache:b".into(), ..chained.clone() };
+    assert_eq!(
+        store.commit(&[&other]).await,
+        [Ok(Committed::OutOfStep)],
+        "the first may be under another key"
+    );
+    let both = [&commit("cache:a", first, None), &other];
+    assert_eq!(store.commit(&both).await, vec![Ok(Committed::Applied { published: 0 }); 2]);
+    let both = [&commit("cache:a", mark(1, "s", "1"), None), &chained];
+    let answers = [Ok(Committed::AlreadyApplied), Ok(Committed::Applied { published: 0 })];
+    assert_eq!(store.commit(&both).await, answers);
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_the_script_is_given_it_again() {
+    let server = RedisServer::start().await;
+    let processor = on_redis(store(&server.url()), Config::default());
+    let subscriber = Subscriber::psubscribe(&server.url(), "events:tvl").await;
+    for hour in 0..4 {
+        server.cmd(&["SCRIPT", "FLUSH"]).await;
+        let row = |id: &str, n| tvl(id, hour, hour as u64 * 4 + n, 1e6 * (1 + hour) as f64, &[]);
+        let same_key = tvl("1", hour, hour as u64 * 4 + 3, 1e6 * (1 + hour) as f64 + 5e5, &[]);
+        let batch = process(&processor, &[row("1", 1), row("2", 2), same_key]).await;
+        assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+    }
+    assert_eq!(
+        subscriber.wait_for(10).await.len(),
+        10,
+        "3 + 3 + 3 + the first batch's second row of protocol 1"
+    );
+}
+
+#[tokio::test]
+async fn an_event_is_published_once_while_its_marker_lives() {
+    let server = RedisServer::start().await;
+    let store = store(&server.url());
+    let publish = |key: &str| Commit {
+        publications: vec![Publication {
+            marker_key: "event:u-1".into(),
+            marker_ttl: 60,
+            payload: "{\"metadata\":{}}".into(),
+            channels: vec!["events:a".into(), "events:b".into()],
+        }],
+        ..commit(key, mark(1, "s", "1"), None)
+    };
+    let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
+    // The baseline is lost between two deliveries of one record.
+    let answers = [store.commit(&[&publish("cache:a")]).await, store.commit(&[&publish("cache:b")]).await];
+    assert_eq!(
+        answers,
+        [[Ok(Committed::Applied { published: 1 })], [Ok(Committed::Applied { published: 0 })]]
+    );
+    server.cmd(&["PUBLISH", "end", "{}"]).await;
+    let channels: Vec<_> = subscriber.wait_for(3).await.into_iter().map(|message| message.channel).collect();
+    assert_eq!(channels, ["events:a", "events:b", "end"]);
+}
+
+/// Atomic means in the script: a publication that the client sends after it is lost when the client dies between them.
+#[tokio::test]
+async fn everything_is_written_and_published_by_the_script_alone() {
+    let server = RedisServer::start().await;
+    let processor = on_redis(store(&server.url()), Config::default());
+    process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
+    let mut monitor = Connection::open(&server.url()).await.unwrap();
+    monitor.call(&["MONITOR"]).await.unwrap();
+    process(&processor, &[tvl("1", 1, 2, 2e6, &[])]).await;
+    server.cmd(&["ECHO", "the end"]).await;
+    let mut by_script = BTreeSet::new();
+    loop {
+        // 1700000000.000000 [0 127.0.0.1:1234] "SET" "key" …, with `lua` for the address inside a script
+        let line = monitor.receive().await.unwrap().text().unwrap();
+        let (who, command) = line.split_once("] \"").unwrap();
+        let command = command.split('"').next().unwrap();
+        match command.to_uppercase().as_str() {
+            "ECHO" => break,
+            writing @ ("SET" | "HSET" | "PUBLISH" | "DEL" | "EXPIRE") => {
+                assert!(who.ends_with("lua"), "{line}");
+                by_script.insert(writing.to_owned());
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(by_script.into_iter().collect::<Vec<_>>(), ["EXPIRE", "HSET", "PUBLISH", "SET"]);
+}

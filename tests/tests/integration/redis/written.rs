@@ -1,0 +1,219 @@
+//! What is written, where, for how long, and what that costs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use events_core::config::Config;
+use events_core::keys::KeyStyle;
+use events_core::report::Verdict;
+use events_harness::faults::fault_proxy::{FaultProxy, Mode};
+use events_harness::probes::resp::Value;
+use events_harness::probes::subscriber::Subscriber;
+use events_harness::processors::process;
+use events_harness::rows::{START, insert, metadata, tvl};
+use events_harness::servers::redis::RedisServer;
+use events_harness::servers::redis_cluster::RedisCluster;
+
+use super::{expected, fixture_records, on_redis, process_in_batches, seen, store};
+
+#[tokio::test]
+async fn the_fixture_leaves_its_keys_and_reaches_its_channels() {
+    let server = RedisServer::start().await;
+    let subscriber = Subscriber::psubscribe(&server.url(), "events:*").await;
+    let processor = on_redis(store(&server.url()), Config::default());
+    let records = fixture_records();
+    for batch in process_in_batches(&processor, &records, 100).await {
+        assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+    }
+    let (published, values) = expected(&records, Config::default()).await;
+    assert_eq!(seen(&subscriber.wait_for(published.len()).await), published);
+
+    let mut hot = BTreeMap::new();
+    for key in server.cmd(&["KEYS", "*"]).await.texts() {
+        let ttl = server.cmd(&["TTL", &key]).await.int().unwrap();
+        let (kind, most) = match key.split(':').next().unwrap() {
+            "cache" => ("hash", 90_000),
+            "event" => ("marker", 300),
+            "protocol" => ("value", 604_800),
+            "price" | "tvl" => ("value", 3_600),
+            other => panic!("a key of kind {other:?}: {key}"),
+        };
+        assert!((most - 60..=most).contains(&ttl), "{key} lives {ttl} s");
+        if kind == "value" {
+            hot.insert(key.clone(), server.cmd(&["GET", &key]).await.text().unwrap());
+        }
+    }
+    assert_eq!(hot, values);
+    let baseline = server.cmd(&["HGETALL", "cache:hourlyTvl#1599"]).await.map();
+    assert_eq!(baseline.keys().collect::<Vec<_>>(), ["sequence", "stream", "time", "values"]);
+}
+
+#[tokio::test]
+async fn the_same_records_twice_change_nothing_more() {
+    let server = RedisServer::start().await;
+    let processor = on_redis(store(&server.url()), Config::default());
+    let records = fixture_records();
+    process_in_batches(&processor, &records, 100).await;
+    let queued = processor.queue.len();
+    let keys: BTreeSet<String> = server.cmd(&["KEYS", "*"]).await.texts().into_iter().collect();
+    let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
+    for batch in process_in_batches(&processor, &records, 37).await {
+        assert_eq!((batch.verdict, batch.tally.events), (Verdict::Done, 0));
+    }
+    server.cmd(&["PUBLISH", "end", "{\"metadata\":{}}"]).await;
+    assert_eq!(subscriber.wait_for(1).await[0].channel, "end", "nothing was published before it");
+    assert_eq!(processor.queue.len(), queued);
+    assert_eq!(server.cmd(&["KEYS", "*"]).await.texts().into_iter().collect::<BTreeSet<_>>(), keys);
+}
+
+/// A protocol row whose numbers have many digits, rewritten as it is, is no change: not after a way through the cache.
+#[tokio::test]
+async fn an_equal_rewrite_is_no_change_to_the_last_digit() {
+    let server = RedisServer::start().await;
+    let processor = on_redis(store(&server.url()), Config::default());
+    let row = |minute: i64, last: &str| {
+        let image = serde_json::json!({
+            "name": {"S": "One"}, "weight": {"N": "986699108.7842807"}, "supply": {"N": last},
+        });
+        insert("protocol#1", 0, minute as u64, START + minute * 60, &image)
+    };
+    let mut events = Vec::new();
+    for (minute, last) in
+        [(0, "12345678901234567890.1"), (1, "12345678901234567890.10"), (2, "12345678901234567890.2")]
+    {
+        events.push(process(&processor, &[row(minute, last)]).await.tally.events);
+    }
+    assert_eq!(events, [0, 0, 1]);
+}
+
+/// A batch is one read and one commit: behind a slow line a hundred rows cost what one costs.
+#[tokio::test]
+async fn a_batch_costs_two_round_trips_whatever_its_size() {
+    const DELAY: Duration = Duration::from_millis(60);
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.addr()).await;
+    let processor = on_redis(store(&proxy.redis_url()), Config::default());
+    let rows = |hour: i64| {
+        (0..100).map(|n| tvl(&n.to_string(), hour, hour as u64 * 100 + n, 1e6, &[])).collect::<Vec<_>>()
+    };
+    process(&processor, &rows(0)).await;
+    proxy.set(Mode::Delay(DELAY));
+    let started = Instant::now();
+    assert_eq!(process(&processor, &rows(1)).await.verdict, Verdict::Done);
+    let trips = started.elapsed().as_secs_f64() / DELAY.as_secs_f64();
+    assert!(trips < 20.0, "took {trips:.1} delays; a round trip a row would take 400");
+}
+
+#[tokio::test]
+async fn ten_thousand_rows_fit_into_one_batch() {
+    let server = RedisServer::start().await;
+    let processor = on_redis(store(&server.url()), Config::default());
+    let rows: Vec<_> = (0..10_000)
+        .map(|n| tvl(&(n % 2_000).to_string(), (n / 2_000) as i64, n, 1e6 + n as f64 * 1e3, &[]))
+        .collect();
+    let batch = process(&processor, &rows).await;
+    assert_eq!(
+        (batch.verdict, batch.tally.events, batch.tally.pubsub_published),
+        (Verdict::Done, 8_000, 8_000)
+    );
+}
+
+#[tokio::test]
+async fn a_prefix_goes_before_every_key() {
+    let server = RedisServer::start().await;
+    let core = Config { keys: KeyStyle { prefix: "rt:".into(), hashtag: false }, ..Config::default() };
+    process_in_batches(&on_redis(store(&server.url()), core), &fixture_records(), 100).await;
+    let keys = server.cmd(&["KEYS", "*"]).await.texts();
+    assert!(keys.len() > 50 && keys.iter().all(|key| key.starts_with("rt:")), "{keys:?}");
+}
+
+/// What a fixture run leaves: hot keys, whether anything was published, and messages queued.
+async fn leaves(core: Config) -> (usize, bool, usize) {
+    let server = RedisServer::start().await;
+    let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
+    let processor = on_redis(store(&server.url()), core);
+    process_in_batches(&processor, &fixture_records(), 100).await;
+    let keys = server.cmd(&["KEYS", "*"]).await.texts();
+    assert!(keys.iter().any(|key| key.starts_with("cache:")), "baselines stay");
+    let hot = keys.iter().filter(|key| !key.starts_with("cache:") && !key.starts_with("event:")).count();
+    server.cmd(&["PUBLISH", "end", "{}"]).await;
+    (hot, subscriber.wait_for(1).await[0].channel != "end", processor.queue.len())
+}
+
+#[tokio::test]
+async fn what_is_turned_off_is_left_out_and_the_rest_goes_on() {
+    let all = leaves(Config::default()).await;
+    assert!(all.0 > 50 && all.1 && all.2 > 50, "{all:?}");
+    assert_eq!(leaves(Config { caching: false, ..Config::default() }).await, (0, all.1, all.2));
+    assert_eq!(leaves(Config { pubsub: false, ..Config::default() }).await, (all.0, false, all.2));
+    assert_eq!(leaves(Config { queueing: false, ..Config::default() }).await, (all.0, all.1, 0));
+}
+
+#[tokio::test]
+async fn the_key_of_a_chain_that_is_gone_goes_too() {
+    let server = RedisServer::start().await;
+    let processor = on_redis(store(&server.url()), Config::default());
+    process(&processor, &[tvl("1", 0, 1, 3.0, &[("base", 1.0), ("era", 2.0)])]).await;
+    assert_eq!(server.cmd(&["EXISTS", "tvl:1:base", "tvl:1:era"]).await, Value::Int(2));
+    process(&processor, &[tvl("1", 1, 2, 1.0, &[("base", 1.0)])]).await;
+    assert_eq!(server.cmd(&["EXISTS", "tvl:1:base"]).await, Value::Int(1));
+    assert_eq!(server.cmd(&["EXISTS", "tvl:1:era"]).await, Value::Int(0));
+}
+
+#[tokio::test]
+async fn a_cluster_gets_every_row_whole() {
+    let cluster = RedisCluster::start().await;
+    let core = Config { keys: KeyStyle { prefix: String::new(), hashtag: true }, ..Config::default() };
+    let subscriber = Subscriber::psubscribe(&cluster.url(), "events:*").await;
+    let processor = on_redis(store(&cluster.url()), core.clone());
+    let records = fixture_records();
+    for batch in process_in_batches(&processor, &records, 50).await {
+        assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+    }
+    let (mut published, values) = expected(&records, core).await;
+    let mut received = seen(&subscriber.wait_for(published.len()).await);
+    // Nodes forward to each other on links of their own: order holds per subject, which is on one node.
+    published.sort_unstable();
+    received.sort_unstable();
+    assert_eq!(received, published);
+    for (key, value) in values {
+        assert_eq!(cluster.cmd(&["GET", &key]).await.text(), Some(value), "{key}");
+    }
+    let nodes: BTreeSet<usize> = [
+        cluster.node_of("tvl:{1599}").await,
+        cluster.node_of("tvl:{182}").await,
+        cluster.node_of("tvl:{2}").await,
+    ]
+    .into();
+    assert!(nodes.len() > 1, "the rows are spread over nodes");
+}
+
+#[tokio::test]
+async fn odd_ids_stay_in_their_own_keys_and_channels() {
+    let server = RedisServer::start().await;
+    let processor = on_redis(store(&server.url()), Config::default());
+    let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
+    let long = "n".repeat(10_000);
+    let odd = ["1:base", "*", "a\nb", "a\0b", "cache:x", "{1}", "%31", long.as_str()];
+    for (n, id) in (0..).zip(odd) {
+        let rows = [
+            tvl(id, 0, n * 2, 1e6, &[("base", 1e6)]),
+            tvl(id, 1, n * 2 + 1, 2e6, &[("base", 2e6), ("x:y*", 5.0)]),
+        ];
+        assert_eq!(process(&processor, &rows).await.verdict, Verdict::Done, "{id:?}");
+    }
+    process(
+        &processor,
+        &[metadata("1", 0, 100, &[("name", "One")]), tvl("1", 0, 101, 7.0, &[("base", 7.0)])],
+    )
+    .await;
+    assert_eq!(
+        server.cmd(&["GET", "tvl:1:base"]).await.json()["tvl"],
+        7.0,
+        "no odd id wrote protocol 1's key"
+    );
+    let channels: BTreeSet<_> =
+        subscriber.wait_for(odd.len() * 5).await.into_iter().map(|message| message.channel).collect();
+    assert!(!channels.contains("events:protocol:1"), "{channels:?}");
+    assert_eq!(server.cmd(&["KEYS", "tvl:*"]).await.texts().len(), odd.len() * 3 + 2);
+}

@@ -1,0 +1,75 @@
+//! The queues: against an emulator that behaves like SQS FIFO, and against one that fails as told.
+
+mod failures;
+mod written;
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use events_adapters::aws::AwsSettings;
+use events_adapters::sqs::{SqsQueue, client};
+use events_adapters::timer::SystemTimer;
+use events_core::config::Config;
+use events_core::report::Verdict;
+use events_harness::faults::sqs_sink::{Entry, SqsSink};
+use events_harness::processors::{around, process};
+use events_harness::rows::tvl;
+use events_processor::Processor;
+use events_processor::memory::MemoryStore;
+use serde_json::value::RawValue;
+
+type OnSqs = Processor<MemoryStore, SqsQueue, SqsQueue, SystemTimer>;
+
+fn settings(endpoint: &str) -> AwsSettings {
+    AwsSettings {
+        region: "eu-central-1".into(),
+        endpoint: Some(endpoint.into()),
+        credentials: ("test".into(), "test".into(), None),
+        attempt_timeout: Duration::from_millis(500),
+        connect_timeout: Duration::from_millis(500),
+        renew_after: AwsSettings::RENEW_AFTER,
+    }
+}
+
+fn on_sqs(endpoint: &str, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
+    on_sqs_with(&settings(endpoint), queue, dead_letters, core)
+}
+
+fn on_sqs_with(settings: &AwsSettings, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
+    let client = client(settings);
+    let queue = SqsQueue::new(Some(client.clone()), Some(queue.into()), "EVENTS_QUEUE_URL");
+    let dead_letters = SqsQueue::new(Some(client), dead_letters.map(str::to_owned), "EVENTS_DLQ_URL");
+    around(MemoryStore::recording(), queue, dead_letters, core)
+}
+
+fn on_sink(sink: &SqsSink, core: Config) -> OnSqs {
+    on_sqs(&sink.endpoint(), &sink.queue_url("events.fifo"), Some(&sink.queue_url("dlq.fifo")), core)
+}
+
+/// Four protocols known before, then `hours` rows of each that make an event on every row: total and one chain.
+async fn known(processor: &OnSqs) {
+    let first: Vec<_> = (0..4).map(|id| tvl(&id.to_string(), 0, id, 1e6, &[("base", 1e6)])).collect();
+    assert_eq!(process(processor, &first).await.verdict, Verdict::Done);
+}
+
+fn moving(hours: i64) -> Vec<Box<RawValue>> {
+    let row = |hour: i64, id: u64| {
+        let value = 1e6 * (1 + hour) as f64;
+        tvl(&id.to_string(), hour, hour as u64 * 10 + id, value, &[("base", value)])
+    };
+    (1..=hours).flat_map(|hour| (0..4).map(move |id| row(hour, id))).collect()
+}
+
+/// Every group's values never go back: the order of its rows was kept.
+fn assert_in_order(entries: &[Entry]) {
+    let mut last: BTreeMap<&str, f64> = BTreeMap::new();
+    for entry in entries {
+        let current = entry.json()["data"]["currentTvl"].as_f64().unwrap();
+        let before = last.insert(&entry.group, current).unwrap_or(0.0);
+        assert!(before <= current, "{} went from {before} to {current}", entry.group);
+    }
+}
+
+fn ids<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> HashSet<&'a str> {
+    entries.into_iter().map(|entry| entry.dedup.as_str()).collect()
+}
