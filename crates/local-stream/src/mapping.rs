@@ -8,6 +8,7 @@ use events_processor::ports::{Queue, Store, Timer};
 use events_processor::tally::Tally;
 use events_processor::{Batch, Processor};
 use serde_json::value::RawValue;
+use stream_mapping::{Progress, Response, progress};
 
 use crate::source::SourceRecord;
 
@@ -96,16 +97,18 @@ fn pause<S, Q, D, T: Timer>(processor: &Processor<S, Q, D, T>, attempts: &[Attem
 }
 
 /// The position in the batch to go on from; `None` when all is done.
-///
-/// As with Lambda an answer that names no record of the batch means all of it, and so does one that names none.
 fn retry_from(answer: &Batch) -> Option<usize> {
-    match &answer.verdict {
-        Verdict::Done => None,
-        Verdict::Everything => Some(0),
-        Verdict::From(identifier) => {
-            let named = |record: &RecordPlan| record.identifier.as_ref() == Some(identifier);
-            Some(answer.records.iter().position(named).unwrap_or(0))
-        }
+    let response = match &answer.verdict {
+        Verdict::Done => Response::Failures(None),
+        Verdict::From(identifier) => Response::Failures(Some(vec![Some(identifier.clone())])),
+        Verdict::Everything => Response::Error,
+    };
+    let identifiers: Vec<Option<&str>> =
+        answer.records.iter().map(|record| record.identifier.as_deref()).collect();
+    match progress(&response, &identifiers) {
+        Progress::AllDone => None,
+        Progress::RetryFrom(position) => Some(position),
+        Progress::RetryAll => Some(0),
     }
 }
 

@@ -10,11 +10,12 @@ use std::time::Duration;
 use events_core::report::Verdict;
 use events_processor::{Batch, Drain};
 use serde_json::value::RawValue;
+use stream_mapping::Response;
 
 use crate::answer;
 use crate::faults::Port;
 use crate::ledger;
-use crate::mapping::{self, Lane, Response};
+use crate::mapping::{self, Lane};
 use crate::ports::{SimProcessor, processor};
 use crate::rows::Rows;
 use crate::scenario::{MILLI, MINUTE, SECOND};
@@ -197,7 +198,7 @@ fn finish(world: &World, id: usize, batch: &Batch) {
     let response = match &batch.verdict {
         Verdict::Done => Response::Failures(Some(Vec::new())),
         Verdict::From(identifier) => Response::Failures(Some(vec![Some(identifier.clone())])),
-        Verdict::Everything => Response::Exception,
+        Verdict::Everything => Response::Error,
     };
     tell(world, task.lane, &response);
 }
@@ -236,7 +237,7 @@ fn die(world: &World, id: usize) {
     world.trace(|| format!("task {id} dies"));
     let Some(task) = end(world, id) else { return };
     if !task.timed_out {
-        world.after(20 * MILLI, move |world| tell(world, task.lane, &Response::Exception));
+        world.after(20 * MILLI, move |world| tell(world, task.lane, &Response::Error));
     }
 }
 
@@ -275,7 +276,7 @@ fn time_out(world: &World, id: usize) {
         world.count("killed by timeout");
         die(world, id);
     }
-    tell(world, lane, &Response::Exception);
+    tell(world, lane, &Response::Error);
 }
 
 /// An invocation calls out.

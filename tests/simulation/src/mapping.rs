@@ -1,5 +1,7 @@
 //! The event source mapping: one batch of a shard at a time, again and again from the first record that failed.
 
+use stream_mapping::{Progress, Response, progress};
+
 use crate::host;
 use crate::ledger;
 use crate::rows::Shard;
@@ -22,40 +24,6 @@ pub struct Lane {
     ends: Vec<usize>,
     busy: bool,
     attempt: u32,
-}
-
-/// What a function answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Response {
-    /// `batchItemFailures`, with `itemIdentifier`s; `None` where it is null or missing.
-    Failures(Option<Vec<Option<String>>>),
-    /// An error, a timeout, a death.
-    Exception,
-}
-
-/// What the mapping makes of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All done.
-    Success,
-    /// All done before this position of the batch.
-    From(usize),
-    /// Nothing done.
-    Nothing,
-}
-
-/// As validated against AWS: an empty list, an empty object and null are success; an identifier that is null, empty
-/// or not of the batch makes the whole batch failed; of several, the lowest counts.
-pub fn outcome(response: &Response, identifiers: &[Option<&str>]) -> Outcome {
-    let Response::Failures(failures) = response else { return Outcome::Nothing };
-    let mut lowest: Option<usize> = None;
-    for failure in failures.iter().flatten() {
-        let known = failure.as_deref().filter(|failure| !failure.is_empty());
-        let position = known.and_then(|known| identifiers.iter().position(|id| *id == Some(known)));
-        let Some(position) = position else { return Outcome::Nothing };
-        lowest = Some(lowest.map_or(position, |lowest| lowest.min(position)));
-    }
-    lowest.map_or(Outcome::Success, Outcome::From)
 }
 
 /// Looks whether a lane has something to do, and does it or comes back when it has.
@@ -165,21 +133,21 @@ fn settle(world: &World, lane: usize, state: &mut Lane, response: &Response) -> 
     let end = state.ends.last().copied().unwrap_or(state.next);
     let identifiers: Vec<Option<&str>> =
         rows[state.next..end].iter().map(|row| world.rows.rows[*row].identifier.as_deref()).collect();
-    match outcome(response, &identifiers) {
-        Outcome::Success => {
+    match progress(response, &identifiers) {
+        Progress::AllDone => {
             state.next = end;
             state.attempt = 0;
         }
-        Outcome::From(position) => {
+        Progress::RetryFrom(position) => {
             state.next += position;
             state.attempt = if position > 0 { 0 } else { state.attempt + 1 };
         }
-        Outcome::Nothing if rules.bisect && end - state.next > 1 => {
+        Progress::RetryAll if rules.bisect && end - state.next > 1 => {
             world.count("batch halved");
             state.ends.push(state.next + (end - state.next) / 2);
             return 100 * MILLI;
         }
-        Outcome::Nothing => state.attempt += 1,
+        Progress::RetryAll => state.attempt += 1,
     }
     if state.next < end {
         give_up(world, rows, state, end);
@@ -201,31 +169,5 @@ fn give_up(world: &World, rows: &[usize], state: &mut Lane, end: usize) {
         world.trace(|| format!("row {} dropped", rows[state.next]));
         ledger::dropped(world, rows[state.next]);
         state.next += 1;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn odd_answers_mean_what_they_mean_to_aws() {
-        let batch = [Some("10"), Some("11"), None, Some("12")];
-        let failures = |ids: &[Option<&str>]| {
-            Response::Failures(Some(ids.iter().map(|id| id.map(str::to_owned)).collect()))
-        };
-        for (response, expected) in [
-            (failures(&[]), Outcome::Success),
-            (Response::Failures(None), Outcome::Success),
-            (failures(&[Some("11")]), Outcome::From(1)),
-            (failures(&[Some("12"), Some("11")]), Outcome::From(1)),
-            (failures(&[None]), Outcome::Nothing),
-            (failures(&[Some("")]), Outcome::Nothing),
-            (failures(&[Some("99")]), Outcome::Nothing),
-            (failures(&[Some("10"), Some("99")]), Outcome::Nothing),
-            (Response::Exception, Outcome::Nothing),
-        ] {
-            assert_eq!(outcome(&response, &batch), expected, "{response:?}");
-        }
     }
 }

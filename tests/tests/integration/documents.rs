@@ -11,8 +11,11 @@ fn tests() -> PathBuf {
 /// The source of a module of this binary (`redis::failures`) or of a test of the processor (`bounds`), or of the chaos
 /// run where no module is named.
 fn source(module: &[&str]) -> Option<String> {
-    let path =
-        if module.is_empty() { tests().join("chaos") } else { tests().join("integration").join(module.join("/")) };
+    let path = if module.is_empty() {
+        tests().join("chaos")
+    } else {
+        tests().join("integration").join(module.join("/"))
+    };
     let processor = tests().join("../../crates/processor/tests").join(module.join("/"));
     [path.with_extension("rs"), path.join("mod.rs"), processor.with_extension("rs")]
         .into_iter()

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use events_harness::faults::fault_proxy::Mode;
-use events_harness::lambda::event_source::{Log, Verdict};
+use events_harness::lambda::event_source::Log;
 use events_harness::probes::wait::eventually;
 use events_harness::processors::{in_memory, process, raw};
 use events_harness::servers::sqs::Message;
 use events_lambda::settings::{Needs, Settings};
 use serde_json::{Value, json};
+use stream_mapping::Progress;
 
 use crate::stage::{Rehearsal, SOON};
 
@@ -158,14 +159,14 @@ async fn outage(it: &mut Rehearsal) {
     it.put("events", TVL, START + 7_200, hour(1.5e6, &[("ethereum", 9e5), ("base", 6e5)], 2)).await;
     let source = &it.lanes["events"].source;
     let failed = eventually(SOON, || async {
-        source.log().attempts.into_iter().skip(earlier).find(|attempt| attempt.verdict != Verdict::Done)
+        source.log().attempts.into_iter().skip(earlier).find(|attempt| attempt.progress != Progress::AllDone)
     })
     .await;
     assert_eq!(it.published().len(), before, "no event is published before it is queued");
     it.proxy.set(Mode::Pass);
     it.settled().await;
     assert_eq!(it.published().len(), before + 2, "the total and base");
-    let Verdict::From(position) = failed.verdict else { panic!("{failed:?}") };
+    let Progress::RetryFrom(position) = failed.progress else { panic!("{failed:?}") };
     let log = it.lanes["events"].source.log();
     let next = log.attempts.iter().find(|attempt| attempt.at > failed.at).unwrap();
     assert_eq!(next.records[0], failed.records[position], "the retry begins with the record reported");

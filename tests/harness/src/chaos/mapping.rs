@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use events_core::record::{Content, decode};
 use serde_json::value::RawValue;
+use stream_mapping::Progress;
 use tokio::sync::{mpsc, watch};
 
-use crate::lambda::event_source::{Verdict, verdict};
+use crate::lambda::event_source::progress_of;
 use crate::lambda::runtime_api::{Invocation, Outcome};
 use crate::rows;
 
@@ -131,20 +132,20 @@ impl Mapping {
     pub(super) fn settle(&self, mut shard: Shard, invocation: Option<&Invocation>) {
         let numbers: Vec<String> =
             shard.batch().iter().map(|index| self.items[*index].number.clone()).collect();
-        let verdict = invocation.map_or(Verdict::Nothing, |answer| verdict(answer, &numbers, true));
-        let finished = match verdict {
-            Verdict::Done => numbers.len(),
-            Verdict::From(position) => position,
-            Verdict::Nothing => 0,
+        let progress = invocation.map_or(Progress::RetryAll, |answer| progress_of(answer, &numbers, true));
+        let finished = match progress {
+            Progress::AllDone => numbers.len(),
+            Progress::RetryFrom(position) => position,
+            Progress::RetryAll => 0,
         };
         let mut state = self.state_mut();
         let counts = &mut state.counts;
-        match verdict {
-            Verdict::Done => counts.done += 1,
-            Verdict::From(_) => counts.partial += 1,
-            Verdict::Nothing => counts.unanswered += 1,
+        match progress {
+            Progress::AllDone => counts.done += 1,
+            Progress::RetryFrom(_) => counts.partial += 1,
+            Progress::RetryAll => counts.unanswered += 1,
         }
-        if let (Verdict::Nothing, Some(Outcome::Ok(bytes))) = (verdict, invocation.map(|i| &i.outcome)) {
+        if let (Progress::RetryAll, Some(Outcome::Ok(bytes))) = (progress, invocation.map(|i| &i.outcome)) {
             let text = String::from_utf8_lossy(bytes).into_owned();
             state.problems.push(format!("an answer that names no record of its batch: {text}"));
         }
@@ -157,7 +158,7 @@ impl Mapping {
         shard.next += finished;
         shard.pause = if finished > 0 { PAUSE.0 } else { (shard.pause * 2).min(PAUSE.1) };
         if shard.next < shard.records.len() {
-            let pause = if verdict == Verdict::Done { Duration::ZERO } else { shard.pause };
+            let pause = if progress == Progress::AllDone { Duration::ZERO } else { shard.pause };
             tokio::spawn(async move {
                 tokio::time::sleep(pause).await;
                 // It fails when nobody works any more: then the run is over, and says why.

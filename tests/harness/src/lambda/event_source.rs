@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use stream_mapping::{Progress, Response, progress};
 use tokio::task::JoinHandle;
 
 use crate::lambda::event_filter::passes;
@@ -75,18 +76,7 @@ pub struct Attempt {
     /// When it was handed over.
     pub at: Instant,
     /// What came of it.
-    pub verdict: Verdict,
-}
-
-/// What a mapping makes of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// All records are done.
-    Done,
-    /// Those before this position are.
-    From(usize),
-    /// None is.
-    Nothing,
+    pub progress: Progress,
 }
 
 /// What a mapping has done so far.
@@ -248,29 +238,29 @@ impl Poller {
             let event = json!({ "Records": records }).to_string();
             let invocation = self.api.invoke_with_deadline(event, self.timeout).await;
             let numbers: Vec<String> = records.iter().map(|record| sequence(record).to_owned()).collect();
-            let verdict = verdict(&invocation, &numbers, self.mapping.partial);
-            let done = match verdict {
-                Verdict::Done => records.len(),
-                Verdict::From(position) => position,
-                Verdict::Nothing => 0,
+            let progress = progress_of(&invocation, &numbers, self.mapping.partial);
+            let done = match progress {
+                Progress::AllDone => records.len(),
+                Progress::RetryFrom(position) => position,
+                Progress::RetryAll => 0,
             };
             {
                 let mut log = self.log.lock().unwrap();
                 log.done += done;
-                log.attempts.push(Attempt { records: numbers, at, verdict });
+                log.attempts.push(Attempt { records: numbers, at, progress });
             }
             let mut rest = records.split_off(done);
-            match verdict {
-                Verdict::Done => {
+            match progress {
+                Progress::AllDone => {
                     pause = PAUSE.0;
                     continue;
                 }
                 // Halving is no retry.
-                Verdict::Nothing if self.mapping.bisect && rest.len() > 1 => {
+                Progress::RetryAll if self.mapping.bisect && rest.len() > 1 => {
                     let second = rest.split_off(rest.len() / 2);
                     work.extend([(second, retries), (rest, retries)]);
                 }
-                Verdict::From(_) | Verdict::Nothing => work.push((rest, retries + 1)),
+                Progress::RetryFrom(_) | Progress::RetryAll => work.push((rest, retries + 1)),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
@@ -296,24 +286,15 @@ fn sequence(record: &Value) -> &str {
     record["dynamodb"]["SequenceNumber"].as_str().expect("a sequence number")
 }
 
-/// What an answer says of a batch, as Lambda reads it: an empty list, an empty object and null are success; an identifier that is null, empty or not of the
-/// batch makes the whole batch failed; of several, the lowest counts.
-pub(crate) fn verdict(invocation: &Invocation, numbers: &[String], partial: bool) -> Verdict {
-    let Outcome::Ok(bytes) = &invocation.outcome else { return Verdict::Nothing };
+/// How far a batch of records with these sequence numbers got. Without `ReportBatchItemFailures` any answer means that
+/// all of it is done.
+pub(crate) fn progress_of(invocation: &Invocation, numbers: &[String], partial: bool) -> Progress {
+    let Outcome::Ok(bytes) = &invocation.outcome else { return Progress::RetryAll };
     if !partial {
-        return Verdict::Done;
+        return Progress::AllDone;
     }
-    let Ok(answer) = serde_json::from_slice::<Value>(bytes) else { return Verdict::Nothing };
-    let mut verdict = Verdict::Done;
-    for failure in answer["batchItemFailures"].as_array().into_iter().flatten() {
-        let position = numbers.iter().position(|number| failure["itemIdentifier"] == number.as_str());
-        verdict = match (position, verdict) {
-            (None, _) => return Verdict::Nothing,
-            (Some(position), Verdict::From(lowest)) => Verdict::From(lowest.min(position)),
-            (Some(position), _) => Verdict::From(position),
-        };
-    }
-    verdict
+    let identifiers: Vec<Option<&str>> = numbers.iter().map(|number| Some(number.as_str())).collect();
+    progress(&Response::from_json(bytes), &identifiers)
 }
 
 #[cfg(test)]
@@ -321,27 +302,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_is_read_as_lambda_reads_it() {
+    fn only_a_mapping_with_partial_answers_reads_them() {
         let numbers = ["7", "8", "9"].map(String::from);
-        let read = |answer: &str, partial| {
-            let outcome = Outcome::Ok(answer.as_bytes().to_vec());
+        let read = |outcome, partial| {
             let invocation = Invocation { request_id: String::new(), outcome, duration: Duration::ZERO };
-            verdict(&invocation, &numbers, partial)
+            progress_of(&invocation, &numbers, partial)
         };
-        let failures = |list: &str| read(&format!(r#"{{"batchItemFailures":[{list}]}}"#), true);
-        assert_eq!(failures(""), Verdict::Done);
-        assert_eq!(read("{}", true), Verdict::Done);
-        assert_eq!(read("null", true), Verdict::Done);
-        assert_eq!(failures(r#"{"itemIdentifier":"8"}"#), Verdict::From(1));
-        assert_eq!(failures(r#"{"itemIdentifier":"9"},{"itemIdentifier":"8"}"#), Verdict::From(1));
-        for strange in
-            [r#"{"itemIdentifier":"6"}"#, r#"{"itemIdentifier":null}"#, r#"{"itemIdentifier":""}"#, "{}"]
-        {
-            assert_eq!(failures(strange), Verdict::Nothing, "{strange}");
-        }
-        assert_eq!(read(r#"{"batchItemFailures":[{"itemIdentifier":"8"}]}"#, false), Verdict::Done);
-        let failed =
-            Invocation { request_id: String::new(), outcome: Outcome::TimedOut, duration: Duration::ZERO };
-        assert_eq!(verdict(&failed, &numbers, true), Verdict::Nothing);
+        let answer = || Outcome::Ok(br#"{"batchItemFailures":[{"itemIdentifier":"8"}]}"#.to_vec());
+        assert_eq!(read(answer(), true), Progress::RetryFrom(1));
+        assert_eq!(read(answer(), false), Progress::AllDone);
+        assert_eq!(read(Outcome::TimedOut, true), Progress::RetryAll);
+        assert_eq!(read(Outcome::TimedOut, false), Progress::RetryAll);
     }
 }
