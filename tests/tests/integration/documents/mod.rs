@@ -1,0 +1,180 @@
+//! The documents in `docs` must say what the code does: tests that exist, settings, metrics, keys and channels by name.
+//!
+//! | table | document | its first column | compared with |
+//! |---|---|---|---|
+//! | failures | [`OPERATIONS`] | `what fails`; the tests are in the column `shown by` | the tests in the sources ([`libtest`]) |
+//! | metrics | [`OPERATIONS`] | `metric` | [`METRICS_SOURCES`] |
+//! | settings | [`SETTINGS`] | `setting` | [`SETTINGS_SOURCES`] |
+//! | Redis keys | [`EVENTS`] | `key` | what `KeyStyle` makes |
+//! | channels | [`EVENTS`] | `channel` | what the fixture's events are published on |
+//!
+//! A table may be cut into several under different headings: all of a document's with the same first column count.
+
+mod libtest;
+mod markdown;
+mod sources;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use events_core::config::Config;
+use events_core::keys::KeyStyle;
+use events_core::subject::Subject;
+use events_harness::processors::{fixture, in_memory, process};
+use events_harness::servers::process::workspace;
+use markdown::Table;
+use serde_json::Value;
+
+const OPERATIONS: &str = "docs/operations.md";
+const SETTINGS: &str = "docs/settings.md";
+const EVENTS: &str = "docs/events.md";
+/// Files and folders whose code reads settings by name.
+const SETTINGS_SOURCES: [&str; 2] = ["crates/lambda/src/settings", "crates/local-stream/src/app.rs"];
+/// Files and folders whose code writes metrics by name.
+const METRICS_SOURCES: [&str; 1] = ["crates/adapters/src/metrics.rs"];
+
+fn read(path: &str) -> String {
+    let path = workspace().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The tables of a document whose first column has this heading, as one.
+fn table(document: &str, first: &str) -> Table {
+    markdown::table(&read(document), first)
+        .unwrap_or_else(|| panic!("{document} has no table whose first column is {first:?}"))
+}
+
+/// What stands in backticks in the first column.
+fn documented(document: &str, first: &str) -> BTreeSet<String> {
+    let table = table(document, first);
+    table.rows.iter().flat_map(|row| markdown::code(&row[0])).collect()
+}
+
+fn assert_same(document: &str, what: &str, documented: &BTreeSet<String>, real: &BTreeSet<String>) {
+    let missing: Vec<_> = real.difference(documented).collect();
+    let unknown: Vec<_> = documented.difference(real).collect();
+    assert!(missing.is_empty(), "{document} lacks {what} {missing:?}");
+    assert!(unknown.is_empty(), "{document} names {what} that the code does not have: {unknown:?}");
+}
+
+/// Whether what a row names is there to be run: `make TARGET`, or `PACKAGE: TEST`, where TEST is what
+/// `cargo test -p PACKAGE -- TEST` finds.
+fn runs(name: &str) -> Result<(), String> {
+    if let Some(command) = name.strip_prefix("make ") {
+        let target = format!("{}:", command.split(' ').next().unwrap_or_default());
+        let found = read("Makefile").lines().any(|line| line.starts_with(&target));
+        return if found { Ok(()) } else { Err(format!("the Makefile has no target {target}")) };
+    }
+    let (package, test) = name.split_once(": ").ok_or("it is neither `make TARGET` nor `PACKAGE: TEST`")?;
+    let folder = libtest::package(&workspace(), package).ok_or("there is no such package")?;
+    libtest::find(&libtest::tests_of(&folder), test)
+}
+
+#[test]
+fn every_row_of_what_fails_names_what_shows_it() {
+    let table = table(OPERATIONS, "what fails");
+    let shown_by = table.column("shown by").expect("a column `shown by`");
+    let mut names = 0;
+    for row in &table.rows {
+        let named = markdown::code(&row[shown_by]);
+        assert!(!named.is_empty(), "{OPERATIONS} names no test in the row {:?}", row[0]);
+        for name in &named {
+            let found = runs(name);
+            assert!(found.is_ok(), "{OPERATIONS}, row {:?}: {name}: {}", row[0], found.unwrap_err());
+        }
+        names += named.len();
+    }
+    assert!(names > 30, "only {names} names");
+}
+
+#[test]
+fn a_name_that_is_none_is_found_out() {
+    for name in [
+        "redis::failures::a_full_server_refuses_and_nothing_is_half_written",
+        "events-tests: redis::failures::no_such_test",
+        "events-tests: redis::sandbox",
+        "events-tests: a_lost_reply",
+        "events-processor: bounds",
+        "no-such-package: bounds",
+        "make nothing",
+    ] {
+        assert!(runs(name).is_err(), "{name}");
+    }
+    for name in ["make chaos MODE=empty", "events-tests: redis::failures", "events-tests: fixture"] {
+        assert_eq!(runs(name), Ok(()), "{name}");
+    }
+}
+
+/// What the code of these files and folders, without their unit tests, says.
+fn code_of(sources: &[&str]) -> String {
+    let files = sources.iter().flat_map(|path| sources::files(&workspace().join(path)));
+    let texts: Vec<String> = files.map(|path: PathBuf| fs::read_to_string(path).unwrap()).collect();
+    assert!(!texts.is_empty(), "{sources:?} hold no source");
+    texts.iter().map(|text| sources::without_tests(text)).collect()
+}
+
+#[test]
+fn every_setting_that_is_read_is_documented_and_no_other() {
+    let documented = documented(SETTINGS, "setting");
+    let documented = documented.into_iter().filter(|name| sources::is_setting(name)).collect();
+    assert_same(SETTINGS, "settings", &documented, &sources::settings(&code_of(&SETTINGS_SOURCES)));
+}
+
+#[test]
+fn every_metric_that_is_written_is_documented_and_no_other() {
+    let real = sources::metrics(&code_of(&METRICS_SOURCES));
+    assert_same(OPERATIONS, "metrics", &documented(OPERATIONS, "metric"), &real);
+}
+
+#[test]
+fn the_documented_keys_are_those_the_code_makes() {
+    let keys = KeyStyle::default();
+    let (token, protocol) = (Subject::Token("{tokenId}".into()), Subject::Protocol("{protocolId}".into()));
+    let real = [
+        keys.price(&token),
+        keys.tvl(&protocol),
+        keys.chain_tvl(&protocol, "{chain}"),
+        keys.meta(&protocol),
+        keys.event(&protocol, "{eventId}"),
+        keys.baseline(&protocol, "{pk}"),
+        keys.outbox(),
+        keys.outbox_lease(),
+    ];
+    assert_same(EVENTS, "keys", &documented(EVENTS, "key"), &real.into());
+}
+
+/// A channel with the names of an event's fields in the place of its values.
+fn pattern(channel: &str, event: &Value) -> String {
+    let names = [
+        ("tokenId", "{tokenId}"),
+        ("protocolId", "{protocolId}"),
+        ("protocolSlug", "{slug}"),
+        ("chain", "{chain}"),
+    ];
+    let pattern = |(field, name): (&str, &str)| {
+        let value = event["data"][field].as_str()?;
+        let (before, after) = channel.split_once(&format!(":{value}"))?;
+        (after.is_empty() || after.starts_with(':')).then(|| format!("{before}:{name}{after}"))
+    };
+    names.into_iter().find_map(pattern).unwrap_or_else(|| channel.to_owned())
+}
+
+#[test]
+fn a_channel_is_told_by_the_fields_of_its_event() {
+    let event = serde_json::json!({"data": {"tokenId": "base:0x1", "chain": "base"}});
+    assert_eq!(pattern("events:token:base:0x1", &event), "events:token:{tokenId}");
+    assert_eq!(pattern("events:chain:base:prices", &event), "events:chain:{chain}:prices");
+    assert_eq!(pattern("events:prices", &event), "events:prices");
+}
+
+#[tokio::test]
+async fn the_documented_channels_are_those_the_code_publishes_on() {
+    let processor = in_memory(Config::default());
+    let records: Vec<_> = fixture().into_iter().map(|(_, raw)| raw).collect();
+    process(&processor, &records).await;
+    let published = processor.store.published();
+    let real =
+        published.iter().map(|(channel, event)| pattern(channel, &serde_json::from_str(event).unwrap()));
+    assert_same(EVENTS, "channels", &documented(EVENTS, "channel"), &real.collect());
+}
