@@ -1,9 +1,16 @@
 //! How AWS services are reached.
 
-use std::fmt;
+mod credentials;
+#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+mod errors;
+
+pub use credentials::{AwsCredentials, CredentialsError};
+#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+pub(crate) use errors::error_kind;
+
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::Builder as HttpClient;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -11,14 +18,14 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 /// How to reach a service of AWS.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct AwsSettings {
     /// AWS region.
     pub region: String,
     /// Another endpoint than the region's own.
     pub endpoint: Option<String>,
-    /// Access key id, secret key, and session token where there is one.
-    pub credentials: (String, String, Option<String>),
+    /// Where the credentials come from.
+    pub credentials: AwsCredentials,
     /// Longest time for one request.
     pub attempt_timeout: Duration,
     /// Longest time to connect.
@@ -33,21 +40,9 @@ impl AwsSettings {
     pub const RENEW_AFTER: Duration = Duration::from_secs(60);
 }
 
-impl fmt::Debug for AwsSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Credentials are not printed.
-        f.debug_struct("AwsSettings")
-            .field("region", &self.region)
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
-    }
-}
-
 impl AwsSettings {
-    /// Lambda puts them into the environment; no provider chain is needed, nor the time it takes.
-    pub(crate) fn credentials(&self) -> Credentials {
-        let (key, secret, token) = self.credentials.clone();
-        Credentials::new(key, secret, token, None, "environment")
+    pub(crate) fn credentials(&self) -> SharedCredentialsProvider {
+        self.credentials.provider(&self.region)
     }
 
     /// TLS by rustls with ring; none for a plain endpoint, which is a test's.
@@ -55,7 +50,7 @@ impl AwsSettings {
         if self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")) {
             HttpClient::new().build_http()
         } else {
-            HttpClient::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+            https_client()
         }
     }
 
@@ -65,4 +60,8 @@ impl AwsSettings {
             .operation_attempt_timeout(self.attempt_timeout)
             .build()
     }
+}
+
+fn https_client() -> SharedHttpClient {
+    HttpClient::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }

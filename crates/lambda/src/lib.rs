@@ -6,9 +6,9 @@
 //! - [`settings`]: the environment, read and checked once at start.
 //! - [`handler`]: one invocation: batch in, partial batch response out.
 //! - [`world`]: the processor wired to Redis, SQS and the clock.
-//! - [`telemetry`]: logs and metrics.
+//! - [`in_flight`]: the invocation that a shutdown waits for.
 
 pub mod handler;
+pub mod in_flight;
 pub mod settings;
-pub mod telemetry;
 pub mod world;

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use events_lambda::handler::{Invocation, handle};
+use events_lambda::in_flight::InFlight;
 use events_lambda::settings::{Settings, SettingsError};
-use events_lambda::telemetry::{Telemetry, start_log};
 use events_lambda::world;
+use events_telemetry::{Telemetry, start_log};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -55,8 +56,10 @@ async fn run(settings: &Settings) -> Result<(), Error> {
     }
     let processor = &world::processor(settings, redis)?;
     let telemetry = &Telemetry::new(settings.metrics_stage.clone())?;
+    let in_flight = &InFlight::default();
     let margin = settings.deadline_margin;
-    let service = service_fn(|event: LambdaEvent<Invocation>| handle(processor, telemetry, margin, event));
+    let service =
+        service_fn(|event: LambdaEvent<Invocation>| handle(processor, telemetry, in_flight, margin, event));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut runtime: Pin<Box<dyn Future<Output = Result<(), Error>>>> = Box::pin(Runtime::new(service).run());
     tokio::select! {
@@ -66,7 +69,7 @@ async fn run(settings: &Settings) -> Result<(), Error> {
     // All that an invocation has to say is written before it answers. One that is under way may still get there.
     tokio::select! {
         ended = &mut runtime => return ended,
-        answers = telemetry.rest(LAST_WORK) => {
+        answers = in_flight.wait_until_idle(LAST_WORK) => {
             if answers {
                 // What comes of it is logged by the runtime.
                 let _ended_or_not = tokio::time::timeout(LAST_ANSWER, &mut runtime).await;

@@ -2,7 +2,7 @@
 
 use events_adapters::redis::{ConnectError, RedisSettings, RedisStore};
 use events_adapters::sqs::{self, SqsQueue};
-use events_adapters::timer::SystemTimer;
+use events_adapters::time::SystemTimer;
 use events_processor::Processor;
 
 use crate::settings::Settings;

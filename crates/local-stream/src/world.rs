@@ -2,7 +2,7 @@
 
 use events_adapters::redis::{ConnectError, RedisStore};
 use events_adapters::sqs::SqsQueue;
-use events_adapters::timer::SystemTimer;
+use events_adapters::time::SystemTimer;
 use events_core::dispatch::Answer;
 use events_core::message::Message;
 use events_core::plan::{Commit, Reads, Snapshot};

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use events_adapters::metrics::NAMESPACE;
 use events_lambda::settings::{Needs, Settings};
+use events_telemetry::NAMESPACE;
 use events_tests::plan::Plan;
 use events_tests::process::workspace;
 
@@ -101,7 +101,7 @@ fn variables_accept_what_the_processor_accepts() {
 /// An alarm on a metric that nobody writes is never raised.
 #[test]
 fn alarms_and_dashboard_name_metrics_the_processor_writes() {
-    let written = read("crates/adapters/src/metrics.rs");
+    let written = read("crates/telemetry/src/metrics.rs");
     let (alarms, dashboard) = (read("infra/alarms.tf"), read("infra/dashboard.tf"));
     assert!(alarms.contains(&format!("metrics_namespace  = \"{NAMESPACE}\"")), "not {NAMESPACE}");
     let quoted = [&alarms, &dashboard].into_iter().flat_map(|file| file.split('"').skip(1).step_by(2));

@@ -11,7 +11,7 @@ pub use secret::RedisSecret;
 
 use std::time::Duration;
 
-use events_adapters::aws::AwsSettings;
+use events_adapters::aws::{AwsCredentials, AwsSettings};
 use events_adapters::redis::{RedisSettings, check_ca_file, check_url};
 use events_core::breaker::BreakerSettings;
 use events_core::config::{ChangeBaseline, Config, Threshold, Ttls};
@@ -249,7 +249,11 @@ fn aws(reader: &mut Reader<'_>, endpoint: &str, needs: Needs) -> AwsSettings {
     AwsSettings {
         region: reader.text("AWS_REGION").unwrap_or_else(|| "eu-central-1".to_owned()),
         endpoint,
-        credentials: (id, secret, reader.text("AWS_SESSION_TOKEN")),
+        credentials: AwsCredentials::Static {
+            access_key_id: id,
+            secret_access_key: secret,
+            session_token: reader.text("AWS_SESSION_TOKEN"),
+        },
         attempt_timeout: Duration::from_millis(2_000),
         connect_timeout: Duration::from_millis(1_000),
         renew_after: AwsSettings::RENEW_AFTER,
