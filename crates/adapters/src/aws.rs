@@ -1,21 +1,20 @@
 //! How AWS services are reached.
 
+#[cfg(feature = "credential-chain")]
+mod chain;
+#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+mod client;
 mod credentials;
 #[cfg(any(feature = "sqs", feature = "secrets-manager"))]
 mod errors;
 
-pub use credentials::{AwsCredentials, CredentialsError};
+#[cfg(feature = "credential-chain")]
+pub use chain::{CredentialsError, check_credentials};
+pub use credentials::AwsCredentials;
 #[cfg(any(feature = "sqs", feature = "secrets-manager"))]
 pub(crate) use errors::error_kind;
 
 use std::time::Duration;
-
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::Builder as HttpClient;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_types::timeout::TimeoutConfig;
 
 /// How to reach a service of AWS.
 #[derive(Clone, Debug)]
@@ -40,28 +39,10 @@ impl AwsSettings {
     pub const RENEW_AFTER: Duration = Duration::from_secs(60);
 }
 
-impl AwsSettings {
-    pub(crate) fn credentials(&self) -> SharedCredentialsProvider {
-        self.credentials.provider(&self.region)
-    }
-
-    /// TLS by rustls with ring; none for a plain endpoint, which is a test's.
-    pub(crate) fn http_client(&self) -> SharedHttpClient {
-        if self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")) {
-            HttpClient::new().build_http()
-        } else {
-            https_client()
-        }
-    }
-
-    pub(crate) fn timeouts(&self) -> TimeoutConfig {
-        TimeoutConfig::builder()
-            .connect_timeout(self.connect_timeout)
-            .operation_attempt_timeout(self.attempt_timeout)
-            .build()
-    }
-}
-
-fn https_client() -> SharedHttpClient {
-    HttpClient::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+/// TLS by rustls with ring.
+#[cfg(any(feature = "sqs", feature = "secrets-manager", feature = "credential-chain"))]
+fn https_client() -> aws_smithy_runtime_api::client::http::SharedHttpClient {
+    use aws_smithy_http_client::Builder;
+    use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::fakes::{FakeProcessor, FakeQueue, FakeStore, FakeTimer, block_on, records, world};
 use crate::source::Source;
-use crate::world::Places;
+use crate::targets::Places;
 
 type FakeReplay<'a> = Replay<'a, FakeStore, FakeQueue, FakeQueue, FakeTimer>;
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use events_lambda::settings::{Needs, Settings};
+use events_settings::{CredentialSource, Needs, ProcessorSettings};
 use events_tests::event_source::{Log, Verdict};
 use events_tests::fault_proxy::Mode;
 use events_tests::sqs::Message;
@@ -215,7 +215,8 @@ async fn timed(it: &mut Rehearsal) {
 /// What arrived is what the processor in memory makes of *all* records: no filter kept back anything that matters.
 async fn compare(it: &Rehearsal, logs: &BTreeMap<String, Log>, queued: &[Message]) {
     let setting = |name: &str| it.environment.get(name).filter(|_| !name.ends_with("_URL")).cloned();
-    let settings = Settings::read(setting, Needs::Nothing).unwrap_or_else(|error| panic!("{error}"));
+    let settings = ProcessorSettings::read(setting, Needs::Nothing, CredentialSource::Environment)
+        .unwrap_or_else(|error| panic!("{error}"));
     let reference = in_memory(settings.processor.core);
     for log in logs.values() {
         for (_, record) in &log.seen {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use events_lambda::settings::{Needs, Settings};
+use events_settings::{CredentialSource, Needs, ProcessorSettings};
 use events_tests::aws_client::{AwsClient, Connection};
 use events_tests::bootstrap::{Bootstrap, bootstrap_path};
 use events_tests::event_source::{EventSource, Log, Mapping};
@@ -261,12 +261,13 @@ fn environment(plan: &Plan, queues: &BTreeMap<String, String>, secret: &str) -> 
 /// A variable the processor never reads would do nothing, without a word.
 fn assert_all_are_settings(environment: &BTreeMap<String, String>) {
     let read = RefCell::new(BTreeSet::from(["REDIS_URL_SECRET_ARN".to_owned()]));
-    let _ = Settings::read(
+    let _ = ProcessorSettings::read(
         |name| {
             read.borrow_mut().insert(name.to_owned());
             environment.get(name).cloned()
         },
         Needs::Nothing,
+        CredentialSource::Environment,
     );
     let read = read.into_inner();
     let idle: Vec<_> = environment.keys().filter(|name| !read.contains(*name)).collect();

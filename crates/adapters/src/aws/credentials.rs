@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-
 /// Where AWS credentials come from.
 #[derive(Clone)]
 pub enum AwsCredentials {
@@ -32,54 +29,6 @@ impl fmt::Debug for AwsCredentials {
         })
     }
 }
-
-/// Why there are no credentials.
-#[derive(Clone, Debug)]
-pub struct CredentialsError(String);
-
-impl fmt::Display for CredentialsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for CredentialsError {}
-
-impl AwsCredentials {
-    /// Finds credentials once, so that a program knows at its start whether there are any. Static ones are not checked.
-    pub async fn check(&self, region: &str) -> Result<(), CredentialsError> {
-        match self {
-            Self::Static { .. } => {
-                let _regional_for_a_chain_only = region;
-                Ok(())
-            }
-            #[cfg(feature = "credential-chain")]
-            Self::Chain => chain::check(region).await.map_err(CredentialsError),
-        }
-    }
-
-    /// The credentials as a client takes them. The client's identity cache keeps them until shortly before they expire.
-    pub(crate) fn provider(&self, region: &str) -> SharedCredentialsProvider {
-        match self {
-            Self::Static { access_key_id, secret_access_key, session_token } => {
-                let _regional_for_a_chain_only = region;
-                SharedCredentialsProvider::new(Credentials::new(
-                    access_key_id,
-                    secret_access_key,
-                    session_token.clone(),
-                    None,
-                    "environment",
-                ))
-            }
-            #[cfg(feature = "credential-chain")]
-            Self::Chain => SharedCredentialsProvider::new(chain::provider(region)),
-        }
-    }
-}
-
-#[cfg(feature = "credential-chain")]
-#[path = "chain.rs"]
-mod chain;
 
 #[cfg(test)]
 mod tests {
