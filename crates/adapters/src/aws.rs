@@ -1,24 +1,30 @@
 //! How AWS services are reached.
 
-use std::fmt;
+#[cfg(feature = "credential-chain")]
+mod chain;
+#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+mod client;
+mod credentials;
+#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+mod errors;
+
+#[cfg(feature = "credential-chain")]
+pub use chain::{CredentialsError, check_credentials};
+pub use credentials::AwsCredentials;
+#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+pub(crate) use errors::error_kind;
+
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
-use aws_smithy_http_client::Builder as HttpClient;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_types::timeout::TimeoutConfig;
-
 /// How to reach a service of AWS.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct AwsSettings {
     /// AWS region.
     pub region: String,
     /// Another endpoint than the region's own.
     pub endpoint: Option<String>,
-    /// Access key id, secret key, and session token where there is one.
-    pub credentials: (String, String, Option<String>),
+    /// Where the credentials come from.
+    pub credentials: AwsCredentials,
     /// Longest time for one request.
     pub attempt_timeout: Duration,
     /// Longest time to connect.
@@ -33,36 +39,10 @@ impl AwsSettings {
     pub const RENEW_AFTER: Duration = Duration::from_secs(60);
 }
 
-impl fmt::Debug for AwsSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Credentials are not printed.
-        f.debug_struct("AwsSettings")
-            .field("region", &self.region)
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
-    }
-}
-
-impl AwsSettings {
-    /// Lambda puts them into the environment; no provider chain is needed, nor the time it takes.
-    pub(crate) fn credentials(&self) -> Credentials {
-        let (key, secret, token) = self.credentials.clone();
-        Credentials::new(key, secret, token, None, "environment")
-    }
-
-    /// TLS by rustls with ring; none for a plain endpoint, which is a test's.
-    pub(crate) fn http_client(&self) -> SharedHttpClient {
-        if self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")) {
-            HttpClient::new().build_http()
-        } else {
-            HttpClient::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
-        }
-    }
-
-    pub(crate) fn timeouts(&self) -> TimeoutConfig {
-        TimeoutConfig::builder()
-            .connect_timeout(self.connect_timeout)
-            .operation_attempt_timeout(self.attempt_timeout)
-            .build()
-    }
+/// TLS by rustls with ring.
+#[cfg(any(feature = "sqs", feature = "secrets-manager", feature = "credential-chain"))]
+fn https_client() -> aws_smithy_runtime_api::client::http::SharedHttpClient {
+    use aws_smithy_http_client::Builder;
+    use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }

@@ -1,7 +1,7 @@
-//! Pauses between retries: exponential backoff with jitter.
+//! Retries: how they are counted, and the pauses between them, which are exponential backoff with jitter.
 //!
 //! The `backoff` crate was asked for by name. It is unmaintained (RUSTSEC-2025-0012), so it is used in this file alone;
-//! replacing it means replacing [`pause`].
+//! replacing it means replacing `pause`.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(2);
 const JITTER: f64 = 0.5;
 
 /// How long to wait before retry number `attempt`, from 1: 50 ms, doubling to at most 2 s, ± 50 %.
-pub fn pause(attempt: u32) -> Duration {
+pub(crate) fn pause(attempt: u32) -> Duration {
     let mut policy = ExponentialBackoff {
         current_interval: FIRST,
         initial_interval: FIRST,
@@ -28,6 +28,25 @@ pub fn pause(attempt: u32) -> Duration {
     };
     // It gives nothing only once its elapsed time is over, which is off.
     (0..attempt.max(1)).filter_map(|_| policy.next_backoff()).last().unwrap_or(LONGEST)
+}
+
+/// Makes a call until it succeeds or fails for good, at most `attempts` times with a pause between two.
+#[cfg(feature = "secrets-manager")]
+pub(crate) async fn with_retries<T, E>(
+    attempts: u32,
+    is_transient: impl Fn(&E) -> bool,
+    mut call: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let mut attempt = 1;
+    loop {
+        match call().await {
+            Err(error) if attempt < attempts && is_transient(&error) => {
+                tokio::time::sleep(pause(attempt)).await
+            }
+            answer => return answer,
+        }
+        attempt += 1;
+    }
 }
 
 #[cfg(test)]

@@ -2,11 +2,19 @@
 
 use std::fmt;
 
+use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Region};
 use aws_sdk_secretsmanager::error::DisplayErrorContext;
 use aws_smithy_async::rt::sleep::TokioSleep;
 
-use crate::aws::AwsSettings;
+use aws_smithy_types::retry::RetryConfig;
+use events_processor::ports::PortError;
+
+use crate::aws::{AwsSettings, error_kind};
+use crate::retry::with_retries;
+
+/// How often a secret is asked for before a start fails.
+const ATTEMPTS: u32 = 3;
 
 /// Why a secret could not be read.
 #[derive(Clone, Debug)]
@@ -20,21 +28,34 @@ impl fmt::Display for SecretError {
 
 impl std::error::Error for SecretError {}
 
-/// The text of the secret with this ARN. The client's own retries apply: nothing else is going on at start.
+/// The text of the secret with this ARN. Nothing is above this call to retry it, so it is tried three times here.
 pub async fn read(settings: &AwsSettings, arn: &str) -> Result<String, SecretError> {
-    let mut config = aws_sdk_secretsmanager::Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new(settings.region.clone()))
-        .credentials_provider(settings.credentials())
-        .http_client(settings.http_client())
-        .sleep_impl(TokioSleep::new())
-        .timeout_config(settings.timeouts());
-    config.set_endpoint_url(settings.endpoint.clone());
-    let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
-    let answer = client.get_secret_value().secret_id(arn).send().await;
+    let client = client(settings);
+    let call = async || client.get_secret_value().secret_id(arn).send().await;
+    // The port's error knows which kinds a retry can help.
+    let is_transient = |error: &_| PortError::new(error_kind(error), "").is_transient();
+    let answer = with_retries(ATTEMPTS, is_transient, call).await;
     let answer = answer.map_err(|error| SecretError(DisplayErrorContext(error).to_string()))?;
     answer
         .secret_string()
         .map(str::to_owned)
         .ok_or_else(|| SecretError("the secret holds no text".to_owned()))
 }
+
+fn client(settings: &AwsSettings) -> Client {
+    let mut config = aws_sdk_secretsmanager::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(settings.region.clone()))
+        .credentials_provider(settings.credentials())
+        .http_client(settings.http_client())
+        .sleep_impl(TokioSleep::new())
+        // Retries are counted in `read`.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(settings.timeouts());
+    config.set_endpoint_url(settings.endpoint.clone());
+    Client::from_conf(config.build())
+}
+
+#[cfg(test)]
+#[path = "secrets_tests.rs"]
+mod tests;

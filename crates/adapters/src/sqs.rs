@@ -5,19 +5,19 @@ use std::fmt;
 use std::rc::Rc;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sdk_sqs::config::{BehaviorVersion, IdentityCache, Region, StalledStreamProtectionConfig};
 use aws_sdk_sqs::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
 use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_runtime_api::http::{Response, StatusCode};
+use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::retry::RetryConfig;
 use events_core::dispatch::Answer;
 use events_core::message::Message;
 use events_processor::ports::{ErrorKind, PortError, Queue};
 
-use crate::aws::AwsSettings;
-use crate::timer::now_ms;
+use crate::aws::{AwsSettings, error_kind};
+use crate::time::now_ms;
 
 /// Error codes of one entry that mean its content: the same message will be refused for ever.
 const CONTENT_CODES: [&str; 5] = [
@@ -27,8 +27,6 @@ const CONTENT_CODES: [&str; 5] = [
     "MessageTooLong",
     "MissingParameter",
 ];
-/// Parts of codes that ask for patience.
-const THROTTLE_CODES: [&str; 4] = ["Throttl", "TooManyRequests", "SlowDown", "OverLimit"];
 
 /// Connections for any number of queues. Clones share them.
 #[derive(Clone)]
@@ -53,7 +51,10 @@ impl Connections {
     fn client(&self) -> Client {
         let idle_ms = now_ms() - self.shared.last_used_ms.replace(now_ms());
         if idle_ms >= i64::try_from(self.settings.renew_after.as_millis()).unwrap_or(i64::MAX) {
-            self.shared.client.replace(new_client(&self.settings));
+            // With the credentials that the old one found: only its connections are not trusted.
+            let config = self.shared.client.borrow().config().to_builder();
+            let config = config.http_client(self.settings.http_client()).build();
+            self.shared.client.replace(Client::from_conf(config));
         }
         self.shared.client.borrow().clone()
     }
@@ -70,6 +71,8 @@ fn new_client(settings: &AwsSettings) -> Client {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
         .credentials_provider(settings.credentials())
+        // Named, so that a client made from this one's configuration has it too.
+        .identity_cache(IdentityCache::lazy().build())
         .http_client(settings.http_client())
         .sleep_impl(TokioSleep::new())
         // Retries are the dispatch's: it knows what may not overtake what.
@@ -158,16 +161,7 @@ fn port_error<E>(error: &SdkError<E, Response>) -> PortError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
-    let kind = match error {
-        SdkError::TimeoutError(_) => ErrorKind::Timeout,
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => ErrorKind::Timeout,
-        SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => ErrorKind::Unavailable,
-        _ if THROTTLE_CODES.iter().any(|part| code.contains(part)) => ErrorKind::Throttled,
-        // A fault on our side, whatever its code: the queue is well, and no breaker is to open for it.
-        SdkError::ServiceError(answer) if !is_our_fault(answer.raw().status()) => ErrorKind::Unavailable,
-        _ => ErrorKind::Refused,
-    };
+    let kind = error_kind(error);
     let said = match error.as_service_error() {
         // Without the response as it came, which is long and says no more.
         Some(service) => {
@@ -176,11 +170,6 @@ where
         None => DisplayErrorContext(error).to_string(),
     };
     PortError::new(kind, format!("sqs: {}", said.trim_end()))
-}
-
-/// 408 and 429 ask for patience.
-fn is_our_fault(status: StatusCode) -> bool {
-    status.is_client_error() && ![408, 429].contains(&status.as_u16())
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! One invocation.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use events_core::report::Verdict;
 use events_processor::ports::{Queue, Store, Timer};
 use events_processor::{Batch, Drain, Processor};
+use events_telemetry::Telemetry;
 use lambda_runtime::{Error, LambdaEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::telemetry::Telemetry;
+use crate::in_flight::InFlight;
 
 /// What the function is invoked with.
 #[derive(Debug, Deserialize)]
@@ -71,31 +72,39 @@ pub enum Answer {
 pub async fn handle<S: Store, Q: Queue, D: Queue, T: Timer>(
     processor: &Processor<S, Q, D, T>,
     telemetry: &Telemetry,
+    in_flight: &InFlight,
     margin: Duration,
     event: LambdaEvent<Invocation>,
 ) -> Result<Answer, Error> {
-    let entered = Instant::now();
+    let timer = &processor.timer;
+    let entered = timer.monotonic();
+    let took = || timer.monotonic().saturating_sub(entered);
     let LambdaEvent { payload, context } = event;
-    let time_left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+    let time_left = time_left(context.deadline, timer.now_ms());
     match payload {
         Invocation::Records(records) => {
             let records: Vec<&RawValue> = records.iter().map(AsRef::as_ref).collect();
             let work = async {
                 let batch = processor.process(&records, time_left, margin).await;
-                telemetry.invocation(&context.request_id, entered.elapsed(), &batch);
+                telemetry.invocation(&context.request_id, took(), &batch);
                 respond(&batch).map(Answer::Batch)
             };
-            telemetry.at_work(&context.request_id, work).await
+            in_flight.track(&context.request_id, work).await
         }
         Invocation::DrainOutbox => {
             let work = async {
                 let drain = processor.drain_outbox(time_left, margin).await;
-                telemetry.drain(&context.request_id, entered.elapsed(), &drain);
+                telemetry.drain(&context.request_id, took(), &drain);
                 drained(drain)
             };
-            telemetry.at_work(&context.request_id, work).await
+            in_flight.track(&context.request_id, work).await
         }
     }
+}
+
+/// What is left until a moment in ms since 1970.
+fn time_left(deadline_ms: u64, now_ms: i64) -> Duration {
+    Duration::from_millis(deadline_ms.saturating_sub(u64::try_from(now_ms).unwrap_or_default()))
 }
 
 /// The answer for a drain. SQS being down is no error of this invocation, the next one goes on; Redis being down is: then
@@ -151,6 +160,12 @@ mod tests {
             r#"{"batchItemFailures":[{"itemIdentifier":"111111100000000000137"}]}"#
         );
         assert!(answer(Verdict::Everything).unwrap_err().contains("legible"));
+    }
+
+    #[test]
+    fn no_time_is_left_after_the_deadline() {
+        assert_eq!(time_left(1_800_000_001_000, 1_800_000_000_000), Duration::from_secs(1));
+        assert_eq!(time_left(1_800_000_000_000, 1_800_000_000_001), Duration::ZERO);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use events_lambda::handler::{Invocation, handle};
-use events_lambda::settings::{Settings, SettingsError};
-use events_lambda::telemetry::{Telemetry, start_log};
-use events_lambda::world;
+use events_lambda::in_flight::InFlight;
+use events_settings::ProcessorSettings;
+use events_telemetry::{Telemetry, start_log};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,7 +21,7 @@ const LAST_ANSWER: Duration = Duration::from_millis(40);
 /// One thread: a Lambda runs one invocation at a time, and its work is waiting.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let settings = match settings().await {
+    let settings = match ProcessorSettings::for_lambda().await {
         Ok(settings) => settings,
         Err(error) => {
             start_log(tracing::Level::INFO);
@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    start_log(settings.log_level);
+    start_log(settings.telemetry.log_level);
     match run(&settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -39,24 +39,16 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The settings from the environment, with the Redis URL from its secret where one is named.
-async fn settings() -> Result<Settings, SettingsError> {
-    let secret = match Settings::redis_secret()? {
-        Some(secret) => Some(secret.read().await?),
-        None => None,
-    };
-    Settings::for_lambda(secret.as_deref())
-}
-
-async fn run(settings: &Settings) -> Result<(), Error> {
-    let redis = settings.redis.as_ref().ok_or("REDIS_URL is not set")?;
-    if settings.events_dlq_url.is_none() {
+async fn run(settings: &ProcessorSettings) -> Result<(), Error> {
+    if settings.delivery.events_dlq_url.is_none() {
         tracing::warn!("EVENTS_DLQ_URL is not set: a record that can never succeed will be reported failed");
     }
-    let processor = &world::processor(settings, redis)?;
-    let telemetry = &Telemetry::new(settings.metrics_stage.clone())?;
-    let margin = settings.deadline_margin;
-    let service = service_fn(|event: LambdaEvent<Invocation>| handle(processor, telemetry, margin, event));
+    let processor = &events_wiring::real(settings)?;
+    let telemetry = &Telemetry::new(settings.telemetry.metrics_stage.clone())?;
+    let in_flight = &InFlight::default();
+    let margin = settings.delivery.deadline_margin;
+    let service =
+        service_fn(|event: LambdaEvent<Invocation>| handle(processor, telemetry, in_flight, margin, event));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut runtime: Pin<Box<dyn Future<Output = Result<(), Error>>>> = Box::pin(Runtime::new(service).run());
     tokio::select! {
@@ -66,7 +58,7 @@ async fn run(settings: &Settings) -> Result<(), Error> {
     // All that an invocation has to say is written before it answers. One that is under way may still get there.
     tokio::select! {
         ended = &mut runtime => return ended,
-        answers = telemetry.rest(LAST_WORK) => {
+        answers = in_flight.wait_until_idle(LAST_WORK) => {
             if answers {
                 // What comes of it is logged by the runtime.
                 let _ended_or_not = tokio::time::timeout(LAST_ANSWER, &mut runtime).await;

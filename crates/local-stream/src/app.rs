@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use events_lambda::settings::Settings;
+use events_settings::{ProcessorSettings, environment};
+use events_wiring::{FallbackProcessor, FallbackStore, with_fallback};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, DEFAULT_INPUT};
@@ -16,7 +17,7 @@ use crate::replay::{Replay, Stop, feed};
 use crate::report;
 use crate::source::{self, Source};
 use crate::summary::Summary;
-use crate::world::{self, AnyStore, LocalProcessor, Places};
+use crate::targets::{Places, check_sqs, check_store};
 
 /// Exit status when records were given up, or nothing could be delivered.
 const UNDELIVERED: u8 = 1;
@@ -48,15 +49,16 @@ fn unusable(what: impl Display) -> Failure {
 
 async fn replay(args: &Args) -> Result<(), Failure> {
     start_log()?;
-    let settings = Settings::for_replay().map_err(unusable)?;
+    let settings = ProcessorSettings::for_replay().map_err(unusable)?;
     let source = open_input(&args.input)?;
     args.events.as_deref().map_or(Ok(()), |path| check_events(path, args))?;
-    let processor = world::processor(&settings).map_err(unusable)?;
+    let processor = with_fallback(&settings).map_err(unusable)?;
     let places = Places::of(&settings);
-    reach(&processor, &places).await?;
+    reach_store(&processor, &places).await?;
+    reach_sqs(&settings).await?;
     // Only now: a replay that never begins leaves the events of the one before.
     let events = args.events.as_deref().map_or_else(|| Ok(EventLog::default()), open_events)?;
-    let batch_size = args.batch_size.unwrap_or(settings.batch_size);
+    let batch_size = args.batch_size.unwrap_or(settings.delivery.batch_size);
     let summary = Summary::new(source::name(&args.input), batch_size, places);
     let progress = Progress::new(args.quiet, source::size(&args.input));
     let mut replay = Replay::new(&processor, args.max_attempts, events, progress, summary);
@@ -139,18 +141,26 @@ fn open_events(path: &Path) -> Result<EventLog, Failure> {
     EventLog::create(path).map_err(|error| unwritable(path, &format!("cannot be written: {error}")))
 }
 
-async fn reach(processor: &LocalProcessor, places: &Places) -> Result<(), Failure> {
-    if let AnyStore::Memory(_) = processor.store {
+async fn reach_store(processor: &FallbackProcessor, places: &Places) -> Result<(), Failure> {
+    if let FallbackStore::Memory(_) = processor.store {
         return Ok(());
     }
-    let reached = world::try_store(processor).await;
+    let reached = check_store(processor).await;
     reached
         .map_err(|error| (UNDELIVERED, Some(format!("REDIS_URL ({}) cannot be used: {error}", places.store))))
 }
 
+async fn reach_sqs(settings: &ProcessorSettings) -> Result<(), Failure> {
+    let none = |error| {
+        let where_else = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
+        unusable(format!("no AWS credentials were found; {where_else}: {error}"))
+    };
+    check_sqs(settings).await.map_err(none)
+}
+
 /// Logs go to standard error, and only when asked for.
 fn start_log() -> Result<(), Failure> {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let set = |name: &str| environment(name).filter(|value| !value.is_empty());
     let (name, wanted) = match (set("RUST_LOG"), set("LOG_LEVEL")) {
         (Some(wanted), _) => ("RUST_LOG", wanted),
         (None, Some(level)) => ("LOG_LEVEL", level),

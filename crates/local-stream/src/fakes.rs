@@ -101,6 +101,13 @@ pub(crate) struct FakeTimer {
     pub(crate) pauses: RefCell<Vec<Duration>>,
 }
 
+impl FakeTimer {
+    /// Lets time pass.
+    pub(crate) fn pass(&self, pause: Duration) {
+        self.pauses.borrow_mut().push(pause);
+    }
+}
+
 impl Timer for FakeTimer {
     fn now_ms(&self) -> i64 {
         1_800_000_000_000 + i64::try_from(self.monotonic().as_millis()).unwrap()
@@ -111,7 +118,7 @@ impl Timer for FakeTimer {
     }
 
     async fn sleep(&self, pause: Duration) {
-        self.pauses.borrow_mut().push(pause);
+        self.pass(pause);
     }
 
     fn backoff(&self, attempt: u32) -> Duration {

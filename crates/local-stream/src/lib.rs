@@ -9,7 +9,7 @@
 //! - [`args`] is the command line; [`app`] puts the parts together.
 //! - [`source`], a crate of its own, reads records in every form people have them in.
 //! - [`replay`] takes them through: [`shards`] makes batches, [`mapping`] delivers one, with its retries.
-//! - [`world`] is Redis and SQS, or their stand-ins in memory.
+//! - [`targets`] are Redis and SQS, or their stand-ins in memory, by names fit to be shown.
 //! - [`events`] writes the events down; [`summary`] counts, with [`movers`] and [`latency`].
 //! - [`report`] is the summary for people, with [`humane`] numbers in a [`table`]; [`progress`] shows how far it is.
 
@@ -28,6 +28,6 @@ pub mod report;
 pub mod shards;
 pub mod summary;
 pub mod table;
-pub mod world;
+pub mod targets;
 
 pub use stream_file::source;

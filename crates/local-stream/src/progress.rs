@@ -1,7 +1,7 @@
 //! Shows that something happens: a line that moves where a person watches, now and then a line where not.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -39,10 +39,10 @@ pub enum Progress {
     Plain {
         /// Where to.
         out: Box<dyn Write>,
-        /// When the last line was written, and at how many records.
-        last: (Instant, u64),
+        /// When the last line was written, by the replay's clock, and at how many records.
+        last: (Duration, u64),
         /// When a failure was last told of.
-        last_failure: Option<Instant>,
+        last_failure: Option<Duration>,
     },
 }
 
@@ -69,11 +69,11 @@ impl Progress {
     }
 
     fn plain(out: Box<dyn Write>) -> Self {
-        Self::Plain { out, last: (Instant::now(), 0), last_failure: None }
+        Self::Plain { out, last: (Duration::ZERO, 0), last_failure: None }
     }
 
-    /// The replay is here now.
-    pub fn at(&mut self, position: Position) {
+    /// The replay is here at the time `now` of its clock.
+    pub fn at(&mut self, now: Duration, position: Position) {
         match self {
             Self::Hidden => {}
             Self::Bar(bar) => {
@@ -81,9 +81,9 @@ impl Progress {
                 bar.set_message(words(position));
             }
             Self::Plain { out, last, .. } => {
-                let due = position.records >= last.1 + RECORDS || last.0.elapsed() >= PAUSE;
+                let due = position.records >= last.1 + RECORDS || now.saturating_sub(last.0) >= PAUSE;
                 if due && position.records > last.1 {
-                    *last = (Instant::now(), position.records - position.records % RECORDS);
+                    *last = (now, position.records - position.records % RECORDS);
                     // Progress that nobody can read is no reason to stop.
                     let _unread = writeln!(out, "{}", words(position));
                 }
@@ -92,14 +92,14 @@ impl Progress {
     }
 
     /// Records failed, and are about to be delivered again.
-    pub fn again(&mut self, reason: &str) {
+    pub fn again(&mut self, now: Duration, reason: &str) {
         let reason = shortened(&clean(reason), REASON);
         match self {
             Self::Hidden => {}
             Self::Bar(bar) => bar.set_message(format!("failed, trying again: {reason}")),
             Self::Plain { out, last_failure, .. } => {
-                if last_failure.is_none_or(|last| last.elapsed() >= PAUSE) {
-                    *last_failure = Some(Instant::now());
+                if last_failure.is_none_or(|last| now.saturating_sub(last) >= PAUSE) {
+                    *last_failure = Some(now);
                     let _unread = writeln!(out, "failed, trying again: {reason}");
                 }
             }
@@ -144,7 +144,10 @@ mod tests {
         let shown = Shared::default();
         let mut progress = Progress::plain(Box::new(shown.clone()));
         for records in (100..=25_000).step_by(100) {
-            progress.at(Position { records, events: 2 * records, retries: records / 20_000, bytes: 0 });
+            progress.at(
+                Duration::ZERO,
+                Position { records, events: 2 * records, retries: records / 20_000, bytes: 0 },
+            );
         }
         let text = String::from_utf8(shown.0.take()).unwrap();
         assert_eq!(text, "10,000 records, 20,000 events\n20,000 records, 40,000 events, 1 retried\n");
@@ -154,9 +157,11 @@ mod tests {
     fn failures_are_told_of_but_not_each() {
         let shown = Shared::default();
         let mut progress = Progress::plain(Box::new(shown.clone()));
-        (0..9).for_each(|_| progress.again("read: timed\nout"));
-        let text = String::from_utf8(shown.0.take()).unwrap();
-        assert_eq!(text, "failed, trying again: read: timed\u{fffd}out\n");
+        (0..9).for_each(|_| progress.again(Duration::ZERO, "read: timed\nout"));
+        let line = "failed, trying again: read: timed\u{fffd}out\n";
+        assert_eq!(String::from_utf8(shown.0.take()).unwrap(), line);
+        progress.again(PAUSE, "read: timed\nout");
+        assert_eq!(String::from_utf8(shown.0.take()).unwrap(), line, "after a pause it is told again");
     }
 
     #[test]

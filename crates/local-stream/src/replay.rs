@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use events_processor::Processor;
 use events_processor::ports::{Queue, Store, Timer};
@@ -70,8 +70,8 @@ pub struct Replay<'a, S, Q, D, T> {
     events: EventLog,
     progress: Progress,
     position: Position,
-    /// When something was last done, and how many batches were given up whole since.
-    last_done: (Instant, u32),
+    /// When something was last done, by the processor's clock, and how many batches were given up whole since.
+    last_done: (Duration, u32),
     /// What it did so far.
     pub summary: Summary,
 }
@@ -92,14 +92,14 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
             events,
             progress,
             position: Position::default(),
-            last_done: (Instant::now(), 0),
+            last_done: (processor.timer.monotonic(), 0),
             summary,
         }
     }
 
     /// Replays everything, or until `interrupt` completes. What came before an error in the input is replayed too.
     pub async fn run(&mut self, feed: Feed, interrupt: impl Future) -> Result<(), Stop> {
-        let started = Instant::now();
+        let started = self.now();
         let interrupt = pin!(interrupt);
         let ended = tokio::select! {
             biased;
@@ -109,8 +109,13 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         self.progress.finish();
         let written = self.events.finish().map_err(Stop::Events);
         let ended = ended.and(written);
-        self.summary.finish(started.elapsed(), ended.as_ref().err().map(ToString::to_string));
+        self.summary
+            .finish(self.now().saturating_sub(started), ended.as_ref().err().map(ToString::to_string));
         ended
+    }
+
+    fn now(&self) -> Duration {
+        self.processor.timer.monotonic()
     }
 
     async fn work(&mut self, mut feed: Feed) -> Result<(), Stop> {
@@ -149,8 +154,10 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
     async fn deliver_ready(&mut self) -> Result<(), Stop> {
         while let Some(batch) = self.shards.next_batch() {
             let progress = &mut self.progress;
-            let again =
-                |attempt: &Attempt| progress.again(attempt.failures.first().map_or("", String::as_str));
+            let timer = &self.processor.timer;
+            let again = |attempt: &Attempt| {
+                progress.again(timer.monotonic(), attempt.failures.first().map_or("", String::as_str));
+            };
             let delivery = deliver(self.processor, batch, self.max_attempts, again).await;
             self.delivered(&delivery).map_err(Stop::Events)?;
             self.check_hope(&delivery)?;
@@ -165,7 +172,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         self.position.records = self.summary.records.total;
         self.position.events = self.summary.events.total;
         self.position.retries = self.summary.failures.retries;
-        self.progress.at(self.position);
+        self.progress.at(self.processor.timer.monotonic(), self.position);
         for (record, fate) in &delivery.records {
             match fate {
                 Fate::Done { plan, .. } => self.events.settle(record.number, &plan.events)?,
@@ -181,11 +188,12 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
             Fate::Done { .. } => None,
         });
         let Some(reason) = reason else {
-            self.last_done = (Instant::now(), 0);
+            self.last_done = (self.now(), 0);
             return Ok(());
         };
         self.last_done.1 += 1;
-        let hopeless = self.last_done.1 >= HOPELESS_BATCHES && self.last_done.0.elapsed() >= HOPELESS;
+        let hopeless =
+            self.last_done.1 >= HOPELESS_BATCHES && self.now().saturating_sub(self.last_done.0) >= HOPELESS;
         if hopeless { Err(Stop::Hopeless(reason.to_owned())) } else { Ok(()) }
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::fakes::{FakeProcessor, FakeQueue, FakeStore, FakeTimer, block_on, records, world};
 use crate::source::Source;
-use crate::world::Places;
+use crate::targets::Places;
 
 type FakeReplay<'a> = Replay<'a, FakeStore, FakeQueue, FakeQueue, FakeTimer>;
 
@@ -80,7 +80,7 @@ fn it_ends_when_nothing_can_be_delivered_any_more() {
     let input = || feed(records("1=1 1=2 1=3 1=4 1=5 1=6 1=7 1=8").into_iter().map(Ok)).unwrap();
     assert!(block_on(replay.run(input(), never())).is_ok(), "not at once");
     assert_eq!((replay.summary.records.given_up, replay.last_done.1), (8, 4));
-    replay.last_done.0 = Instant::now().checked_sub(HOPELESS).unwrap();
+    world.timer.pass(HOPELESS);
     let stop = block_on(replay.run(input(), never())).unwrap_err();
     assert!(stop.to_string().contains("nothing could be delivered any more: read: timed out"), "{stop}");
     assert_eq!(replay.summary.records.given_up, 10, "the rest is not even tried");

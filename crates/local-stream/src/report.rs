@@ -9,7 +9,7 @@ use crate::latency::Percentiles;
 use crate::movers::Mover;
 use crate::summary::Summary;
 use crate::table::{self, Column};
-use crate::world::MEMORY;
+use crate::targets::MEMORY;
 
 /// Reasons shown of each kind; the JSON form has more.
 const REASONS: usize = 15;

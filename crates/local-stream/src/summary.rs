@@ -13,7 +13,7 @@ use crate::latency::{Latency, Percentiles};
 use crate::mapping::{Attempt, Delivery, Fate};
 use crate::movers::Movers;
 use crate::source::SourceRecord;
-use crate::world::Places;
+use crate::targets::Places;
 
 /// Distinct reasons kept; an input can hold any number of them.
 const MOST_REASONS: usize = 50;

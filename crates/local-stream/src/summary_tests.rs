@@ -2,7 +2,7 @@ use super::*;
 use crate::fakes::{FakeProcessor, block_on, raw_record, records, world};
 use crate::mapping::deliver;
 use crate::report;
-use crate::world::MEMORY;
+use crate::targets::MEMORY;
 
 fn summary(world: &FakeProcessor, batches: Vec<Vec<SourceRecord>>) -> Summary {
     let memory = || MEMORY.to_owned();

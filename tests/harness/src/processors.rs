@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use events_adapters::timer::SystemTimer;
+use events_adapters::time::SystemTimer;
 use events_core::config::Config;
 use events_processor::memory::{MachineClock, MemoryQueue, MemoryStore};
 use events_processor::ports::{Queue, Store, Timer};

@@ -9,7 +9,7 @@ use events_harness::lambda::event_source::Log;
 use events_harness::probes::wait::eventually;
 use events_harness::processors::{in_memory, process, raw};
 use events_harness::servers::sqs::Message;
-use events_lambda::settings::{Needs, Settings};
+use events_settings::{CredentialSource, Needs, ProcessorSettings};
 use serde_json::{Value, json};
 use stream_mapping::Progress;
 
@@ -216,7 +216,8 @@ async fn timed(it: &mut Rehearsal) {
 /// What arrived is what the processor in memory makes of *all* records: no filter kept back anything that matters.
 async fn compare(it: &Rehearsal, logs: &BTreeMap<String, Log>, queued: &[Message]) {
     let setting = |name: &str| it.environment.get(name).filter(|_| !name.ends_with("_URL")).cloned();
-    let settings = Settings::read(setting, Needs::Nothing).unwrap_or_else(|error| panic!("{error}"));
+    let settings = ProcessorSettings::read(setting, Needs::Nothing, CredentialSource::Environment)
+        .unwrap_or_else(|error| panic!("{error}"));
     let reference = in_memory(settings.processor.core);
     for log in logs.values() {
         for (_, record) in &log.seen {

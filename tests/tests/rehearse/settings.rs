@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use events_adapters::metrics::NAMESPACE;
 use events_harness::lambda::plan::Plan;
 use events_harness::servers::process::workspace;
-use events_lambda::settings::{Needs, Settings};
+use events_settings::{CredentialSource, Needs, ProcessorSettings};
+use events_telemetry::NAMESPACE;
 
 /// What Lambda sets, what is known after `apply` only, and what is left out of the environment while it is empty.
 const NOT_IN_THE_PLAN: [&str; 11] = [
@@ -50,15 +50,17 @@ fn planned() -> BTreeMap<String, String> {
 fn every_setting_is_a_variable_with_the_processors_own_default() {
     let planned = planned();
     let read = RefCell::new(BTreeSet::new());
-    let with_plan = Settings::read(
+    let with_plan = ProcessorSettings::read(
         |name| {
             read.borrow_mut().insert(name.to_owned());
             needed(name).or_else(|| planned.get(name).filter(|_| name != "METRICS_STAGE").cloned())
         },
         Needs::Everything,
+        CredentialSource::Environment,
     );
-    let without = Settings::read(needed, Needs::Everything);
-    let text = |settings: Result<Settings, _>| format!("{:#?}", settings.unwrap_or_else(|e| panic!("{e}")));
+    let without = ProcessorSettings::read(needed, Needs::Everything, CredentialSource::Environment);
+    let text =
+        |settings: Result<ProcessorSettings, _>| format!("{:#?}", settings.unwrap_or_else(|e| panic!("{e}")));
     assert_eq!(text(with_plan), text(without), "a default of infra differs from the processor's");
 
     let missing: Vec<_> = read
@@ -88,7 +90,9 @@ fn variables_accept_what_the_processor_accepts() {
         let says = says.strip_prefix(&format!("{name} must be ")).unwrap_or_else(|| panic!("{name}: {says}"));
         let setting = name.to_uppercase();
         let wrong = |asked: &str| if asked == setting { Some("/".to_owned()) } else { needed(asked) };
-        let error = Settings::read(wrong, Needs::Everything).expect_err(&setting).to_string();
+        let error = ProcessorSettings::read(wrong, Needs::Everything, CredentialSource::Environment)
+            .expect_err(&setting)
+            .to_string();
         let accepts = error.split_once("it accepts ").unwrap_or_else(|| panic!("{error}")).1;
         // More words may follow, where infra is narrower or the processor is yet to learn the rest.
         let same = says.strip_prefix(accepts).is_some_and(|more| more.starts_with(['.', ' ']));
@@ -101,7 +105,7 @@ fn variables_accept_what_the_processor_accepts() {
 /// An alarm on a metric that nobody writes is never raised.
 #[test]
 fn alarms_and_dashboard_name_metrics_the_processor_writes() {
-    let written = read("crates/adapters/src/metrics.rs");
+    let written = read("crates/telemetry/src/metrics.rs");
     let (alarms, dashboard) = (read("infra/alarms.tf"), read("infra/dashboard.tf"));
     assert!(alarms.contains(&format!("metrics_namespace  = \"{NAMESPACE}\"")), "not {NAMESPACE}");
     let quoted = [&alarms, &dashboard].into_iter().flat_map(|file| file.split('"').skip(1).step_by(2));

@@ -15,7 +15,7 @@ use events_harness::probes::subscriber::Subscriber;
 use events_harness::servers::aws_client::{AwsClient, Connection};
 use events_harness::servers::redis::RedisServer;
 use events_harness::servers::sqs::{Message, SqsEmulator};
-use events_lambda::settings::{Needs, Settings};
+use events_settings::{CredentialSource, Needs, ProcessorSettings};
 use serde_json::{Value, json};
 
 /// For what is on its way to arrive.
@@ -261,12 +261,13 @@ fn environment(plan: &Plan, queues: &BTreeMap<String, String>, secret: &str) -> 
 /// A variable the processor never reads would do nothing, without a word.
 fn assert_all_are_settings(environment: &BTreeMap<String, String>) {
     let read = RefCell::new(BTreeSet::from(["REDIS_URL_SECRET_ARN".to_owned()]));
-    let _ = Settings::read(
+    let _ = ProcessorSettings::read(
         |name| {
             read.borrow_mut().insert(name.to_owned());
             environment.get(name).cloned()
         },
         Needs::Nothing,
+        CredentialSource::Environment,
     );
     let read = read.into_inner();
     let idle: Vec<_> = environment.keys().filter(|name| !read.contains(*name)).collect();

@@ -23,7 +23,7 @@ use fred::types::{CustomCommand, Value};
 use fred::util::redis_keyslot;
 use futures::future::join_all;
 
-use crate::timer::now_ms;
+use crate::time::now_ms;
 
 /// Commands in one pipeline; a larger batch takes several, so that none outlives its timeout.
 const MAX_PIPELINE: usize = 1_000;

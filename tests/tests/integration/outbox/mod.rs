@@ -7,10 +7,10 @@ mod order;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use events_adapters::aws::AwsSettings;
+use events_adapters::aws::{AwsCredentials, AwsSettings};
 use events_adapters::redis::{RedisSettings, RedisStore};
 use events_adapters::sqs::{SqsQueue, client};
-use events_adapters::timer::SystemTimer;
+use events_adapters::time::SystemTimer;
 use events_core::breaker::BreakerSettings;
 use events_core::report::Verdict;
 use events_harness::faults::sqs_sink::{Entry, SqsSink};
@@ -33,7 +33,11 @@ fn sandbox_at(url: &str, sink: &SqsSink) -> OnBoth {
     let settings = AwsSettings {
         region: "eu-central-1".into(),
         endpoint: Some(sink.endpoint()),
-        credentials: ("test".into(), "test".into(), None),
+        credentials: AwsCredentials::Static {
+            access_key_id: "test".into(),
+            secret_access_key: "test".into(),
+            session_token: None,
+        },
         // Nothing here is to time out: a busy machine must not look like a queue that is down.
         attempt_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_millis(500),

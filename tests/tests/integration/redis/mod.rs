@@ -21,7 +21,7 @@ fn store(url: &str) -> RedisStore {
     RedisStore::new(RedisSettings::new(url)).unwrap()
 }
 
-type OnRedis = Processor<RedisStore, MemoryQueue, MemoryQueue, events_adapters::timer::SystemTimer>;
+type OnRedis = Processor<RedisStore, MemoryQueue, MemoryQueue, events_adapters::time::SystemTimer>;
 
 fn on_redis(store: RedisStore, core: Config) -> OnRedis {
     around(store, MemoryQueue::default(), MemoryQueue::default(), core)

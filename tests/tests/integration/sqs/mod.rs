@@ -6,9 +6,9 @@ mod written;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use events_adapters::aws::AwsSettings;
+use events_adapters::aws::{AwsCredentials, AwsSettings};
 use events_adapters::sqs::{SqsQueue, client};
-use events_adapters::timer::SystemTimer;
+use events_adapters::time::SystemTimer;
 use events_core::config::Config;
 use events_core::report::Verdict;
 use events_harness::faults::sqs_sink::{Entry, SqsSink};
@@ -24,7 +24,11 @@ fn settings(endpoint: &str) -> AwsSettings {
     AwsSettings {
         region: "eu-central-1".into(),
         endpoint: Some(endpoint.into()),
-        credentials: ("test".into(), "test".into(), None),
+        credentials: AwsCredentials::Static {
+            access_key_id: "test".into(),
+            secret_access_key: "test".into(),
+            session_token: None,
+        },
         attempt_timeout: Duration::from_millis(500),
         connect_timeout: Duration::from_millis(500),
         renew_after: AwsSettings::RENEW_AFTER,

@@ -21,26 +21,30 @@ impl std::error::Error for SettingsError {}
 
 impl SettingsError {
     /// One thing that is wrong.
-    pub(super) fn of(error: String) -> Self {
+    pub fn of(error: String) -> Self {
         Self(vec![error])
     }
 }
 
+/// Longest time of any one call, ms: Lambda ends an invocation after 15 minutes.
+const LONGEST_MS: u64 = 900_000;
+
 type Source<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads settings; wrong ones give the usual value for now and an error in the end.
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     get: Source<'a>,
     errors: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(get: Source<'a>) -> Self {
+    /// A reader of texts by name, such as the environment's variables.
+    pub fn new(get: Source<'a>) -> Self {
         Self { get, errors: Vec::new() }
     }
 
     /// The settings, if none was wrong.
-    pub(super) fn finish<T>(self, settings: T) -> Result<T, SettingsError> {
+    pub fn finish<T>(self, settings: T) -> Result<T, SettingsError> {
         if self.errors.is_empty() { Ok(settings) } else { Err(SettingsError(self.errors)) }
     }
 
@@ -52,7 +56,13 @@ impl<'a> Reader<'a> {
         self.errors.push(format!("{name} is {value:?}; it accepts {accepts}"));
     }
 
-    fn parsed<T>(&mut self, name: &str, usual: T, accepts: &str, parse: impl Fn(&str) -> Option<T>) -> T {
+    /// True when `name` is set.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
+    /// A value that `parse` understands; `usual` where it is not set. `accepts` says in words what it may be.
+    pub fn parsed<T>(&mut self, name: &str, usual: T, accepts: &str, parse: impl Fn(&str) -> Option<T>) -> T {
         let Some(value) = self.value(name) else { return usual };
         parse(value.trim()).unwrap_or_else(|| {
             self.wrong(name, &value, accepts);
@@ -61,14 +71,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Says so when `name` is not set.
-    pub(super) fn require(&mut self, name: &str, accepts: &str) {
-        if self.value(name).is_none() {
+    pub fn require(&mut self, name: &str, accepts: &str) {
+        if !self.is_set(name) {
             self.errors.push(format!("{name} is not set; it takes {accepts}"));
         }
     }
 
     /// Says so when `name` is not what something else demands.
-    pub(super) fn demand(&mut self, name: &str, demanded: &str, why: &str) {
+    pub fn demand(&mut self, name: &str, demanded: &str, why: &str) {
         let value = self.value(name).unwrap_or_default();
         if !value.trim().eq_ignore_ascii_case(demanded) {
             self.errors.push(format!("{name} is {value:?}; it must be {demanded}: {why}"));
@@ -76,29 +86,34 @@ impl<'a> Reader<'a> {
     }
 
     /// Says so when `name` is set beside `other`, which takes its place.
-    pub(super) fn exclude(&mut self, name: &str, other: &str) {
-        if self.value(name).is_some() {
+    pub fn exclude(&mut self, name: &str, other: &str) {
+        if self.is_set(name) {
             self.errors.push(format!(
                 "{name} is set (its value is not shown); {other} takes its place, set only one"
             ));
         }
     }
 
-    pub(super) fn whole(&mut self, name: &str, usual: u64, range: RangeInclusive<u64>) -> u64 {
+    /// A whole number within a range.
+    pub fn whole(&mut self, name: &str, usual: u64, range: RangeInclusive<u64>) -> u64 {
         let accepts = format!("a whole number from {} to {}", range.start(), range.end());
         self.parsed(name, usual, &accepts, |text| text.parse().ok().filter(|value| range.contains(value)))
     }
 
-    pub(super) fn millis(&mut self, name: &str, usual: u64, range: RangeInclusive<u64>) -> Duration {
-        Duration::from_millis(self.whole(name, usual, range))
+    /// A time in ms, from `least` up to a Lambda's longest.
+    pub fn millis(&mut self, name: &str, usual: Duration, least: u64) -> Duration {
+        let usual = u64::try_from(usual.as_millis()).unwrap_or(LONGEST_MS);
+        Duration::from_millis(self.whole(name, usual, least..=LONGEST_MS))
     }
 
-    pub(super) fn threshold(&mut self, name: &str, usual: Number) -> Number {
+    /// A decimal number that is not negative.
+    pub fn threshold(&mut self, name: &str, usual: Number) -> Number {
         let parse = |text: &str| text.parse().ok().filter(|number: &Number| !number.is_negative());
         self.parsed(name, usual, "a decimal number from 0 up", parse)
     }
 
-    pub(super) fn flag(&mut self, name: &str, usual: bool) -> bool {
+    /// True or false, in words or as 1 and 0.
+    pub fn flag(&mut self, name: &str, usual: bool) -> bool {
         self.parsed(name, usual, "true or false", |text| match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Some(true),
             "false" | "0" => Some(false),
@@ -106,7 +121,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn one_of<T: Copy>(&mut self, name: &str, choices: &[(&str, T)], usual: T) -> T {
+    /// One of the names of `choices`.
+    pub fn one_of<T: Copy>(&mut self, name: &str, choices: &[(&str, T)], usual: T) -> T {
         let names: Vec<&str> = choices.iter().map(|choice| choice.0).collect();
         let accepts = match names.split_last() {
             Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
@@ -117,22 +133,25 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+    /// Text without control characters.
+    pub fn text(&mut self, name: &str) -> Option<String> {
         let legal = |text: &str| (!text.chars().any(char::is_control)).then(|| Some(text.to_owned()));
         self.parsed(name, None, "text without control characters", legal)
     }
 
-    pub(super) fn url(&mut self, name: &str) -> Option<String> {
+    /// An http(s) URL.
+    pub fn url(&mut self, name: &str) -> Option<String> {
         self.parsed(name, None, "an http(s) URL", |text| is_http(text).then(|| Some(text.to_owned())))
     }
 
-    pub(super) fn fifo_queue(&mut self, name: &str) -> Option<String> {
+    /// The URL of a FIFO queue.
+    pub fn fifo_queue(&mut self, name: &str) -> Option<String> {
         let parse = |text: &str| (is_http(text) && text.ends_with(".fifo")).then(|| Some(text.to_owned()));
         self.parsed(name, None, "an http(s) URL that ends in .fifo", parse)
     }
 
     /// The path of a file that passes a check.
-    pub(super) fn file<E: fmt::Display>(
+    pub fn file<E: fmt::Display>(
         &mut self,
         name: &str,
         accepts: &str,
@@ -149,7 +168,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The ARN of a secret. Somebody may have put the secret itself there, so a wrong value is not repeated.
-    pub(super) fn secret_arn(&mut self, name: &str) -> Option<String> {
+    pub fn secret_arn(&mut self, name: &str) -> Option<String> {
         let value = self.value(name)?;
         if value.starts_with("arn:") && !value.contains(char::is_whitespace) {
             return Some(value);
@@ -159,10 +178,11 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// A text that may hold a password: the value is not repeated when it is wrong.
-    pub(super) fn secret(
+    /// A URL that may hold a password: the value is not repeated when it is wrong. `kind` says what it is a URL of.
+    pub fn secret(
         &mut self,
         name: &str,
+        kind: &str,
         check: impl Fn(&str) -> Result<(), String>,
     ) -> Option<String> {
         let value = self.value(name)?;
@@ -171,11 +191,17 @@ impl<'a> Reader<'a> {
             Err(error) => {
                 let shown = value.split_once("://").map_or("…", |(scheme, _)| scheme);
                 self.errors.push(format!(
-                    "{name} (beginning {shown:?}; the rest is not shown) is no Redis URL: {error}"
+                    "{name} (beginning {shown:?}; the rest is not shown) is no {kind}: {error}"
                 ));
                 None
             }
         }
+    }
+}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("errors", &self.errors).finish_non_exhaustive()
     }
 }
 

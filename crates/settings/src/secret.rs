@@ -3,7 +3,7 @@
 use events_adapters::aws::AwsSettings;
 use events_adapters::secrets;
 
-use super::read::{Reader, SettingsError};
+use crate::{CredentialSource, Reader, SettingsError, aws};
 
 /// Where the Redis URL is kept.
 #[derive(Clone, Debug)]
@@ -14,11 +14,14 @@ pub struct RedisSecret {
 
 impl RedisSecret {
     /// Reads `REDIS_URL_SECRET_ARN` from a source of texts; `None` where it is not set.
-    pub(super) fn from(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, SettingsError> {
+    pub fn find(
+        get: impl Fn(&str) -> Option<String>,
+        source: CredentialSource,
+    ) -> Result<Option<Self>, SettingsError> {
         let mut reader = Reader::new(&get);
         let Some(arn) = reader.secret_arn("REDIS_URL_SECRET_ARN") else { return reader.finish(None) };
         reader.exclude("REDIS_URL", "REDIS_URL_SECRET_ARN");
-        let aws = super::aws(&mut reader, "AWS_ENDPOINT_URL_SECRETS_MANAGER", super::Needs::Everything);
+        let aws = aws(&mut reader, "AWS_ENDPOINT_URL_SECRETS_MANAGER", source);
         reader.finish(Some(Self { arn, aws }))
     }
 
@@ -37,7 +40,7 @@ mod tests {
 
     fn from(pairs: &[(&str, &str)]) -> Result<Option<RedisSecret>, String> {
         let get = |name: &str| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned());
-        RedisSecret::from(get).map_err(|error| error.to_string())
+        RedisSecret::find(get, CredentialSource::Environment).map_err(|error| error.to_string())
     }
 
     const ARN: (&str, &str) =

@@ -13,7 +13,7 @@ pub const NAMESPACE: &str = "DeFiLlama/Events";
 const MAX_VALUES: usize = 100;
 
 /// Collects and writes the metrics of an invocation.
-pub struct Metrics {
+pub(crate) struct Metrics {
     totals: &'static Collector,
 }
 
@@ -25,17 +25,17 @@ impl std::fmt::Debug for Metrics {
 
 /// What an invocation is known by, and how long it took.
 #[derive(Clone, Copy, Debug)]
-pub struct Invocation<'a> {
+pub(crate) struct Invocation<'a> {
     /// Lambda's request id.
-    pub request_id: &'a str,
+    pub(crate) request_id: &'a str,
     /// ms from the handler's entry to its answer.
-    pub processing_ms: f64,
+    pub(crate) processing_ms: f64,
 }
 
 impl Metrics {
     /// Sets the process up to collect metrics; once per process. With a `stage`, every metric has it as its dimension
     /// `Stage`, which tells two deployments in one account apart.
-    pub fn new(stage: Option<String>) -> io::Result<Self> {
+    pub(crate) fn new(stage: Option<String>) -> io::Result<Self> {
         let mut builder = Builder::new().cloudwatch_namespace(NAMESPACE).emit_zeros(true);
         if let Some(stage) = stage {
             builder = builder.with_dimension("Stage", stage);
@@ -47,13 +47,18 @@ impl Metrics {
     }
 
     /// Writes one line with everything an invocation counted.
-    pub fn write(&self, invocation: Invocation<'_>, tally: &Tally, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn write(
+        &self,
+        invocation: Invocation<'_>,
+        tally: &Tally,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         for (name, value) in counts(tally) {
             counter!(name).increment(value);
         }
         gauge!("processingTime").set(invocation.processing_ms);
         let latency = histogram!("endToEndLatency");
-        for value in spread(&tally.end_to_end_ms) {
+        for value in sample_evenly(&tally.end_to_end_ms) {
             latency.record(value);
         }
         self.totals.set_property("requestId", invocation.request_id.to_owned());
@@ -95,7 +100,7 @@ fn counts(tally: &Tally) -> [(&'static str, u64); 23] {
 }
 
 /// At most as many values as the format takes, evenly over the sorted ones, the least and the greatest among them.
-fn spread(values: &[i64]) -> Vec<f64> {
+fn sample_evenly(values: &[i64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
     let count = sorted.len().min(MAX_VALUES);
@@ -111,10 +116,10 @@ mod tests {
     #[test]
     fn a_long_list_of_latencies_keeps_its_extremes() {
         let values: Vec<i64> = (0..1_000).rev().collect();
-        let kept = spread(&values);
+        let kept = sample_evenly(&values);
         assert_eq!((kept.len(), kept[0], kept[99]), (100, 0.0, 999.0));
-        assert_eq!(spread(&[7]), [7.0]);
-        assert!(spread(&[]).is_empty());
+        assert_eq!(sample_evenly(&[7]), [7.0]);
+        assert!(sample_evenly(&[]).is_empty());
     }
 
     #[test]

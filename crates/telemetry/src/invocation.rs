@@ -1,16 +1,12 @@
-//! Logs and metrics: JSON lines on standard output, which Lambda hands to CloudWatch.
+//! The metrics and the log line of an invocation.
 
-use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use events_adapters::metrics::{Invocation, Metrics};
 use events_processor::tally::Tally;
 use events_processor::{Batch, Drain};
-use tokio::sync::watch;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::metrics::{Invocation, Metrics};
 
 /// Reasons of failures named in one log line.
 const NAMED_FAILURES: usize = 3;
@@ -19,56 +15,12 @@ const NAMED_FAILURES: usize = 3;
 #[derive(Debug)]
 pub struct Telemetry {
     metrics: Metrics,
-    /// The request under way, if any.
-    at_work: watch::Sender<Option<String>>,
-}
-
-/// Says that the invocation is over, however it ends.
-struct AtWork<'a>(&'a Telemetry);
-
-impl Drop for AtWork<'_> {
-    fn drop(&mut self) {
-        self.0.at_work.send_replace(None);
-    }
-}
-
-/// Starts the log: JSON, a line each. Libraries are heard from warnings up, ourselves from `level`.
-pub fn start_log(level: tracing::Level) {
-    let ours = ["events_core", "events_processor", "events_adapters", "events_lambda", "bootstrap"];
-    let targets = ours.into_iter().map(|target| (target, LevelFilter::from_level(level)));
-    let filter = Targets::new().with_default(LevelFilter::WARN).with_targets(targets);
-    let layer = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false);
-    // A second start, as in tests, keeps the first log.
-    let _already_started = tracing_subscriber::registry().with(layer).with(filter).try_init();
 }
 
 impl Telemetry {
-    /// Sets the metrics up; once per process.
+    /// Sets the metrics up; once per process. With a `stage`, every metric has it as its dimension `Stage`.
     pub fn new(stage: Option<String>) -> io::Result<Self> {
-        Ok(Self { metrics: Metrics::new(stage)?, at_work: watch::Sender::new(None) })
-    }
-
-    /// Runs an invocation's work, known to be under way until it ends.
-    pub async fn at_work<R>(&self, request_id: &str, work: impl Future<Output = R>) -> R {
-        self.at_work.send_replace(Some(request_id.to_owned()));
-        let _until_it_ends = AtWork(self);
-        work.await
-    }
-
-    /// Waits until no invocation is under way, and for `time` at most. Says what was lost of one that still is. True when
-    /// there was one and it has ended: its answer may still be on its way.
-    pub async fn rest(&self, time: Duration) -> bool {
-        let mut at_work = self.at_work.subscribe();
-        let Some(request_id) = at_work.borrow().clone() else { return false };
-        let ended = tokio::time::timeout(time, at_work.wait_for(Option::is_none)).await.is_ok();
-        if !ended {
-            tracing::warn!(request_id, "terminated at work: its records come again, its numbers are lost");
-        }
-        ended
+        Ok(Self { metrics: Metrics::new(stage)? })
     }
 
     /// Writes the metrics and the one log line of an invocation. No payload is in either.

@@ -1,0 +1,91 @@
+//! Secrets Manager played by a socket that counts its requests.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::LocalSet;
+
+use super::*;
+use crate::aws::AwsCredentials;
+
+/// Status and body of an answer.
+type Answer = (u16, &'static str);
+
+const SECRET: Answer = (200, r#"{"ARN":"arn:s","Name":"s","SecretString":"redis://h:1"}"#);
+const DOWN: Answer = (503, r#"{"__type":"ServiceUnavailable"}"#);
+const THROTTLED: Answer = (400, r#"{"__type":"ThrottlingException","message":"slow down"}"#);
+const DENIED: Answer = (400, r#"{"__type":"AccessDeniedException","message":"not you"}"#);
+
+async fn answer(mut stream: TcpStream, (status, body): Answer) {
+    let mut request = Vec::new();
+    let mut part = [0; 4_096];
+    // The body of the request is JSON and ends it.
+    while !request.ends_with(b"}") {
+        let read = stream.read(&mut part).await.unwrap();
+        assert!(read > 0, "the request ended early");
+        request.extend_from_slice(&part[..read]);
+    }
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+}
+
+fn settings(endpoint: String) -> AwsSettings {
+    AwsSettings {
+        region: "eu-central-1".into(),
+        endpoint: Some(endpoint),
+        credentials: AwsCredentials::Static {
+            access_key_id: "k".into(),
+            secret_access_key: "s".into(),
+            session_token: None,
+        },
+        attempt_timeout: Duration::from_secs(2),
+        connect_timeout: Duration::from_secs(1),
+        renew_after: AwsSettings::RENEW_AFTER,
+    }
+}
+
+/// Reads a secret while the service gives these answers, the last one for ever. With it, how many requests came.
+fn read_from(answers: &'static [Answer]) -> (Result<String, String>, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let settings = settings(format!("http://{}", listener.local_addr().unwrap()));
+        let requests = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&requests);
+        tokio::task::spawn_local(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let index = counted.replace(counted.get() + 1).min(answers.len() - 1);
+                answer(stream, answers[index]).await;
+            }
+        });
+        let read = read(&settings, "arn:s").await.map_err(|error| error.to_string());
+        (read, requests.get())
+    })
+}
+
+#[test]
+fn what_passes_is_tried_again() {
+    for answers in [&[DOWN, SECRET][..], &[THROTTLED, DOWN, SECRET]] {
+        assert_eq!(read_from(answers), (Ok("redis://h:1".to_owned()), answers.len()));
+    }
+}
+
+#[test]
+fn it_gives_up_after_three_attempts() {
+    let (read, requests) = read_from(&[DOWN]);
+    assert!(read.unwrap_err().contains("ServiceUnavailable"));
+    assert_eq!(requests, 3);
+}
+
+#[test]
+fn what_cannot_pass_is_not_tried_again() {
+    let (read, requests) = read_from(&[DENIED, SECRET]);
+    assert!(read.unwrap_err().contains("not you"));
+    assert_eq!(requests, 1);
+}

@@ -1,0 +1,86 @@
+//! How AWS is reached, and with which credentials.
+
+use std::time::Duration;
+
+use events_adapters::aws::{AwsCredentials, AwsSettings};
+
+use crate::Reader;
+
+const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
+const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+
+/// Where AWS credentials may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// The environment alone, where Lambda puts them.
+    Environment,
+    /// The environment; where it has none, the machine: profiles, containers, instance roles. An emulator (a plain
+    /// `http://` endpoint) takes any key, and is given one.
+    #[cfg(feature = "credential-chain")]
+    EnvironmentOrChain,
+}
+
+/// Reads how a service of AWS is reached, whose endpoint the setting `endpoint` may override.
+pub fn aws(reader: &mut Reader<'_>, endpoint: &str, source: CredentialSource) -> AwsSettings {
+    let endpoint = reader.url(endpoint).or_else(|| reader.url("AWS_ENDPOINT_URL"));
+    AwsSettings {
+        credentials: credentials(reader, endpoint.as_deref(), source),
+        region: reader.text("AWS_REGION").unwrap_or_else(|| "eu-central-1".to_owned()),
+        endpoint,
+        attempt_timeout: Duration::from_millis(2_000),
+        connect_timeout: Duration::from_millis(1_000),
+        renew_after: AwsSettings::RENEW_AFTER,
+    }
+}
+
+/// Reads how SQS is reached.
+pub fn sqs(reader: &mut Reader<'_>, source: CredentialSource) -> AwsSettings {
+    let settings = aws(reader, "AWS_ENDPOINT_URL_SQS", source);
+    AwsSettings {
+        attempt_timeout: reader.millis("SQS_ATTEMPT_TIMEOUT_MS", settings.attempt_timeout, 1),
+        connect_timeout: reader.millis("SQS_CONNECT_TIMEOUT_MS", settings.connect_timeout, 1),
+        ..settings
+    }
+}
+
+#[cfg_attr(
+    not(feature = "credential-chain"),
+    expect(unused_variables, reason = "only the chain depends on it")
+)]
+fn credentials(reader: &mut Reader<'_>, endpoint: Option<&str>, source: CredentialSource) -> AwsCredentials {
+    match source {
+        #[cfg(feature = "credential-chain")]
+        CredentialSource::EnvironmentOrChain if !reader.is_set(ACCESS_KEY) && !reader.is_set(SECRET_KEY) => {
+            without_keys(reader, endpoint)
+        }
+        _ => keys(reader),
+    }
+}
+
+/// The keys in the environment. Both must be set.
+fn keys(reader: &mut Reader<'_>) -> AwsCredentials {
+    let key =
+        "an AWS access key (Lambda sets it; for a profile: aws configure export-credentials --format env)";
+    reader.require(ACCESS_KEY, key);
+    reader.require(SECRET_KEY, "its secret");
+    AwsCredentials::Static {
+        access_key_id: reader.text(ACCESS_KEY).unwrap_or_default(),
+        secret_access_key: reader.text(SECRET_KEY).unwrap_or_default(),
+        session_token: reader.text("AWS_SESSION_TOKEN"),
+    }
+}
+
+/// A made-up key for an emulator, else the chain.
+#[cfg(feature = "credential-chain")]
+fn without_keys(reader: &mut Reader<'_>, endpoint: Option<&str>) -> AwsCredentials {
+    let session_token = reader.text("AWS_SESSION_TOKEN");
+    if !endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
+        return AwsCredentials::Chain;
+    }
+    let key = || "local".to_owned();
+    AwsCredentials::Static { access_key_id: key(), secret_access_key: key(), session_token }
+}
+
+#[cfg(test)]
+#[path = "aws_tests.rs"]
+mod tests;

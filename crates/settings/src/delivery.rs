@@ -1,0 +1,66 @@
+//! How messages are delivered: queues, retries, the breaker, an outage, the time there is.
+
+use std::time::Duration;
+
+use events_core::breaker::BreakerSettings;
+use events_core::config::Config;
+use events_processor::{Outage, Settings};
+
+use crate::{Needs, Reader};
+
+/// Requests to a queue under way at once. FIFO queues answer in some 10 ms; more would only find throttling sooner.
+const MAX_REQUESTS_IN_FLIGHT: usize = 16;
+
+const OUTAGES: [(&str, Outage); 2] = [("block", Outage::Block), ("spill", Outage::Spill)];
+
+/// Where messages go, and in which portions records come.
+#[derive(Clone, Debug)]
+pub struct DeliverySettings {
+    /// `EVENTS_QUEUE_URL`.
+    pub events_queue_url: Option<String>,
+    /// `EVENTS_DLQ_URL`.
+    pub events_dlq_url: Option<String>,
+    /// `BATCH_SIZE`: records in a batch, of the replay and the event source mapping.
+    pub batch_size: usize,
+    /// `DEADLINE_MARGIN_MS`: how long before the invocation's deadline no more work is started.
+    pub deadline_margin: Duration,
+}
+
+impl DeliverySettings {
+    /// Reads the section. With `queueing` events are queued, and the queue may be needed.
+    pub fn read(reader: &mut Reader<'_>, queueing: bool, needs: Needs) -> Self {
+        if needs == Needs::Everything && queueing {
+            reader.require("EVENTS_QUEUE_URL", "the URL of a FIFO queue (or ENABLE_SQS=false)");
+        }
+        Self {
+            events_queue_url: reader.fifo_queue("EVENTS_QUEUE_URL"),
+            events_dlq_url: reader.fifo_queue("EVENTS_DLQ_URL"),
+            batch_size: usize::try_from(reader.whole("BATCH_SIZE", 100, 1..=10_000)).unwrap_or(usize::MAX),
+            deadline_margin: reader.millis("DEADLINE_MARGIN_MS", Duration::from_millis(1_000), 0),
+        }
+    }
+
+    /// True where at least one queue is set.
+    pub fn has_queues(&self) -> bool {
+        self.events_queue_url.is_some() || self.events_dlq_url.is_some()
+    }
+}
+
+/// Reads how the processor retries and what it does in an outage, and takes `core` in.
+pub fn processor(reader: &mut Reader<'_>, core: Config) -> Settings {
+    let max_retries = reader.whole("MAX_RETRIES", 3, 0..=10);
+    let open_secs = reader.whole("BREAKER_OPEN_SECS", 10, 1..=3_600);
+    let usual = BreakerSettings::default();
+    let breaker = BreakerSettings { open_ms: i64::try_from(open_secs * 1_000).unwrap_or(i64::MAX), ..usual };
+    let outage = reader.one_of("SQS_OUTAGE", &OUTAGES, Outage::default());
+    if outage == Outage::Spill && !core.outbox {
+        reader.demand("SQS_OUTAGE", "block", "in a cluster the outbox shares no slot with the rows");
+    }
+    Settings {
+        core,
+        max_retries: u32::try_from(max_retries).unwrap_or(u32::MAX),
+        max_requests_in_flight: MAX_REQUESTS_IN_FLIGHT,
+        outage,
+        breaker,
+    }
+}

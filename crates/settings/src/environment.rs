@@ -1,0 +1,6 @@
+//! The one place that reads the process's environment.
+
+/// A variable of the environment. What is no UTF-8 is not passed over: it becomes a text that no setting accepts.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}

@@ -1,0 +1,124 @@
+//! The processor around the services that are set, and stand-ins in memory for the others.
+
+use events_adapters::redis::RedisStore;
+use events_adapters::sqs::SqsQueue;
+use events_adapters::time::SystemTimer;
+use events_core::dispatch::Answer;
+use events_core::message::Message;
+use events_core::plan::{Commit, Reads, Snapshot};
+use events_processor::Processor;
+use events_processor::memory::{MemoryQueue, MemoryStore};
+use events_processor::ports::{Committed, Drained, PortError, Queue, Step, Store};
+use events_settings::ProcessorSettings;
+
+use crate::BuildError;
+use crate::real::queues;
+
+/// The processor as it runs in a replay.
+pub type FallbackProcessor = Processor<FallbackStore, FallbackQueue, FallbackQueue, SystemTimer>;
+
+/// Redis, or its stand-in.
+#[derive(Debug)]
+pub enum FallbackStore {
+    /// In this process, gone when it ends.
+    Memory(MemoryStore),
+    /// `REDIS_URL`.
+    Redis(RedisStore),
+}
+
+/// An SQS queue, or its stand-in.
+#[derive(Debug)]
+pub enum FallbackQueue {
+    /// In this process; nobody reads it.
+    Memory(MemoryQueue),
+    /// `EVENTS_QUEUE_URL` or `EVENTS_DLQ_URL`.
+    Sqs(SqsQueue),
+}
+
+impl Store for FallbackStore {
+    async fn read(&self, reads: &Reads) -> Result<Snapshot, PortError> {
+        match self {
+            Self::Memory(store) => store.read(reads).await,
+            Self::Redis(store) => store.read(reads).await,
+        }
+    }
+
+    async fn commit(&self, commits: &[&Commit]) -> Vec<Result<Committed, PortError>> {
+        match self {
+            Self::Memory(store) => store.commit(commits).await,
+            Self::Redis(store) => store.commit(commits).await,
+        }
+    }
+
+    async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
+        match self {
+            Self::Memory(store) => store.drain(step).await,
+            Self::Redis(store) => store.drain(step).await,
+        }
+    }
+}
+
+impl Queue for FallbackQueue {
+    async fn send(&self, messages: &[&Message]) -> Result<Vec<Answer>, PortError> {
+        match self {
+            Self::Memory(queue) => queue.send(messages).await,
+            Self::Sqs(queue) => queue.send(messages).await,
+        }
+    }
+}
+
+/// Builds the processor. Must be called within the async runtime; connects in the background.
+pub fn with_fallback(settings: &ProcessorSettings) -> Result<FallbackProcessor, BuildError> {
+    let store = match &settings.redis {
+        Some(redis) => FallbackStore::Redis(RedisStore::new(redis.clone()).map_err(BuildError::Redis)?),
+        None => FallbackStore::Memory(MemoryStore::default()),
+    };
+    let (queue, dead_letters) = queues(settings);
+    let any = |url: &Option<String>, queue| match url {
+        Some(_) => FallbackQueue::Sqs(queue),
+        None => FallbackQueue::Memory(MemoryQueue::default()),
+    };
+    let queue = any(&settings.delivery.events_queue_url, queue);
+    let dead_letters = any(&settings.delivery.events_dlq_url, dead_letters);
+    Ok(Processor::new(store, queue, dead_letters, SystemTimer::default(), settings.processor.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events_settings::{CredentialSource, Needs};
+
+    fn settings(pairs: &[(&str, &str)]) -> ProcessorSettings {
+        let get = |name: &str| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned());
+        ProcessorSettings::read(get, Needs::Nothing, CredentialSource::Environment).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_set_is_played_in_memory() {
+        let world = with_fallback(&settings(&[])).unwrap();
+        assert!(matches!(world.store, FallbackStore::Memory(_)));
+        assert!(matches!(
+            (&world.queue, &world.dead_letters),
+            (FallbackQueue::Memory(_), FallbackQueue::Memory(_))
+        ));
+    }
+
+    #[test]
+    fn a_queue_that_is_set_is_real() {
+        let settings = settings(&[
+            ("EVENTS_QUEUE_URL", "http://127.0.0.1:9/0/events.fifo"),
+            ("AWS_ACCESS_KEY_ID", "k"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+        ]);
+        let world = with_fallback(&settings).unwrap();
+        assert!(matches!(
+            (&world.queue, &world.dead_letters),
+            (FallbackQueue::Sqs(_), FallbackQueue::Memory(_))
+        ));
+    }
+
+    #[test]
+    fn without_redis_there_is_no_real_one() {
+        assert_eq!(crate::real(&settings(&[])).unwrap_err().to_string(), "REDIS_URL is not set");
+    }
+}

@@ -1,0 +1,48 @@
+//! The processor around Redis and SQS.
+
+use std::fmt;
+
+use events_adapters::redis::{ConnectError, RedisStore};
+use events_adapters::sqs::{self, SqsQueue};
+use events_adapters::time::SystemTimer;
+use events_processor::Processor;
+use events_settings::ProcessorSettings;
+
+/// The processor as it runs in Lambda.
+pub type RealProcessor = Processor<RedisStore, SqsQueue, SqsQueue, SystemTimer>;
+
+/// Why no processor could be built.
+#[derive(Debug)]
+pub enum BuildError {
+    /// `REDIS_URL` is not set.
+    NoRedis,
+    /// No client for Redis could be made.
+    Redis(ConnectError),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRedis => f.write_str("REDIS_URL is not set"),
+            Self::Redis(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// Builds the processor. Must be called within the async runtime; connects in the background.
+pub fn real(settings: &ProcessorSettings) -> Result<RealProcessor, BuildError> {
+    let redis = settings.redis.as_ref().ok_or(BuildError::NoRedis)?;
+    let (queue, dead_letters) = queues(settings);
+    let store = RedisStore::new(redis.clone()).map_err(BuildError::Redis)?;
+    Ok(Processor::new(store, queue, dead_letters, SystemTimer::default(), settings.processor.clone()))
+}
+
+/// The events queue and the dead letter queue. One that is not set fails every send with its name.
+pub(crate) fn queues(settings: &ProcessorSettings) -> (SqsQueue, SqsQueue) {
+    let client = settings.sqs.as_ref().map(sqs::client);
+    let queue = |url: &Option<String>, setting| SqsQueue::new(client.clone(), url.clone(), setting);
+    let delivery = &settings.delivery;
+    (queue(&delivery.events_queue_url, "EVENTS_QUEUE_URL"), queue(&delivery.events_dlq_url, "EVENTS_DLQ_URL"))
+}
