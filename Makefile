@@ -1,5 +1,5 @@
 # make help lists the targets.
-.PHONY: help local-stream package package-test rehearse plan-snapshot test check check-infra tools coverage verify \
+.PHONY: help local-stream package package-test rehearse plan-snapshot test check check-features check-infra tools coverage verify \
 	simulate planted-bugs needs-terraform fuzz chaos mutants
 .DEFAULT_GOAL := help
 
@@ -37,10 +37,24 @@ test: tools ## all tests; installs the servers they talk to
 	cargo test --workspace
 	python3 -m unittest discover --quiet -s tests/oracle
 
-check: ## formatting, clippy, documentation; warnings are errors
+check: check-features ## formatting, clippy, documentation; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+
+# Fails where a package (with its features) links a crate whose name begins with one of those given.
+links_none = @tree=$$(cargo tree --package $(1) --no-default-features --edges normal --prefix none) && \
+	! echo "$$tree" | grep -E '^($(2))' || { echo '$(1) must not link these' >&2; exit 1; }
+check-features: ## each system's feature alone; a program that only listens to Redis links no AWS SDK, the Lambda no chain
+	$(call links_none,events-adapters --features redis,aws-)
+	$(call links_none,events-settings --features redis,aws-)
+	$(call links_none,events-telemetry,aws-)
+	$(call links_none,events-lambda,aws-config|aws-sdk-sts|aws-lc-)
+	$(call links_none,local-stream,aws-lc-)
+	@for feature in redis sqs secrets-manager credential-chain; do \
+		cargo clippy --quiet --no-deps --package events-adapters --no-default-features --features $$feature -- -D warnings || exit; done
+	@for feature in redis aws secrets-manager credential-chain redis,aws; do \
+		cargo clippy --quiet --no-deps --package events-settings --no-default-features --features $$feature -- -D warnings || exit; done
 
 check-infra: needs-terraform ## Terraform: format, validate, plans, security scan, tables; needs terraform and python3
 	infra/check.sh

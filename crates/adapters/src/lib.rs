@@ -1,8 +1,8 @@
 //! The outside world behind the processor's ports.
 //!
 //! The one design decision: every call has a timeout and fails with a kind that says whether a retry can help; nothing
-//! in here retries by itself, so that retries are counted in one place. (The clients' own retries are off. Secrets
-//! Manager has no processor above it: its retries are counted in `retry`.)
+//! in here retries by itself, so that retries are counted in one place. (The clients' own retries are off. What
+//! has no processor above it, a secret or the credentials at a start, is retried through `retry`.)
 //!
 //! Each system is a feature, and none is on by default: a program links only what it talks to.
 //!

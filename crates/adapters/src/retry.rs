@@ -31,7 +31,7 @@ pub(crate) fn pause(attempt: u32) -> Duration {
 }
 
 /// Makes a call until it succeeds or fails for good, at most `attempts` times with a pause between two.
-#[cfg(feature = "secrets-manager")]
+#[cfg(any(feature = "secrets-manager", feature = "credential-chain"))]
 pub(crate) async fn with_retries<T, E>(
     attempts: u32,
     is_transient: impl Fn(&E) -> bool,

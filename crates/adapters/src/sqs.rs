@@ -12,8 +12,7 @@ use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessa
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::retry::RetryConfig;
-use events_core::dispatch::Answer;
-use events_core::message::Message;
+use events_core::delivery::{Message, SendResult};
 use events_processor::ports::{ErrorKind, PortError, Queue};
 
 use crate::aws::{AwsSettings, error_kind};
@@ -98,7 +97,7 @@ impl SqsQueue {
 }
 
 impl Queue for SqsQueue {
-    async fn send(&self, messages: &[&Message]) -> Result<Vec<Answer>, PortError> {
+    async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
         let Some((client, url)) = &self.target else {
             return Err(PortError::new(ErrorKind::Refused, format!("{} is not set", self.setting)));
         };
@@ -135,15 +134,15 @@ fn refused(error: &BuildError) -> PortError {
 }
 
 /// The answers in the order of the entries; an entry that SQS does not mention was not accepted.
-fn answers(count: usize, output: &SendMessageBatchOutput) -> Vec<Answer> {
-    let mut answers = vec![Answer::Refused("sqs did not mention this entry".to_owned()); count];
-    let mut set = |id: &str, answer: Answer| {
+fn answers(count: usize, output: &SendMessageBatchOutput) -> Vec<SendResult> {
+    let mut answers = vec![SendResult::Refused("sqs did not mention this entry".to_owned()); count];
+    let mut set = |id: &str, answer: SendResult| {
         if let Some(slot) = id.parse::<usize>().ok().and_then(|index| answers.get_mut(index)) {
             *slot = answer;
         }
     };
     for entry in output.successful() {
-        set(entry.id(), Answer::Accepted);
+        set(entry.id(), SendResult::Accepted);
     }
     for entry in output.failed() {
         set(entry.id(), refusal(entry));
@@ -151,10 +150,10 @@ fn answers(count: usize, output: &SendMessageBatchOutput) -> Vec<Answer> {
     answers
 }
 
-fn refusal(entry: &BatchResultErrorEntry) -> Answer {
+fn refusal(entry: &BatchResultErrorEntry) -> SendResult {
     let reason = format!("sqs: {} {}", entry.code(), entry.message().unwrap_or_default());
     let content = CONTENT_CODES.iter().any(|code| entry.code().ends_with(code));
-    if entry.sender_fault() && content { Answer::Rejected(reason) } else { Answer::Refused(reason) }
+    if entry.sender_fault() && content { SendResult::Rejected(reason) } else { SendResult::Refused(reason) }
 }
 
 fn port_error<E>(error: &SdkError<E, Response>) -> PortError
@@ -177,8 +176,8 @@ mod answer_tests;
 
 #[cfg(test)]
 mod tests {
+    use events_core::delivery::Attributes;
     use events_core::event::{EventType, Priority};
-    use events_core::message::Attributes;
 
     use super::*;
 

@@ -1,4 +1,5 @@
 //! Time as it passes.
+#![expect(clippy::disallowed_methods, reason = "the one clock of what ships")]
 
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime};
@@ -7,7 +8,7 @@ use events_processor::ports::Timer;
 
 use crate::retry;
 
-/// The machine's clock.
+/// The machine's clock, which nothing else asks.
 #[derive(Debug)]
 pub struct SystemTimer {
     started: Instant,

@@ -1,15 +1,15 @@
-//! What a row is compared with when part of it is unknown, gone, or known from its old image only.
+//! The values that a row is compared with when some are unknown, gone, or known only from the old image.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "test code")]
 
-use events_core::config::{ChangeBaseline, Config};
+mod common;
+
+use common::{comparing_with, plan_batch};
+use events_core::change::ChangeBaseline;
 use events_core::event::{Data, Event};
-use events_core::plan::{Outcome, RecordPlan, Snapshot, Times, plan};
-use events_core::record::decode_text;
+use events_core::plan::{Config, RecordOutcome, RecordPlan};
 use serde_json::{Value, json};
 
-const TIMES: Times = Times { now_ms: 1_767_225_999_000, processing_ms: 1.5 };
-
-/// An image of attributes: numbers, or texts such as NaN.
+/// An image of attributes: numbers, or other texts such as NaN.
 fn image(attributes: &[(&str, &str)]) -> Value {
     let attribute = |(name, value): &(&str, &str)| {
         let kind = if value.ends_with(|end: char| end.is_ascii_digit()) { "N" } else { "S" };
@@ -18,76 +18,75 @@ fn image(attributes: &[(&str, &str)]) -> Value {
     Value::Object(attributes.iter().map(attribute).collect())
 }
 
-/// A record of second `at`, which is its sequence number too.
+/// A record created at second `at`, which is its sequence number too.
 fn record(pk: &str, at: u32, image: &Value, old: Option<&Value>) -> String {
-    let sk = if pk.starts_with("hourlyTvl") { at } else { 0 };
-    let mut record = json!({"eventID": format!("e{at}"), "eventName": "MODIFY", "eventSourceARN": "arn:s", "dynamodb": {
-        "ApproximateCreationDateTime": at, "SequenceNumber": at.to_string(),
-        "Keys": {"PK": {"S": pk}, "SK": {"N": sk.to_string()}}, "NewImage": image}});
-    if let Some(old) = old {
-        record["dynamodb"]["OldImage"] = old.clone();
-    }
-    record.to_string()
+    common::record(pk, at, i64::from(at), image, old)
 }
 
-fn run(records: &[String], config: &Config) -> Vec<RecordPlan> {
-    plan(records.iter().map(|text| decode_text(text)).collect(), &Snapshot::default(), config, TIMES)
-}
-
-/// Plans TVL rows of one protocol, a second apart, the first with an image before it.
-fn rows(rows: &[&[(&str, &str)]], old: Option<&[(&str, &str)]>) -> Vec<RecordPlan> {
+/// Plans TVL rows of one protocol, a second apart. The first has the old image `old`, if given.
+fn plan_tvl_rows(rows: &[&[(&str, &str)]], old: Option<&[(&str, &str)]>) -> Vec<RecordPlan> {
     let old = old.map(image);
     let record = |(row, at): (&&[(&str, &str)], u32)| {
         record("hourlyTvl#1", at, &image(row), old.as_ref().filter(|_| at == 1_000_000))
     };
-    run(&rows.iter().zip(1_000_000..).map(record).collect::<Vec<_>>(), &Config::default())
+    plan_batch(&rows.iter().zip(1_000_000..).map(record).collect::<Vec<_>>(), &Config::default())
 }
 
-/// What an event says: chain, value before, value now; for a protocol update its type as the chain's change.
-fn said(event: &Event) -> (Option<String>, String) {
-    let what = match &event.data {
+/// An event as its chain and its change: the values before and now, or the type of a protocol update.
+fn summary(event: &Event) -> (Option<String>, String) {
+    let change = match &event.data {
         Data::Tvl(data) => format!("{} to {}", data.previous_tvl, data.current_tvl),
         Data::Price(data) => format!("{} to {}", data.previous_price, data.current_price),
         Data::Protocol(data) => format!("{:?}", data.update_type),
     };
-    (event.chain().map(str::to_owned), what)
+    (event.chain().map(str::to_owned), change)
 }
 
 fn events(plan: &RecordPlan) -> Vec<(Option<String>, String)> {
-    plan.events.iter().map(said).collect()
+    plan.events.iter().map(summary).collect()
 }
 
-fn of(chain: &str, what: &str) -> (Option<String>, String) {
-    (Some(chain.to_owned()).filter(|chain| !chain.is_empty()), what.to_owned())
+/// The expected summary of an event. The chain of the total is empty.
+fn expect(chain: &str, change: &str) -> (Option<String>, String) {
+    (Some(chain.to_owned()).filter(|chain| !chain.is_empty()), change.to_owned())
 }
 
 #[test]
-fn without_a_baseline_the_old_image_is_compared_with() {
+fn without_a_baseline_a_row_is_compared_with_its_old_image() {
     let old: &[(&str, &str)] = &[("tvl", "100"), ("base", "50"), ("era", "20000"), ("tvlPrev1Hour", "1")];
-    let plans =
-        rows(&[&[("tvl", "200"), ("base", "40"), ("xdai", "30000"), ("tvlPrev1Hour", "150")]], Some(old));
-    let expected =
-        [of("", "100 to 200"), of("base", "50 to 40"), of("era", "ChainRemoved"), of("xdai", "ChainAdded")];
+    let plans = plan_tvl_rows(
+        &[&[("tvl", "200"), ("base", "40"), ("xdai", "30000"), ("tvlPrev1Hour", "150")]],
+        Some(old),
+    );
+    let expected = [
+        expect("", "100 to 200"),
+        expect("base", "50 to 40"),
+        expect("era", "ChainRemoved"),
+        expect("xdai", "ChainAdded"),
+    ];
     assert_eq!(events(&plans[0]), expected);
     assert_eq!(plans[0].commit.as_ref().unwrap().deletes, ["tvl:1:era"]);
     let Data::Tvl(data) = &plans[0].events[0].data else { panic!() };
-    assert_eq!(data.previous_timestamp, Some(1_000_000_000), "of the old image's SK");
+    assert_eq!(data.previous_timestamp, Some(1_000_000_000), "the SK of the old image");
 }
 
 #[test]
 fn a_row_is_compared_when_only_chains_or_only_a_total_are_known() {
     let outcomes = |plans: Vec<RecordPlan>| plans.into_iter().map(|plan| plan.outcome).collect::<Vec<_>>();
     assert_eq!(
-        outcomes(rows(&[&[("base", "1")], &[("base", "1")]], None)),
-        [Outcome::FirstSeen, Outcome::Unchanged]
+        outcomes(plan_tvl_rows(&[&[("base", "1")], &[("base", "1")]], None)),
+        [RecordOutcome::FirstSeen, RecordOutcome::Unchanged]
     );
-    assert_eq!(outcomes(rows(&[&[("tvl", "5"), ("tvlPrev1Hour", "5")]], None)), [Outcome::Unchanged]);
-    assert_eq!(outcomes(rows(&[&[("tvl", "5")]], None)), [Outcome::FirstSeen]);
+    assert_eq!(
+        outcomes(plan_tvl_rows(&[&[("tvl", "5"), ("tvlPrev1Hour", "5")]], None)),
+        [RecordOutcome::Unchanged]
+    );
+    assert_eq!(outcomes(plan_tvl_rows(&[&[("tvl", "5")]], None)), [RecordOutcome::FirstSeen]);
 }
 
 #[test]
-fn what_is_unknown_for_a_while_keeps_its_last_value() {
-    let plans = rows(
+fn a_value_that_is_unknown_in_one_row_keeps_its_last_value() {
+    let plans = plan_tvl_rows(
         &[
             &[("tvl", "100"), ("base", "50"), ("era", "7")],
             &[("tvl", "NaN"), ("base", "NaN"), ("era", "7")],
@@ -95,53 +94,55 @@ fn what_is_unknown_for_a_while_keeps_its_last_value() {
         ],
         None,
     );
-    assert_eq!(plans[1].outcome, Outcome::Unchanged);
+    assert_eq!(plans[1].outcome, RecordOutcome::Unchanged);
     assert!(plans[1].commit.as_ref().unwrap().deletes.is_empty(), "unknown is not gone");
-    assert_eq!(events(&plans[2]), [of("", "100 to 200"), of("base", "50 to 51")]);
+    assert_eq!(events(&plans[2]), [expect("", "100 to 200"), expect("base", "50 to 51")]);
 }
 
 #[test]
-fn what_is_unknown_at_first_sight_keeps_the_old_images_value() {
+fn a_value_that_is_unknown_in_the_first_row_keeps_the_value_of_the_old_image() {
     let old: &[(&str, &str)] = &[("tvl", "100"), ("base", "50"), ("era", "7")];
     let unknown: &[(&str, &str)] = &[("tvl", "NaN"), ("base", "NaN"), ("era", "7"), ("tvlPrev1Hour", "90")];
-    let known: &[(&str, &str)] = &[("tvl", "200"), ("base", "51"), ("era", "7")];
+    let later: &[(&str, &str)] = &[("tvl", "200"), ("base", "51"), ("era", "7")];
     assert_eq!(
-        events(&rows(&[unknown, known], Some(old))[1]),
-        [of("", "100 to 200"), of("base", "50 to 51")]
+        events(&plan_tvl_rows(&[unknown, later], Some(old))[1]),
+        [expect("", "100 to 200"), expect("base", "50 to 51")]
     );
     assert_eq!(
-        events(&rows(&[unknown, known], None)[1])[0],
-        of("", "90 to 200"),
-        "else that of the hour before"
+        events(&plan_tvl_rows(&[unknown, later], None)[1])[0],
+        expect("", "90 to 200"),
+        "without an old image, the value of the previous hour"
     );
 }
 
 #[test]
-fn drift_adds_up_also_across_a_row_where_the_value_is_unknown() {
-    let config = Config { change_baseline: ChangeBaseline::LastEvent, ..Config::default() };
+fn drift_adds_up_across_a_row_with_an_unknown_value() {
+    let config = comparing_with(ChangeBaseline::LastEvent);
     let row = |at, base| record("hourlyTvl#1", at, &image(&[("era", "1"), ("base", base)]), None);
     let rows = [row(1, "100000"), row(2, "100600"), row(3, "NaN"), row(4, "101100")];
-    assert_eq!(events(&run(&rows, &config)[3]), [of("base", "100000 to 101100")]);
+    assert_eq!(events(&plan_batch(&rows, &config)[3]), [expect("base", "100000 to 101100")]);
     let price = |at, price| record("coingecko#x", at, &image(&[("price", price)]), None);
     let rows = [price(1, "1"), price(2, "1.0006"), price(3, "1.0012"), price(4, "1.0013")];
-    let plans = run(&rows, &config);
-    assert_eq!(plans.iter().flat_map(events).collect::<Vec<_>>(), [of("", "1 to 1.0012")]);
+    let plans = plan_batch(&rows, &config);
+    assert_eq!(plans.iter().flat_map(events).collect::<Vec<_>>(), [expect("", "1 to 1.0012")]);
 }
 
 #[test]
-fn prices_and_metadata_have_old_images_too() {
+fn prices_and_metadata_are_compared_with_their_old_images() {
     let price = |price| image(&[("price", price), ("timestamp", "999")]);
-    let plans = run(&[record("coingecko#x", 1_000_000, &price("2"), Some(&price("1")))], &Config::default());
-    assert_eq!(events(&plans[0]), [of("", "1 to 2")]);
+    let plans =
+        plan_batch(&[record("coingecko#x", 1_000_000, &price("2"), Some(&price("1")))], &Config::default());
+    assert_eq!(events(&plans[0]), [expect("", "1 to 2")]);
     let Data::Price(data) = &plans[0].events[0].data else { panic!() };
     assert_eq!(data.previous_timestamp, Some(999_000));
     let meta = |name| image(&[("name", name)]);
-    let plans = run(&[record("protocol#1", 1_000_000, &meta("b"), Some(&meta("a")))], &Config::default());
-    assert_eq!(events(&plans[0]), [of("", "Metadata")]);
+    let plans =
+        plan_batch(&[record("protocol#1", 1_000_000, &meta("b"), Some(&meta("a")))], &Config::default());
+    assert_eq!(events(&plans[0]), [expect("", "Metadata")]);
 }
 
 #[test]
-fn the_type_of_an_update_is_that_of_the_most_weighty_field() {
+fn the_type_of_an_update_is_that_of_the_most_important_field() {
     let chains =
         |names: &[&str]| json!({"chains": {"SS": names}, "category": {"S": names.len().to_string()}});
     let category = |name| image(&[("category", name), ("url", name)]);
@@ -152,19 +153,20 @@ fn the_type_of_an_update_is_that_of_the_most_weighty_field() {
         (json!({}), chains(&["b"]), "ChainAdded"),
         (category("a"), category("b"), "Category"),
     ] {
-        let plans = run(&[record("protocol#1", 1_000_000, &now, Some(&before))], &Config::default());
-        assert_eq!(events(&plans[0]), [of("", expected)], "{before} {now}");
+        let plans = plan_batch(&[record("protocol#1", 1_000_000, &now, Some(&before))], &Config::default());
+        assert_eq!(events(&plans[0]), [expect("", expected)], "{before} {now}");
     }
 }
 
 #[test]
-fn a_chain_that_comes_or_goes_counts_from_the_absolute_threshold_on() {
+fn an_added_or_removed_chain_makes_an_event_from_the_absolute_threshold_on() {
     let chains = |value: &str| -> Vec<_> {
-        let plans = rows(&[&[("era", "1")], &[("era", "1"), ("base", value)], &[("era", "1")]], None);
+        let plans =
+            plan_tvl_rows(&[&[("era", "1")], &[("era", "1"), ("base", value)], &[("era", "1")]], None);
         plans.iter().flat_map(events).collect()
     };
     for value in ["10000", "-10000"] {
-        assert_eq!(chains(value), [of("base", "ChainAdded"), of("base", "ChainRemoved")], "{value}");
+        assert_eq!(chains(value), [expect("base", "ChainAdded"), expect("base", "ChainRemoved")], "{value}");
     }
     for value in ["9999.99", "-9999.99", "0"] {
         assert_eq!(chains(value), [], "{value}");

@@ -1,33 +1,18 @@
-//! Whole batches through the pure part: the exact bytes of events, and what must hold for any input.
+//! Whole batches through the pure crate: the exact bytes of events, and properties that hold for any input.
 #![allow(clippy::needless_pass_by_value, clippy::panic, clippy::unwrap_used, reason = "test code")]
+
+mod common;
 
 use std::path::Path;
 
-use events_core::baseline::Stored;
-use events_core::config::{ChangeBaseline, Config};
+use common::{TIMES, comparing_with, decode, plan_batch, record};
+use events_core::change::{Baseline, ChangeBaseline, ChangeRules};
+use events_core::delivery::Snapshot;
 use events_core::event::{Data, Event, Priority};
-use events_core::plan::{Outcome, Reads, RecordPlan, Snapshot, Times, plan};
-use events_core::record::decode_text;
+use events_core::plan::{Config, PlanTimes, RecordOutcome, RecordPlan, plan, read_request};
+use events_core::source::dynamodb::decode_text;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-
-const TIMES: Times = Times { now_ms: 1_767_225_999_000, processing_ms: 1.5 };
-
-/// A record at `at` (s) with an image; `old` is the image before.
-fn record(pk: &str, sequence: u32, at: i64, image: &Value, old: Option<&Value>) -> String {
-    let sk = if pk.starts_with("hourlyTvl") { at } else { 0 };
-    let mut record = json!({
-        "eventID": format!("e{sequence}"), "eventName": "INSERT", "eventSource": "aws:dynamodb", "eventSourceARN": "arn:s",
-        "dynamodb": {
-            "ApproximateCreationDateTime": at, "SequenceNumber": sequence.to_string(),
-            "Keys": {"PK": {"S": pk}, "SK": {"N": sk.to_string()}}, "NewImage": image,
-        },
-    });
-    if let Some(old) = old {
-        record["dynamodb"]["OldImage"] = old.clone();
-    }
-    record.to_string()
-}
 
 fn n(value: impl ToString) -> Value {
     json!({"N": value.to_string()})
@@ -41,19 +26,16 @@ fn price(sequence: u32, at: i64, price: &str) -> String {
     record("coingecko#x", sequence, at, &json!({"price": n(price), "symbol": {"S": "X"}}), None)
 }
 
-fn run(records: &[String], config: &Config) -> Vec<RecordPlan> {
-    plan(records.iter().map(|text| decode_text(text)).collect(), &Snapshot::default(), config, TIMES)
-}
-
 fn events(records: &[String], config: &Config) -> Vec<Event> {
-    run(records, config).into_iter().flat_map(|record| record.events).collect()
+    plan_batch(records, config).into_iter().flat_map(|record| record.events).collect()
 }
 
 fn percents(records: &[String], config: &Config) -> Vec<f64> {
     events(records, config).iter().filter_map(Event::change_percent).collect()
 }
 
-/// Compares with a file beside this test; `UPDATE_GOLDEN=1` writes it.
+/// Compares a text with a golden file. `UPDATE_GOLDEN=1` writes the file.
+#[expect(clippy::disallowed_methods, reason = "a switch for the person who runs the tests")]
 fn assert_golden(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -63,12 +45,12 @@ fn assert_golden(name: &str, actual: &str) {
     assert_eq!(
         actual,
         golden.trim_end(),
-        "{name}: if this is meant, UPDATE_GOLDEN=1 cargo test -p events-core"
+        "{name}: if the change is intended, run UPDATE_GOLDEN=1 cargo test -p events-core"
     );
 }
 
 #[test]
-fn the_bytes_of_every_kind_of_event_are_held() {
+fn every_kind_of_event_has_the_bytes_of_its_golden_file() {
     let meta = |name: &str, rugged: bool| json!({"name": {"S": name}, "slug": {"S": "aave-v3"}, "rugged": {"BOOL": rugged}});
     let asset = |price: &str| {
         json!({"price": n(price), "symbol": {"S": "DAI"}, "decimals": n(18), "confidence": n("0.97"), "volume": n("1E+6"),
@@ -94,7 +76,7 @@ fn the_bytes_of_every_kind_of_event_are_held() {
 }
 
 #[test]
-fn what_is_written_to_redis_is_held() {
+fn values_written_to_redis_have_the_bytes_of_the_golden_file() {
     let image = json!({"tvl": n("1000000"), "base": n("40000.5")});
     let meta = json!({"name": {"S": "Aave"}, "chains": {"SS": ["Base", "Aurora"]}});
     let price = json!({"price": n("1.002"), "symbol": {"S": "DAI"}, "decimals": n(18), "adapter": {"S": "chainlink"}});
@@ -104,10 +86,10 @@ fn what_is_written_to_redis_is_held() {
         record("asset#xdai:0xee", 3, 1_767_225_600, &price, None),
     ];
     let mut lines = Vec::new();
-    for record in run(&records, &Config::default()) {
+    for record in plan_batch(&records, &Config::default()) {
         let commit = record.commit.unwrap();
         lines.push(format!("{} {} {}", commit.baseline_key, commit.baseline_ttl, commit.values));
-        lines.extend(commit.sets.iter().map(|set| format!("{} {} {}", set.key, set.ttl, set.value)));
+        lines.extend(commit.writes.iter().map(|set| format!("{} {} {}", set.key, set.ttl, set.value)));
     }
     assert_golden("redis.txt", &lines.join("\n"));
 }
@@ -143,8 +125,8 @@ fn thresholds_are_inclusive_and_either_is_enough() {
 
 #[test]
 fn the_first_sight_of_a_key_is_no_event() {
-    let plans = run(&[tvl(1, 1_000_000, "5000000000")], &Config::default());
-    assert_eq!((&plans[0].outcome, plans[0].messages.len()), (&Outcome::FirstSeen, 0));
+    let plans = plan_batch(&[tvl(1, 1_000_000, "5000000000")], &Config::default());
+    assert_eq!((&plans[0].outcome, plans[0].messages.len()), (&RecordOutcome::FirstSeen, 0));
     assert!(plans[0].commit.is_some(), "it becomes the baseline");
 }
 
@@ -164,7 +146,7 @@ fn slow_drift_fires_when_compared_with_the_last_event() {
         .map(|k| tvl(k, 1_000_000 + 3_600 * i64::from(k), &format!("{}", 100_000 + 400 * k)))
         .collect();
     assert_eq!(percents(&rows, &Config::default()).len(), 0);
-    let config = Config { change_baseline: ChangeBaseline::LastEvent, ..Config::default() };
+    let config = comparing_with(ChangeBaseline::LastEvent);
     let events = events(&rows, &config);
     let moves: Vec<(f64, f64, Option<i64>)> = events
         .iter()
@@ -214,24 +196,27 @@ fn confidence_keeps_its_bounds() {
 }
 
 #[test]
-fn metadata_that_is_not_watched_makes_no_event_when_told_so() {
-    let config = Config { protocol_always: false, ..Config::default() };
+fn with_protocol_always_off_other_metadata_makes_no_event() {
+    let config = Config {
+        rules: ChangeRules { protocol_always: false, ..ChangeRules::default() },
+        ..Config::default()
+    };
     let meta = |name: &str, category: &str| json!({"name": {"S": name}, "category": {"S": category}});
     let row = |sequence, name: &str, category: &str| {
         record("protocol#1", sequence, 1_000_000 + i64::from(sequence), &meta(name, category), None)
     };
     let rows = [row(1, "a", "Dexes"), row(2, "b", "Dexes"), row(3, "c", "Lending")];
-    let plans = run(&rows, &config);
+    let plans = plan_batch(&rows, &config);
     assert_eq!(plans.iter().map(|plan| plan.events.len()).collect::<Vec<_>>(), [0, 0, 1]);
-    assert_eq!(plans[1].outcome, Outcome::Unchanged);
+    assert_eq!(plans[1].outcome, RecordOutcome::Unchanged);
     assert!(
-        plans[1].commit.as_ref().unwrap().sets[0].value.contains("\"b\""),
-        "the name is kept all the same"
+        plans[1].commit.as_ref().unwrap().writes[0].value.contains("\"b\""),
+        "the new name is stored without an event"
     );
 }
 
 #[test]
-fn what_says_whether_a_protocol_lives_is_its_status() {
+fn changes_of_status_fields_are_urgent() {
     for field in ["rugged", "deadUrl", "deadFrom", "deprecated", "status"] {
         let row = |sequence, value: &str| {
             record(
@@ -249,58 +234,49 @@ fn what_says_whether_a_protocol_lives_is_its_status() {
 }
 
 #[test]
-fn what_was_announced_is_forgotten_when_it_no_longer_counts() {
-    let config = |change_baseline| Config { change_baseline, ..Config::default() };
+fn announced_values_are_ignored_after_the_setting_changes() {
     let rows = [tvl(1, 1_000_000, "100000"), tvl(2, 1_003_600, "100500")];
-    let drifting = plan(
-        rows.iter().map(|text| decode_text(text)).collect(),
-        &Snapshot::default(),
-        &config(ChangeBaseline::LastEvent),
-        TIMES,
-    );
+    let drifting =
+        plan(decode(&rows), &Snapshot::default(), &comparing_with(ChangeBaseline::LastEvent), TIMES);
     let commit = drifting[1].commit.as_ref().unwrap();
     assert!(commit.values.contains("announced"), "{}", commit.values);
-    let stored = Stored { mark: commit.mark.clone(), values: commit.values.clone() };
+    let stored = Baseline { version: commit.version.clone(), values: commit.values.clone() };
     let snapshot =
         Snapshot { baselines: [(commit.baseline_key.clone(), stored)].into(), ..Snapshot::default() };
-    let next = |mode| {
-        plan(vec![decode_text(&tvl(3, 1_007_200, "101200"))], &snapshot, &config(mode), TIMES)[0].events.len()
+    let event_count = |baseline| {
+        plan(vec![decode_text(&tvl(3, 1_007_200, "101200"))], &snapshot, &comparing_with(baseline), TIMES)[0]
+            .events
+            .len()
     };
-    assert_eq!((next(ChangeBaseline::LastEvent), next(ChangeBaseline::Previous)), (1, 0));
+    assert_eq!((event_count(ChangeBaseline::LastEvent), event_count(ChangeBaseline::Previous)), (1, 0));
 }
 
 #[test]
-fn a_baseline_that_cannot_be_read_counts_as_none_and_still_guards() {
+fn an_unreadable_baseline_counts_as_none_but_its_version_still_counts() {
     let first = decode_text(&tvl(5, 1_000_000, "100"));
-    let key = Reads::of(std::slice::from_ref(&first), &Config::default()).baselines[0].clone();
-    let commit = run(&[tvl(5, 1_000_000, "100")], &Config::default()).remove(0).commit.unwrap();
-    let stored = Stored { mark: commit.mark, values: "{\"of\":\"another version\"}".into() };
+    let key = read_request(std::slice::from_ref(&first), &Config::default()).baselines[0].clone();
+    let commit = plan_batch(&[tvl(5, 1_000_000, "100")], &Config::default()).remove(0).commit.unwrap();
+    let stored = Baseline { version: commit.version, values: "{\"of\":\"another version\"}".into() };
     let snapshot = Snapshot { baselines: [(key, stored)].into(), ..Snapshot::default() };
     let rows = [tvl(5, 1_000_000, "100"), tvl(6, 2_000_000, "300"), tvl(7, 3_000_000, "600")];
-    let plans =
-        plan(rows.iter().map(|text| decode_text(text)).collect(), &snapshot, &Config::default(), TIMES);
+    let plans = plan(decode(&rows), &snapshot, &Config::default(), TIMES);
     let outcomes: Vec<_> = plans.iter().map(|plan| plan.outcome.clone()).collect();
-    assert_eq!(outcomes, [Outcome::AlreadyApplied, Outcome::FirstSeen, Outcome::Events]);
+    assert_eq!(outcomes, [RecordOutcome::AlreadyApplied, RecordOutcome::FirstSeen, RecordOutcome::Events]);
 }
 
 #[test]
-fn an_invalid_event_goes_to_the_dead_letters_and_its_row_is_kept() {
-    // A time before 1970 is refused by decoding; a negative time of processing can only come from a broken clock.
-    let times = Times { processing_ms: f64::NAN, ..TIMES };
+fn an_invalid_event_becomes_a_dead_letter_and_its_row_is_committed() {
+    // Decoding refuses most invalid values. A processing time that is not a number makes the event invalid.
+    let times = PlanTimes { processing_ms: f64::NAN, ..TIMES };
     let rows = [tvl(1, 1_000_000, "100"), tvl(2, 2_000_000, "200")];
-    let plans = plan(
-        rows.iter().map(|text| decode_text(text)).collect(),
-        &Snapshot::default(),
-        &Config::default(),
-        times,
-    );
-    assert!(matches!(&plans[1].outcome, Outcome::DeadLetter(_)));
+    let plans = plan(decode(&rows), &Snapshot::default(), &Config::default(), times);
+    assert!(matches!(&plans[1].outcome, RecordOutcome::DeadLetter(_)));
     assert_eq!((plans[1].events.len(), plans[1].messages.len(), plans[1].dead_letters.len()), (0, 0, 1));
     assert!(plans[1].dead_letters[0].body.contains("processing time"));
-    assert!(plans[1].commit.as_ref().unwrap().publications.is_empty(), "no subscriber hears of it");
+    assert!(plans[1].commit.as_ref().unwrap().publications.is_empty(), "the event is not published");
 }
 
-/// A short stream over few keys: times and sequences go up and down, values repeat.
+/// A short stream with few keys. Times and sequence numbers rise and fall, and values repeat.
 fn any_stream() -> impl Strategy<Value = Vec<String>> {
     let row = (
         0..3_u8,
@@ -321,20 +297,20 @@ fn any_stream() -> impl Strategy<Value = Vec<String>> {
     })
 }
 
-/// What a plan says, without what may differ.
-fn said(plans: &[RecordPlan]) -> String {
+/// The outcomes, messages and commits of plans, as text.
+fn printed(plans: &[RecordPlan]) -> String {
     plans.iter().map(|plan| format!("{:?} {:?} {:?}\n", plan.outcome, plan.messages, plan.commit)).collect()
 }
 
-/// Runs a stream in batches, carrying what each commits to the next, as the cache would.
-fn run_in_batches(stream: &[String], size: usize) -> Vec<RecordPlan> {
+/// Plans a stream in batches. Each batch reads the commits of the batches before it, as if from Redis.
+fn plan_in_batches(stream: &[String], size: usize) -> Vec<RecordPlan> {
     let (config, mut snapshot, mut all) = (Config::default(), Snapshot::default(), Vec::new());
     for batch in stream.chunks(size) {
-        let plans = plan(batch.iter().map(|text| decode_text(text)).collect(), &snapshot, &config, TIMES);
+        let plans = plan(decode(batch), &snapshot, &config, TIMES);
         for commit in plans.iter().filter_map(|plan| plan.commit.as_ref()) {
-            let stored = Stored { mark: commit.mark.clone(), values: commit.values.clone() };
+            let stored = Baseline { version: commit.version.clone(), values: commit.values.clone() };
             snapshot.baselines.insert(commit.baseline_key.clone(), stored);
-            snapshot.metas.extend(commit.sets.iter().map(|set| (set.key.clone(), set.value.clone())));
+            snapshot.metas.extend(commit.writes.iter().map(|set| (set.key.clone(), set.value.clone())));
         }
         all.extend(plans);
     }
@@ -344,36 +320,36 @@ fn run_in_batches(stream: &[String], size: usize) -> Vec<RecordPlan> {
 proptest! {
     #[test]
     fn the_same_input_gives_the_same_bytes(stream in any_stream()) {
-        prop_assert_eq!(said(&run(&stream, &Config::default())), said(&run(&stream, &Config::default())));
+        prop_assert_eq!(printed(&plan_batch(&stream, &Config::default())), printed(&plan_batch(&stream, &Config::default())));
     }
 
     #[test]
-    fn batches_do_not_matter(stream in any_stream(), size in 1usize..9) {
+    fn the_size_of_batches_does_not_matter(stream in any_stream(), size in 1usize..9) {
         let bodies = |plans: &[RecordPlan]| {
             plans.iter().map(|plan| (plan.outcome.clone(), plan.messages.clone())).collect::<Vec<_>>()
         };
-        prop_assert_eq!(bodies(&run_in_batches(&stream, size)), bodies(&run(&stream, &Config::default())));
+        prop_assert_eq!(bodies(&plan_in_batches(&stream, size)), bodies(&plan_batch(&stream, &Config::default())));
     }
 
     #[test]
     fn a_redelivery_of_everything_changes_nothing(stream in any_stream(), size in 1usize..9) {
         let twice: Vec<String> = stream.iter().chain(&stream).cloned().collect();
-        let plans = run_in_batches(&twice, size);
+        let plans = plan_in_batches(&twice, size);
         for plan in &plans[stream.len()..] {
             prop_assert!(plan.commit.is_none() && plan.messages.is_empty(), "{:?}", plan);
-            prop_assert!(matches!(plan.outcome, Outcome::Late | Outcome::AlreadyApplied));
+            prop_assert!(matches!(plan.outcome, RecordOutcome::Late | RecordOutcome::AlreadyApplied));
         }
     }
 
     #[test]
-    fn any_text_is_answered(text in "\\PC{0,80}") {
+    fn a_text_that_is_no_record_becomes_a_dead_letter(text in "\\PC{0,80}") {
         let record = decode_text(&text);
         let plans = plan(vec![record], &Snapshot::default(), &Config::default(), TIMES);
         prop_assert_eq!(plans[0].dead_letters.len(), 1);
     }
 
     #[test]
-    fn no_number_that_is_not_finite_ever_leaves(from in "-?[0-9]{1,19}(E[+-]?[0-9]{1,2})?", to in "-?[0-9]{1,19}(E[+-]?[0-9]{1,2})?") {
+    fn events_contain_only_finite_numbers(from in "-?[0-9]{1,19}(E[+-]?[0-9]{1,2})?", to in "-?[0-9]{1,19}(E[+-]?[0-9]{1,2})?") {
         for event in events(&[tvl(1, 1_000_000, &from), tvl(2, 2_000_000, &to)], &Config::default()) {
             prop_assert_eq!(event.validate(), Ok(()));
             let json = event.to_json().unwrap();

@@ -1,38 +1,33 @@
-//! Messages at the limit of the queue, to the byte, and dead letters that are cut.
+//! Messages at the size limit of the queue, to the byte, and dead letters that are cut.
 #![allow(clippy::unwrap_used, reason = "test code")]
+
+mod common;
 
 use std::sync::Arc;
 
-use events_core::config::Config;
+use common::{plan_batch, record};
+use events_core::delivery::{DeadLetterWriter, Message, Undeliverable, event_message};
 use events_core::event::Event;
-use events_core::message::{DeadLetters, Failed, Message, of_event};
-use events_core::number::Number;
-use events_core::plan::{Snapshot, Times, plan};
-use events_core::record::decode_text;
+use events_core::plan::Config;
+use events_core::value::Number;
 use serde_json::{Value, json};
 
-/// Bytes SQS counts for the names and types of the attributes, as this project counts them.
+/// Bytes that this project counts for the names and types of the attributes.
 const ATTRIBUTES: usize = 128;
 
-/// The event of a row with three chains whose total moved; its price, where a token is asked for.
+/// An event of the second of two rows: a TVL change with three chains in its breakdown, or a price update.
 fn event(pk: &str) -> Event {
-    let record = |at: u32, value: &str| {
+    let row = |sequence: u32, value: &str| {
         let image =
             json!({"tvl": {"N": value}, "price": {"N": value}, "base": {"N": "1"}, "era": {"N": "2"}});
-        let keys =
-            json!({"PK": {"S": pk}, "SK": {"N": if pk.starts_with("hourly") { at } else { 0 }.to_string()}});
-        let change = json!({"ApproximateCreationDateTime": at, "SequenceNumber": at.to_string(), "Keys": keys,
-            "NewImage": image});
-        decode_text(&json!({"eventID": "e", "eventName": "INSERT", "dynamodb": change}).to_string())
+        record(pk, sequence, 1_000_000 + i64::from(sequence), &image, None)
     };
-    let times = Times { now_ms: 1, processing_ms: 1.5 };
-    let records = vec![record(1_000_000, "1"), record(1_000_001, "9")];
-    plan(records, &Snapshot::default(), &Config::default(), times).remove(1).events.remove(0)
+    plan_batch(&[row(0, "1"), row(1, "9")], &Config::default()).remove(1).events.remove(0)
 }
 
 fn message(event: &Event, max_bytes: usize) -> Result<Message, String> {
     let body: Arc<str> = event.to_json().unwrap().into();
-    of_event(event, &body, max_bytes).map_err(|error| error.to_string())
+    event_message(event, &body, max_bytes).map_err(|error| error.to_string())
 }
 
 fn breakdown(message: &Message) -> Value {
@@ -50,7 +45,7 @@ fn attributes_count_with_the_body() {
 }
 
 #[test]
-fn an_event_loses_its_breakdown_at_the_limit_and_not_before() {
+fn an_event_loses_its_breakdown_only_above_the_limit() {
     let event = event("hourlyTvl#1");
     let whole = message(&event, 10_000).unwrap();
     assert_eq!(message(&event, whole.size()).as_ref(), Ok(&whole), "to the last byte");
@@ -62,12 +57,12 @@ fn an_event_loses_its_breakdown_at_the_limit_and_not_before() {
     assert_eq!(smaller.dedup_id, whole.dedup_id);
     assert_eq!(message(&event, smaller.size()).as_ref(), Ok(&smaller));
     let limit = smaller.size() - 1;
-    let refused = format!("invalid event: {} bytes; the queue takes {limit}", smaller.size());
-    assert_eq!(message(&event, limit), Err(refused), "nothing more to leave out");
+    let refused = format!("invalid event: the message has {} bytes; the queue takes {limit}", smaller.size());
+    assert_eq!(message(&event, limit), Err(refused), "nothing is left to leave out");
 }
 
 #[test]
-fn an_event_without_a_breakdown_fits_or_does_not() {
+fn an_event_without_a_breakdown_is_refused_above_the_limit() {
     let event = event("coingecko#x");
     let whole = message(&event, 10_000).unwrap();
     assert_eq!(message(&event, whole.size()).as_ref(), Ok(&whole));
@@ -75,30 +70,32 @@ fn an_event_without_a_breakdown_fits_or_does_not() {
 }
 
 #[test]
-fn a_letter_is_cut_at_the_limit_and_not_before() {
-    let letter = |max_bytes| {
+fn a_dead_letter_is_cut_only_above_the_limit() {
+    let dead_letter = |max_bytes| {
         let record = format!("{{\"a\":\"{}\"}}", "x".repeat(6_000));
-        DeadLetters { now_ms: 1, max_bytes }.letter(Failed::Record(&record), "r", None, "why", "decode").body
+        DeadLetterWriter { now_ms: 1, max_bytes }
+            .write(Undeliverable::Record(&record), "r", None, "why", "decode")
+            .body
     };
-    let whole = letter(100_000);
-    assert_eq!(letter(whole.len()), whole, "to the last byte");
-    assert!(letter(whole.len() - 1).contains("truncatedFrom"));
+    let whole = dead_letter(100_000);
+    assert_eq!(dead_letter(whole.len()), whole, "to the last byte");
+    assert!(dead_letter(whole.len() - 1).contains("truncatedFrom"));
     assert!(
-        letter(10).contains("truncatedFrom") || letter(10) == whole,
-        "a limit below any letter is no endless loop"
+        dead_letter(10).contains("truncatedFrom") || dead_letter(10) == whole,
+        "a limit below any dead letter does not loop for ever"
     );
 }
 
 #[test]
-fn the_reason_and_the_step_are_cut_at_a_character() {
+fn the_reason_and_the_stage_are_cut_at_a_character_boundary() {
     let (long, cut) = (format!("a{}", "é".repeat(1_000)), format!("a{}", "é".repeat(511)));
-    let letters = DeadLetters { now_ms: 1, max_bytes: 100_000 };
-    let letter = letters.letter(Failed::Event("{}"), "r", None, &long, &long);
-    let body: Value = serde_json::from_str(&letter.body).unwrap();
+    let writer = DeadLetterWriter { now_ms: 1, max_bytes: 100_000 };
+    let dead_letter = writer.write(Undeliverable::Event("{}"), "r", None, &long, &long);
+    let body: Value = serde_json::from_str(&dead_letter.body).unwrap();
     assert_eq!(
         body["error"],
         json!({"message": cut, "stack": cut}),
-        "1,023 of 1,024 bytes: a letter of two is not halved"
+        "cut to 1,023 of 1,024 bytes: a character of two bytes is not split"
     );
 }
 
@@ -106,7 +103,7 @@ fn the_reason_and_the_step_are_cut_at_a_character() {
 fn the_thresholds_are_those_of_the_specification() {
     let number = |text: &str| text.parse::<Number>().unwrap();
     let config = Config::default();
-    assert_eq!((config.tvl.percent, config.tvl.absolute), (number("1"), number("10000")));
-    assert_eq!(config.price.percent.to_f64(), 0.1);
-    assert_eq!((config.price.percent, config.price.absolute), (number("0.1"), number("0.01")));
+    assert_eq!((config.rules.tvl.percent, config.rules.tvl.absolute), (number("1"), number("10000")));
+    assert_eq!(config.rules.price.percent.to_f64(), 0.1);
+    assert_eq!((config.rules.price.percent, config.rules.price.absolute), (number("0.1"), number("0.01")));
 }

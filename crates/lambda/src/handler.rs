@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
-use events_core::report::Verdict;
+use events_core::plan::BatchResponse;
+use events_core::source::dynamodb::decode_batch;
 use events_processor::ports::{Queue, Store, Timer};
-use events_processor::{Batch, Drain, Processor};
+use events_processor::{BatchOutcome, DrainOutcome, Processor};
 use events_telemetry::Telemetry;
 use lambda_runtime::{Error, LambdaEvent};
 use serde::{Deserialize, Serialize};
@@ -76,16 +77,16 @@ pub async fn handle<S: Store, Q: Queue, D: Queue, T: Timer>(
     margin: Duration,
     event: LambdaEvent<Invocation>,
 ) -> Result<Answer, Error> {
-    let timer = &processor.timer;
+    let timer = processor.timer();
     let entered = timer.monotonic();
     let took = || timer.monotonic().saturating_sub(entered);
     let LambdaEvent { payload, context } = event;
-    let time_left = time_left(context.deadline, timer.now_ms());
+    let deadline = processor.deadline(time_left(context.deadline, timer.now_ms()), margin);
     match payload {
         Invocation::Records(records) => {
-            let records: Vec<&RawValue> = records.iter().map(AsRef::as_ref).collect();
+            let records = decode_batch(records.iter().map(AsRef::as_ref));
             let work = async {
-                let batch = processor.process(&records, time_left, margin).await;
+                let batch = processor.process(records, deadline).await;
                 telemetry.invocation(&context.request_id, took(), &batch);
                 respond(&batch).map(Answer::Batch)
             };
@@ -93,7 +94,7 @@ pub async fn handle<S: Store, Q: Queue, D: Queue, T: Timer>(
         }
         Invocation::DrainOutbox => {
             let work = async {
-                let drain = processor.drain_outbox(time_left, margin).await;
+                let drain = processor.drain_outbox(deadline).await;
                 telemetry.drain(&context.request_id, took(), &drain);
                 drained(drain)
             };
@@ -109,25 +110,25 @@ fn time_left(deadline_ms: u64, now_ms: i64) -> Duration {
 
 /// The answer for a drain. SQS being down is no error of this invocation, the next one goes on; Redis being down is: then
 /// nobody knows what waits.
-fn drained(drain: Drain) -> Result<Answer, Error> {
+fn drained(drain: DrainOutcome) -> Result<Answer, Error> {
     match drain {
-        Drain { waiting: None, problem: Some(problem), .. } => Err(problem.into()),
-        Drain { sent, waiting, busy, .. } => Ok(Answer::Drained { sent, waiting, busy }),
+        DrainOutcome { waiting: None, problem: Some(problem), .. } => Err(problem.into()),
+        DrainOutcome { sent, waiting, busy, .. } => Ok(Answer::Drained { sent, waiting, busy }),
     }
 }
 
 /// The answer for a batch: the lowest failed record, or none.
-pub fn respond(batch: &Batch) -> Result<DynamoDbEventResponse, Error> {
+pub fn respond(batch: &BatchOutcome) -> Result<DynamoDbEventResponse, Error> {
     let mut response = DynamoDbEventResponse::default();
-    match &batch.verdict {
-        Verdict::Done => {}
-        Verdict::From(identifier) => {
+    match &batch.response {
+        BatchResponse::AllDone => {}
+        BatchResponse::RetryFrom(identifier) => {
             let mut failure = DynamoDbBatchItemFailure::default();
             failure.item_identifier = Some(identifier.clone());
             response.batch_item_failures.push(failure);
         }
         // To Lambda an error means what a null identifier would, and says why.
-        Verdict::Everything => {
+        BatchResponse::RetryAll => {
             return Err("no failed record of the batch has a legible sequence number".into());
         }
     }
@@ -138,13 +139,13 @@ pub fn respond(batch: &Batch) -> Result<DynamoDbEventResponse, Error> {
 mod tests {
     use super::*;
 
-    fn answer(verdict: Verdict) -> Result<String, String> {
-        let batch = Batch {
-            verdict,
+    fn answer(response: BatchResponse) -> Result<String, String> {
+        let batch = BatchOutcome {
+            response,
             records: Vec::new(),
             failures: std::collections::BTreeMap::new(),
             drain: None,
-            tally: events_processor::tally::Tally::default(),
+            tally: events_processor::Tally::default(),
         };
         respond(&batch)
             .map(|answer| serde_json::to_string(&answer).unwrap())
@@ -153,13 +154,13 @@ mod tests {
 
     #[test]
     fn the_answers_bytes_are_what_lambda_reads() {
-        assert_eq!(answer(Verdict::Done).unwrap(), r#"{"batchItemFailures":[]}"#);
-        let first = Verdict::From("111111100000000000137".into());
+        assert_eq!(answer(BatchResponse::AllDone).unwrap(), r#"{"batchItemFailures":[]}"#);
+        let first = BatchResponse::RetryFrom("111111100000000000137".into());
         assert_eq!(
             answer(first).unwrap(),
             r#"{"batchItemFailures":[{"itemIdentifier":"111111100000000000137"}]}"#
         );
-        assert!(answer(Verdict::Everything).unwrap_err().contains("legible"));
+        assert!(answer(BatchResponse::RetryAll).unwrap_err().contains("legible"));
     }
 
     #[test]
@@ -192,9 +193,9 @@ mod tests {
     #[test]
     fn a_drain_fails_only_when_nobody_knows_what_waits() {
         let answer = |drain| drained(drain).map(|answer| serde_json::to_string(&answer).unwrap());
-        let down = Drain { waiting: Some(3), problem: Some("sqs".into()), ..Drain::default() };
+        let down = DrainOutcome { waiting: Some(3), problem: Some("sqs".into()), ..DrainOutcome::default() };
         assert_eq!(answer(down).unwrap(), r#"{"sent":0,"waiting":3,"busy":false}"#);
-        let lost = Drain { problem: Some("redis is down".into()), ..Drain::default() };
+        let lost = DrainOutcome { problem: Some("redis is down".into()), ..DrainOutcome::default() };
         assert_eq!(answer(lost).unwrap_err().to_string(), "redis is down");
     }
 }

@@ -142,7 +142,7 @@ fn open_events(path: &Path) -> Result<EventLog, Failure> {
 }
 
 async fn reach_store(processor: &FallbackProcessor, places: &Places) -> Result<(), Failure> {
-    if let FallbackStore::Memory(_) = processor.store {
+    if let FallbackStore::Memory(_) = processor.store() {
         return Ok(());
     }
     let reached = check_store(processor).await;

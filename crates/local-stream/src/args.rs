@@ -62,6 +62,7 @@ Real services, in place of those in memory, by environment variables:
   EVENTS_DLQ_URL             a FIFO queue for what can never be processed
   AWS_ENDPOINT_URL_SQS       another SQS than Amazon's
   AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+                             without a key: of AWS_PROFILE, the container or the instance; an emulator needs none
 
 Settings, as of the Lambda (an empty one is an unset one):
   BATCH_SIZE (100), MAX_RETRIES (3), CHANGE_BASELINE (previous | last_event)

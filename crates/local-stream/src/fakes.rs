@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use events_core::dispatch::Answer;
-use events_core::message::Message;
-use events_core::plan::{Commit, Reads, Snapshot};
+use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult, Snapshot};
 use events_processor::memory::{MemoryQueue, MemoryStore};
-use events_processor::ports::{Committed, Drained, ErrorKind, PortError, Queue, Step, Store, Timer};
+use events_processor::ports::{
+    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Store, Timer,
+};
 use events_processor::{Processor, Settings};
 use serde_json::value::RawValue;
 
@@ -41,14 +41,14 @@ fn spend(left: &Cell<u32>) -> bool {
 }
 
 impl Store for FakeStore {
-    async fn read(&self, reads: &Reads) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
         if spend(&self.failing_reads) {
             return Err(PortError::new(ErrorKind::Timeout, "no answer"));
         }
-        self.inner.read(reads).await
+        self.inner.read(request).await
     }
 
-    async fn commit(&self, commits: &[&Commit]) -> Vec<Result<Committed, PortError>> {
+    async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
         let answers = self.inner.commit(commits).await;
         if spend(&self.lost_answers) {
             return vec![Err(PortError::new(ErrorKind::Timeout, "no answer")); commits.len()];
@@ -56,8 +56,8 @@ impl Store for FakeStore {
         answers
     }
 
-    async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
-        self.inner.drain(step).await
+    async fn outbox_page(&self, request: &OutboxRequest) -> Result<OutboxPage, PortError> {
+        self.inner.outbox_page(request).await
     }
 }
 
@@ -82,11 +82,11 @@ impl FakeQueue {
 }
 
 impl Queue for FakeQueue {
-    async fn send(&self, messages: &[&Message]) -> Result<Vec<Answer>, PortError> {
+    async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
         let mut answers = Vec::new();
         for message in messages {
             if self.refuses(message) {
-                answers.push(Answer::Refused("out of order".to_owned()));
+                answers.push(SendResult::Refused("out of order".to_owned()));
             } else {
                 answers.extend(self.inner.send(&[*message]).await?);
             }

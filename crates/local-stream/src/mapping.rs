@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use events_core::plan::{Outcome, RecordPlan};
-use events_core::report::Verdict;
+use events_core::plan::{BatchResponse, RecordOutcome, RecordPlan};
+use events_core::source::dynamodb::decode_batch;
 use events_processor::ports::{Queue, Store, Timer};
-use events_processor::tally::Tally;
-use events_processor::{Batch, Processor};
-use serde_json::value::RawValue;
+use events_processor::{BatchOutcome, Processor, Tally};
 use stream_mapping::{Progress, Response, progress};
 
 use crate::source::SourceRecord;
@@ -70,10 +68,11 @@ pub async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut from = 0;
     loop {
-        let raw: Vec<&RawValue> = batch[from..].iter().map(|record| &*record.raw).collect();
-        let started = processor.timer.monotonic();
-        let answer = processor.process(&raw, INVOCATION, MARGIN).await;
-        let took = processor.timer.monotonic().saturating_sub(started);
+        let deadline = processor.deadline(INVOCATION, MARGIN);
+        let records = decode_batch(batch[from..].iter().map(|record| &*record.raw));
+        let started = processor.timer().monotonic();
+        let answer = processor.process(records, deadline).await;
+        let took = processor.timer().monotonic().saturating_sub(started);
         let next = retry_from(&answer);
         attempts.push(settle(&mut states[from..], answer, took));
         match next {
@@ -81,7 +80,7 @@ pub async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
             _ => break,
         }
         attempts.last().into_iter().for_each(&mut again);
-        processor.timer.sleep(pause(processor, &attempts)).await;
+        processor.timer().sleep(pause(processor, &attempts)).await;
     }
     let fates = states.into_iter().map(State::fate);
     Delivery { records: batch.into_iter().zip(fates).collect(), attempts }
@@ -90,18 +89,18 @@ pub async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
 /// How long to wait for the next attempt: while a breaker is open no attempt can succeed, and each would only use up one
 /// of the batch's.
 fn pause<S, Q, D, T: Timer>(processor: &Processor<S, Q, D, T>, attempts: &[Attempt]) -> Duration {
-    let backoff = processor.timer.backoff(u32::try_from(attempts.len()).unwrap_or(u32::MAX));
+    let backoff = processor.timer().backoff(u32::try_from(attempts.len()).unwrap_or(u32::MAX));
     let breaker_open = attempts.last().is_some_and(|attempt| attempt.tally.breaker_open > 0);
-    let open_ms = u64::try_from(processor.settings.breaker.open_ms).unwrap_or_default();
+    let open_ms = u64::try_from(processor.settings().breaker.open_ms).unwrap_or_default();
     if breaker_open { backoff.max(Duration::from_millis(open_ms)) } else { backoff }
 }
 
 /// The position in the batch to go on from; `None` when all is done.
-fn retry_from(answer: &Batch) -> Option<usize> {
-    let response = match &answer.verdict {
-        Verdict::Done => Response::Failures(None),
-        Verdict::From(identifier) => Response::Failures(Some(vec![Some(identifier.clone())])),
-        Verdict::Everything => Response::Error,
+fn retry_from(answer: &BatchOutcome) -> Option<usize> {
+    let response = match &answer.response {
+        BatchResponse::AllDone => Response::Failures(None),
+        BatchResponse::RetryFrom(identifier) => Response::Failures(Some(vec![Some(identifier.clone())])),
+        BatchResponse::RetryAll => Response::Error,
     };
     let identifiers: Vec<Option<&str>> =
         answer.records.iter().map(|record| record.identifier.as_deref()).collect();
@@ -123,8 +122,8 @@ struct State {
     reason: String,
 }
 
-fn settle(states: &mut [State], answer: Batch, took: Duration) -> Attempt {
-    let Batch { records, mut failures, tally, .. } = answer;
+fn settle(states: &mut [State], answer: BatchOutcome, took: Duration) -> Attempt {
+    let BatchOutcome { records, mut failures, tally, .. } = answer;
     let attempt =
         Attempt { took, records: records.len(), failures: failures.values().cloned().collect(), tally };
     for (index, (state, plan)) in states.iter_mut().zip(records).enumerate() {
@@ -151,7 +150,7 @@ impl State {
     fn finish(&mut self, plan: RecordPlan) {
         // The attempt before had done it after all, and only its answer was lost: what that one planned holds.
         self.done = match self.tried.take() {
-            Some(before) if plan.outcome == Outcome::AlreadyApplied => Some(before),
+            Some(before) if plan.outcome == RecordOutcome::AlreadyApplied => Some(before),
             _ => Some(plan),
         };
     }

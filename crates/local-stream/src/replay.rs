@@ -92,7 +92,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
             events,
             progress,
             position: Position::default(),
-            last_done: (processor.timer.monotonic(), 0),
+            last_done: (processor.timer().monotonic(), 0),
             summary,
         }
     }
@@ -115,7 +115,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
     }
 
     fn now(&self) -> Duration {
-        self.processor.timer.monotonic()
+        self.processor.timer().monotonic()
     }
 
     async fn work(&mut self, mut feed: Feed) -> Result<(), Stop> {
@@ -132,7 +132,8 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         self.shards.flush();
         self.deliver_ready().await?;
         if self.summary.delivered.waiting > 0 {
-            let drain = self.processor.drain_outbox(DRAIN_TIME, Duration::ZERO).await;
+            let drain =
+                self.processor.drain_outbox(self.processor.deadline(DRAIN_TIME, Duration::ZERO)).await;
             self.summary.add_drain(&drain);
         }
         fault.map_or(Ok(()), |fault| Err(Stop::Input(fault)))
@@ -154,7 +155,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
     async fn deliver_ready(&mut self) -> Result<(), Stop> {
         while let Some(batch) = self.shards.next_batch() {
             let progress = &mut self.progress;
-            let timer = &self.processor.timer;
+            let timer = self.processor.timer();
             let again = |attempt: &Attempt| {
                 progress.again(timer.monotonic(), attempt.failures.first().map_or("", String::as_str));
             };
@@ -172,7 +173,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         self.position.records = self.summary.records.total;
         self.position.events = self.summary.events.total;
         self.position.retries = self.summary.failures.retries;
-        self.progress.at(self.processor.timer.monotonic(), self.position);
+        self.progress.at(self.processor.timer().monotonic(), self.position);
         for (record, fate) in &delivery.records {
             match fate {
                 Fate::Done { plan, .. } => self.events.settle(record.number, &plan.events)?,

@@ -75,16 +75,16 @@ fn a_batch_that_is_not_full_goes_out_when_nothing_more_comes() {
 #[test]
 fn it_ends_when_nothing_can_be_delivered_any_more() {
     let world = world();
-    world.store.failing_reads.set(u32::MAX);
+    world.store().failing_reads.set(u32::MAX);
     let mut replay = replay(&world);
     let input = || feed(records("1=1 1=2 1=3 1=4 1=5 1=6 1=7 1=8").into_iter().map(Ok)).unwrap();
     assert!(block_on(replay.run(input(), never())).is_ok(), "not at once");
     assert_eq!((replay.summary.records.given_up, replay.last_done.1), (8, 4));
-    world.timer.pass(HOPELESS);
+    world.timer().pass(HOPELESS);
     let stop = block_on(replay.run(input(), never())).unwrap_err();
     assert!(stop.to_string().contains("nothing could be delivered any more: read: timed out"), "{stop}");
     assert_eq!(replay.summary.records.given_up, 10, "the rest is not even tried");
-    world.store.failing_reads.set(0);
+    world.store().failing_reads.set(0);
     assert!(block_on(replay.run(input(), never())).is_ok());
     assert_eq!(replay.last_done.1, 0);
 }

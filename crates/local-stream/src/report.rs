@@ -195,7 +195,7 @@ fn delivered(summary: &Summary) -> Option<String> {
         ("messages queued", sum.messages, place(&places.queue, "EVENTS_QUEUE_URL")),
         ("events published", sum.publications, store.clone()),
         ("hot keys written", sum.hot_keys, store.clone()),
-        ("dead letters", sum.letters, place(&places.dead_letter_queue, "EVENTS_DLQ_URL")),
+        ("dead letters", sum.dead_letters, place(&places.dead_letter_queue, "EVENTS_DLQ_URL")),
     ];
     if sum.spilled + sum.waiting > 0 {
         rows.push(("events that had to wait", sum.spilled, format!("{store}, outbox:sqs")));

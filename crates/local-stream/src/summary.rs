@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use events_core::event::{Event, EventType, Priority};
-use events_core::plan::{Outcome, RecordPlan};
-use events_core::record::SkipReason;
-use events_processor::Drain;
+use events_core::plan::{RecordOutcome, RecordPlan};
+use events_core::source::SkipReason;
+use events_processor::DrainOutcome;
 use serde::{Deserialize, Serialize};
 
 use crate::latency::{Latency, Percentiles};
@@ -157,7 +157,8 @@ pub struct Delivered {
     /// Hot keys written.
     pub hot_keys: u64,
     /// Letters the dead letter queue took.
-    pub letters: u64,
+    #[serde(rename = "letters")]
+    pub dead_letters: u64,
     /// Events that had to wait in the outbox.
     pub spilled: u64,
     /// Events that still wait there.
@@ -221,15 +222,15 @@ impl Summary {
         sum.messages += tally.sqs_published;
         sum.publications += tally.pubsub_published;
         sum.hot_keys += tally.cache_updates;
-        sum.letters += tally.dlq_published;
+        sum.dead_letters += tally.dlq_published;
         sum.spilled += tally.spilled;
         sum.waiting = tally.outbox;
     }
 
     /// Takes in what came of draining the outbox.
-    pub fn add_drain(&mut self, drain: &Drain) {
+    pub fn add_drain(&mut self, drain: &DrainOutcome) {
         self.delivered.messages += drain.sent;
-        self.delivered.letters += drain.letters;
+        self.delivered.dead_letters += drain.dead_letters;
         self.delivered.waiting = drain.waiting.unwrap_or(self.delivered.waiting);
         if let Some(problem) = &drain.problem {
             *self.failures.reasons.entry(self.known_reason(problem)).or_default() += 1;
@@ -264,16 +265,18 @@ impl Summary {
         }
     }
 
-    fn add_outcome(&mut self, outcome: &Outcome) {
+    fn add_outcome(&mut self, outcome: &RecordOutcome) {
         let records = &mut self.records;
         let counter = match outcome {
-            Outcome::Events => &mut records.with_events,
-            Outcome::FirstSeen => &mut records.first_seen,
-            Outcome::Unchanged => &mut records.unchanged,
-            Outcome::Late => &mut records.late,
-            Outcome::AlreadyApplied => &mut records.already_applied,
-            Outcome::DeadLetter(_) => &mut records.dead_letters,
-            Outcome::Skipped(reason) => {
+            RecordOutcome::Events => &mut records.with_events,
+            RecordOutcome::FirstSeen => &mut records.first_seen,
+            RecordOutcome::Unchanged => &mut records.unchanged,
+            RecordOutcome::Late => &mut records.late,
+            RecordOutcome::AlreadyApplied => &mut records.already_applied,
+            // A row that is held back fails, and what fails is never counted as done.
+            RecordOutcome::HeldBack => return,
+            RecordOutcome::DeadLetter(_) => &mut records.dead_letters,
+            RecordOutcome::Skipped(reason) => {
                 *self.skipped.entry(*reason).or_default() += 1;
                 &mut records.skipped
             }

@@ -18,7 +18,7 @@ fn summary(world: &FakeProcessor, batches: Vec<Vec<SourceRecord>>) -> Summary {
 #[test]
 fn every_record_counts_once_whatever_its_attempts() {
     let world = world();
-    world.queue.refuse("protocol:1", 1);
+    world.queue().refuse("protocol:1", 1);
     let summary = summary(&world, vec![records("1=1e6 2=5 1=3e6 2=5"), records("1=7")]);
     let expected =
         Records { total: 5, with_events: 1, first_seen: 2, unchanged: 1, late: 1, ..Records::default() };
@@ -37,7 +37,7 @@ fn every_record_counts_once_whatever_its_attempts() {
 #[test]
 fn what_was_given_up_is_named() {
     let world = world();
-    world.queue.refuse("protocol:1", u32::MAX);
+    world.queue().refuse("protocol:1", u32::MAX);
     let summary = summary(&world, vec![records("1=5 1=6 2=5")]);
     assert_eq!((summary.records.given_up, summary.records.first_seen, summary.failures.recovered), (1, 2, 0));
     let lost = &summary.failures.given_up[0];
@@ -52,7 +52,7 @@ fn dead_letters_are_grouped_by_reason() {
     let odd = ["1", "2", "[]", r#"{"eventName":"INSERT","dynamodb":{}}"#];
     let batch = odd.iter().enumerate().map(|(number, json)| raw_record(number, json)).collect();
     let summary = summary(&world(), vec![batch]);
-    assert_eq!((summary.records.dead_letters, summary.delivered.letters), (4, 4));
+    assert_eq!((summary.records.dead_letters, summary.delivered.dead_letters), (4, 4));
     assert_eq!(summary.dead_letters["no SequenceNumber"], Group { count: 1, first_line: 4 });
     assert!(
         summary.dead_letters.keys().all(|reason| !reason.contains("column")),

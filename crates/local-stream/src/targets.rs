@@ -1,8 +1,8 @@
 //! Where the replay delivers, in names fit to be shown, and whether it can be reached.
 
 use events_adapters::aws::{CredentialsError, check_credentials};
-use events_core::plan::Reads;
-use events_core::subject::Subject;
+use events_core::delivery::ReadRequest;
+use events_core::source::Subject;
 use events_processor::Processor;
 use events_processor::ports::{PortError, Store, Timer};
 use events_settings::ProcessorSettings;
@@ -53,15 +53,15 @@ pub async fn check_store<S: Store, Q, D, T: Timer>(
     processor: &Processor<S, Q, D, T>,
 ) -> Result<(), PortError> {
     let nobody = Subject::Protocol("local-stream".to_owned());
-    let key = processor.settings.core.keys.baseline(&nobody, "local-stream#");
-    let reads = Reads { baselines: vec![key], ..Reads::default() };
+    let key = processor.settings().core.keys.baseline(&nobody, "local-stream#");
+    let request = ReadRequest { baselines: vec![key], ..ReadRequest::default() };
     let mut attempt = 0;
     loop {
         attempt += 1;
-        match processor.store.read(&reads).await {
+        match processor.store().read(&request).await {
             Ok(_) => return Ok(()),
             Err(error) if attempt == FIRST_TRIES || !error.is_transient() => return Err(error),
-            Err(_) => processor.timer.sleep(processor.timer.backoff(attempt)).await,
+            Err(_) => processor.timer().sleep(processor.timer().backoff(attempt)).await,
         }
     }
 }

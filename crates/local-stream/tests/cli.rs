@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// What of the caller's environment would change what is tested.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 14] = [
     "REDIS_URL",
     "EVENTS_QUEUE_URL",
     "EVENTS_DLQ_URL",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_SQS",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
     "BATCH_SIZE",
     "RUST_LOG",
     "LOG_LEVEL",

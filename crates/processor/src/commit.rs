@@ -1,139 +1,137 @@
-//! Makes the commits of a plan.
+//! Commits the rows of a batch to Redis.
 
-use events_core::plan::{Commit, RecordPlan};
-use events_core::report::spread;
+use events_core::delivery::RowCommit;
+use events_core::plan::fail_dependents;
 
-use crate::delivery::Failures;
-use crate::ports::{Committed, ErrorKind, PortError, Queue, Store, Timer};
-use crate::process::{Breakers, Deadline, Processor};
-use crate::tally::Tally;
+use crate::context::{Circuits, Context};
+use crate::deadline::Deadline;
+use crate::guarded;
+use crate::ports::{CommitResult, ErrorKind, PortError, Store, Timer};
+use crate::progress::BatchProgress;
 
-impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
-    /// Commits every row whose messages are sent and whose predecessors are committed.
-    pub(crate) async fn commit(
-        &self,
-        plan: &[RecordPlan],
-        deadline: Deadline,
-        failures: &mut Failures,
-        tally: &mut Tally,
-    ) {
-        let mut attempt = 0;
-        let mut open: Vec<usize> = (0..plan.len()).filter(|index| plan[*index].commit.is_some()).collect();
-        loop {
-            spread(plan, failures);
-            open.retain(|index| !failures.contains_key(index));
-            let commits: Vec<&Commit> =
-                open.iter().filter_map(|index| plan[*index].commit.as_ref()).collect();
-            if commits.is_empty() {
-                return;
-            }
-            let answers = match self.make(&commits, deadline).await {
-                Ok(answers) => answers,
-                Err(error) => vec![Err(error); commits.len()],
-            };
-            let error = self.settle_commits(plan, &mut open, answers, failures, tally);
-            attempt += 1;
-            let Some(error) = error else { continue };
-            let pause = self.timer.backoff(attempt);
-            let in_time = self.timer.monotonic() + pause < deadline.committing;
-            if attempt > self.settings.max_retries || !in_time {
-                for index in open.drain(..) {
-                    failures.insert(index, format!("commit: {error}"));
-                }
-            } else {
-                self.timer.sleep(pause).await;
+/// Commits every row whose messages are sent and whose predecessors are committed.
+pub(crate) async fn commit_batch<S: Store, Q, D, T: Timer>(
+    context: &Context<S, Q, D, T>,
+    batch: &mut BatchProgress<'_>,
+) {
+    let plan = batch.plan;
+    let mut attempt = 0;
+    // Indices of the rows still to commit.
+    let mut pending: Vec<usize> = (0..plan.len()).filter(|index| plan[*index].commit.is_some()).collect();
+    loop {
+        fail_dependents(plan, &mut batch.failures);
+        pending.retain(|index| !batch.failures.contains_key(index));
+        let commits: Vec<RowCommit<'_>> =
+            pending.iter().filter_map(|index| row_commit(batch, *index)).collect();
+        if commits.is_empty() {
+            return;
+        }
+        let results = commit_once(context, &commits, batch.deadline).await;
+        let results = results.unwrap_or_else(|error| vec![Err(error); commits.len()]);
+        let transient = record_results(context, batch, &mut pending, results);
+        attempt += 1;
+        let Some(error) = transient else { continue };
+        // Some rows failed for now. Retry them after a pause, or fail them.
+        let may_retry = attempt <= context.settings.max_retries;
+        if !may_retry || !guarded::pause(&context.timer, attempt, batch.deadline.end_commits).await {
+            for index in pending.drain(..) {
+                batch.failures.insert(index, format!("commit: {error}"));
             }
         }
     }
+}
 
-    /// One round trip of commits, if the breaker lets it through, answered before the deadline or given up.
-    async fn make(
-        &self,
-        commits: &[&Commit],
-        deadline: Deadline,
-    ) -> Result<Vec<Result<Committed, PortError>>, PortError> {
-        let Breakers { store, commits: breaker, .. } = &self.breakers;
-        self.would_ask(breaker, "redis")?;
-        self.ask(store, "redis")?;
-        self.ask(breaker, "redis")?;
-        let call = async { Ok(self.store.commit(commits).await) };
-        let answers = self.within(deadline.committing, "redis", call).await;
-        let failed = |answer: &Result<Committed, PortError>| {
-            answer.as_ref().err().filter(|e| e.is_transient()).cloned()
-        };
-        // One key that fails among others that do not is no reason to stop them all.
-        let error = match &answers {
-            Ok(answers) if answers.iter().any(Result::is_ok) => None,
-            Ok(answers) => answers.iter().find_map(failed),
-            Err(error) => Some(error.clone()),
-        };
-        // A server that is full answers; what makes room must get to it.
-        self.tell(store, error.as_ref().filter(|error| error.kind != ErrorKind::Throttled));
-        self.tell(breaker, error.as_ref());
-        answers
-    }
+fn row_commit<'a>(batch: &'a BatchProgress<'_>, index: usize) -> Option<RowCommit<'a>> {
+    let commit = batch.plan[index].commit.as_ref()?;
+    Some(RowCommit { commit, outbox: batch.outbox_appends.get(&index) })
+}
 
-    /// Takes the answers to commits; leaves open what may be tried again, and says why.
-    fn settle_commits(
-        &self,
-        plan: &[RecordPlan],
-        open: &mut Vec<usize>,
-        answers: Vec<Result<Committed, PortError>>,
-        failures: &mut Failures,
-        tally: &mut Tally,
-    ) -> Option<String> {
-        let mut error: Option<String> = None;
-        let mut again: Vec<usize> = Vec::new();
-        let mut answers = answers.into_iter();
-        for index in open.drain(..) {
-            let waits = |earlier: &usize| plan[*earlier].subject == plan[index].subject;
-            match answers.next() {
-                // The row that must come first is to be tried again, and so is this one.
-                Some(Ok(Committed::OutOfStep)) if again.iter().any(waits) => again.push(index),
-                Some(Ok(committed)) => self.committed(&plan[index], committed, index, failures, tally),
-                Some(Err(refused)) if !refused.is_transient() => {
-                    failures.insert(index, format!("commit: {refused}"));
-                }
-                Some(Err(transient)) => {
-                    error.get_or_insert(transient.to_string());
-                    again.push(index);
-                }
-                None => {
-                    error.get_or_insert("no answer for this commit".to_owned());
-                    again.push(index);
-                }
+/// Makes the commits in one round trip, if both breakers let it through. Gives the round trip up at the deadline.
+async fn commit_once<S: Store, Q, D, T: Timer>(
+    context: &Context<S, Q, D, T>,
+    commits: &[RowCommit<'_>],
+    deadline: Deadline,
+) -> Result<Vec<Result<CommitResult, PortError>>, PortError> {
+    let Context { timer, circuits: Circuits { store, commits: circuit, .. }, .. } = context;
+    circuit.check(timer.now_ms())?;
+    store.acquire(timer.now_ms())?;
+    circuit.acquire(timer.now_ms())?;
+    let call = async { Ok(context.store.commit(commits).await) };
+    let results = guarded::before(timer, deadline.end_commits, "redis", call).await;
+    let transient = |result: &Result<CommitResult, PortError>| {
+        result.as_ref().err().filter(|error| error.is_transient()).cloned()
+    };
+    let error = match &results {
+        // If some keys succeed, Redis is well: one failing key must not stop the others.
+        Ok(results) if results.iter().any(Result::is_ok) => None,
+        Ok(results) => results.iter().find_map(transient),
+        Err(error) => Some(error.clone()),
+    };
+    // An out-of-memory Redis is still reachable, so its breaker stays closed: draining the outbox frees memory.
+    store.report(timer.now_ms(), error.as_ref().filter(|error| error.kind != ErrorKind::Throttled));
+    circuit.report(timer.now_ms(), error.as_ref());
+    results
+}
+
+/// Records the results of commits. Leaves the rows to retry in `pending`, and returns why the first of them failed.
+fn record_results<S, Q, D, T: Timer>(
+    context: &Context<S, Q, D, T>,
+    batch: &mut BatchProgress<'_>,
+    pending: &mut Vec<usize>,
+    results: Vec<Result<CommitResult, PortError>>,
+) -> Option<String> {
+    let plan = batch.plan;
+    let mut transient: Option<String> = None;
+    let mut retries: Vec<usize> = Vec::new();
+    let mut results = results.into_iter();
+    for index in pending.drain(..) {
+        let same_subject = |earlier: &usize| plan[*earlier].subject == plan[index].subject;
+        match results.next() {
+            // The predecessor will be retried, so retry this row as well.
+            Some(Ok(CommitResult::MissingPredecessor)) if retries.iter().any(same_subject) => {
+                retries.push(index)
+            }
+            Some(Ok(result)) => record_commit(context, batch, index, result),
+            Some(Err(error)) if !error.is_transient() => {
+                batch.failures.insert(index, format!("commit: {error}"));
+            }
+            Some(Err(error)) => {
+                transient.get_or_insert(error.to_string());
+                retries.push(index);
+            }
+            None => {
+                transient.get_or_insert("redis gave no answer to this commit".to_owned());
+                retries.push(index);
             }
         }
-        *open = again;
-        error
     }
+    *pending = retries;
+    transient
+}
 
-    fn committed(
-        &self,
-        record: &RecordPlan,
-        committed: Committed,
-        index: usize,
-        failures: &mut Failures,
-        tally: &mut Tally,
-    ) {
-        match committed {
-            Committed::Applied { published } => {
-                if let Some(commit) = &record.commit {
-                    tally.cache_updates += commit.sets.len() as u64;
-                    if let Some(deposit) = &commit.deposit {
-                        tally.spilled += deposit.entries.len() as u64;
-                    }
-                }
-                tally.pubsub_published += published;
-                if let Some(created_ms) = record.created_ms {
-                    tally.end_to_end_ms.push((self.timer.now_ms() - created_ms).max(0));
-                }
+fn record_commit<S, Q, D, T: Timer>(
+    context: &Context<S, Q, D, T>,
+    batch: &mut BatchProgress<'_>,
+    index: usize,
+    result: CommitResult,
+) {
+    let record = &batch.plan[index];
+    match result {
+        CommitResult::Applied { published } => {
+            let writes = record.commit.as_ref().map_or(0, |commit| commit.writes.len());
+            let spilled = batch.outbox_appends.get(&index).map_or(0, |append| append.entries.len());
+            batch.tally.cache_updates += writes as u64;
+            batch.tally.spilled += spilled as u64;
+            batch.tally.pubsub_published += published;
+            if let Some(created_ms) = record.created_ms {
+                batch.tally.end_to_end_ms.push((context.timer.now_ms() - created_ms).max(0));
             }
-            // Someone else, or this very command sent twice, has made it: done.
-            Committed::AlreadyApplied | Committed::Late => {}
-            Committed::OutOfStep => {
-                failures.insert(index, "commit: the row it builds on is not there".to_owned());
-            }
+        }
+        // The row is committed: by another process, or by an earlier try of this command.
+        CommitResult::AlreadyApplied | CommitResult::Late => {}
+        CommitResult::MissingPredecessor => {
+            let reason = "commit: redis does not have the previous row of the same subject";
+            batch.failures.insert(index, reason.to_owned());
         }
     }
 }

@@ -1,34 +1,31 @@
-//! The world in memory: what `make local-stream` and tests use where no server is to be needed.
+//! Store, queue and clock in memory, for `make local-stream` and for tests without servers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use events_core::baseline::{Mark, Stored, Verdict};
-use events_core::dispatch::Answer;
-use events_core::message::Message;
-use events_core::outbox::Entry;
-use events_core::plan::{Commit, Reads, Snapshot};
+use events_core::change::{Baseline, CommitDecision, commit_decision};
+use events_core::delivery::{Message, OutboxEntry, ReadRequest, RowCommit, SendResult, Snapshot};
 
-use crate::ports::{Committed, Drained, PortError, Queue, Step, Store, Timer};
+use crate::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Store, Timer};
 
-/// A store that keeps everything, for ever: a replay must not depend on how long it takes.
+/// A store without times to live, because the result of a replay must not depend on its speed.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    baselines: RefCell<HashMap<String, Stored>>,
+    baselines: RefCell<HashMap<String, Baseline>>,
     values: RefCell<HashMap<String, String>>,
     markers: RefCell<HashSet<String>>,
     published: RefCell<Vec<(String, Arc<str>)>>,
     publications: Cell<u64>,
-    /// By a number that only grows; it is the entry's id.
+    /// Entries by id. Ids only grow.
     outbox: RefCell<BTreeMap<u64, String>>,
-    deposits: Cell<u64>,
+    last_entry: Cell<u64>,
     keep_published: bool,
 }
 
 impl MemoryStore {
-    /// A store that also keeps what was published, for [`Self::published`].
+    /// A store that also keeps published messages, for [`Self::published`].
     pub fn recording() -> Self {
         Self { keep_published: true, ..Self::default() }
     }
@@ -43,7 +40,7 @@ impl MemoryStore {
         self.values.borrow().keys().cloned().collect()
     }
 
-    /// Channel and payload of all that was published, in order.
+    /// Channel and payload of each published message, in order.
     pub fn published(&self) -> Vec<(String, Arc<str>)> {
         self.published.borrow().clone()
     }
@@ -53,18 +50,24 @@ impl MemoryStore {
         self.publications.get()
     }
 
-    fn apply(&self, commit: &Commit) -> Committed {
+    fn apply(&self, row: &RowCommit<'_>) -> CommitResult {
+        let RowCommit { commit, outbox } = row;
         let mut baselines = self.baselines.borrow_mut();
-        let mark = |key: &String| baselines.get(key).map(|stored| &stored.mark);
-        let before = commit.after.as_ref().and_then(|after| mark(&after.baseline_key));
-        if let Some(refused) = judge(commit, mark(&commit.baseline_key), before) {
-            return refused;
+        let version = |key: &String| baselines.get(key).map(|baseline| &baseline.version);
+        let predecessor = commit.predecessor.as_ref();
+        let stored_predecessor = predecessor.and_then(|predecessor| version(&predecessor.baseline_key));
+        match commit_decision(&commit.version, version(&commit.baseline_key), predecessor, stored_predecessor)
+        {
+            CommitDecision::Apply => {}
+            CommitDecision::Late => return CommitResult::Late,
+            CommitDecision::AlreadyApplied => return CommitResult::AlreadyApplied,
+            CommitDecision::MissingPredecessor => return CommitResult::MissingPredecessor,
         }
-        let stored = Stored { mark: commit.mark.clone(), values: commit.values.clone() };
-        baselines.insert(commit.baseline_key.clone(), stored);
+        let baseline = Baseline { version: commit.version.clone(), values: commit.values.clone() };
+        baselines.insert(commit.baseline_key.clone(), baseline);
         let mut values = self.values.borrow_mut();
-        for set in &commit.sets {
-            values.insert(set.key.clone(), set.value.clone());
+        for write in &commit.writes {
+            values.insert(write.key.clone(), write.value.clone());
         }
         for key in &commit.deletes {
             values.remove(key);
@@ -76,13 +79,11 @@ impl MemoryStore {
                 self.publish(&publication.channels, &publication.payload);
             }
         }
-        if let Some(deposit) = &commit.deposit {
-            for entry in &deposit.entries {
-                self.deposits.set(self.deposits.get() + 1);
-                self.outbox.borrow_mut().insert(self.deposits.get(), entry.clone());
-            }
+        for entry in outbox.iter().flat_map(|append| &append.entries) {
+            self.last_entry.set(self.last_entry.get() + 1);
+            self.outbox.borrow_mut().insert(self.last_entry.get(), entry.clone());
         }
-        Committed::Applied { published }
+        CommitResult::Applied { published }
     }
 
     fn publish(&self, channels: &[String], payload: &Arc<str>) {
@@ -94,50 +95,38 @@ impl MemoryStore {
     }
 }
 
-/// Why a commit changes nothing, if so: `stored` is the mark under its own key, `before` the one under the key of the
-/// row it comes after. The script that Redis runs judges the same way.
-pub fn judge(commit: &Commit, stored: Option<&Mark>, before: Option<&Mark>) -> Option<Committed> {
-    match commit.mark.judge(stored) {
-        Verdict::Late => Some(Committed::Late),
-        Verdict::AlreadyApplied => Some(Committed::AlreadyApplied),
-        Verdict::Apply => {
-            let in_step = commit.after.as_ref().is_none_or(|after| before == Some(&after.mark));
-            (!in_step).then_some(Committed::OutOfStep)
-        }
-    }
-}
-
 impl Store for MemoryStore {
-    async fn read(&self, reads: &Reads) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
         let (baselines, values) = (self.baselines.borrow(), self.values.borrow());
         let mut snapshot = Snapshot::default();
-        for key in &reads.baselines {
-            snapshot.baselines.extend(baselines.get(key).map(|stored| (key.clone(), stored.clone())));
+        for key in &request.baselines {
+            snapshot.baselines.extend(baselines.get(key).map(|baseline| (key.clone(), baseline.clone())));
         }
-        for key in &reads.metas {
+        for key in &request.metas {
             snapshot.metas.extend(values.get(key).map(|json| (key.clone(), json.clone())));
         }
         snapshot.outbox = self.outbox.borrow().len() as u64;
         Ok(snapshot)
     }
 
-    async fn commit(&self, commits: &[&Commit]) -> Vec<Result<Committed, PortError>> {
+    async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
         commits.iter().map(|commit| Ok(self.apply(commit))).collect()
     }
 
-    /// Nobody shares this store: its lease is always free.
-    async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
+    /// No other process shares this store, so its lease is always free.
+    async fn outbox_page(&self, request: &OutboxRequest) -> Result<OutboxPage, PortError> {
         let mut outbox = self.outbox.borrow_mut();
         let number = |id: &String| id.parse::<u64>().unwrap_or(0);
-        outbox.retain(|id, _| !step.done.iter().any(|done| number(done) == *id));
-        let after = step.after.as_ref().map_or(0, number);
-        let entries = outbox.range(after + 1..).take(step.limit);
-        let entries = entries.map(|(id, message)| Entry { id: id.to_string(), message: message.clone() });
-        Ok(Drained { waiting: outbox.len() as u64, entries: Some(entries.collect()) })
+        outbox.retain(|id, _| !request.done.iter().any(|done| number(done) == *id));
+        let after = request.after.as_ref().map_or(0, number);
+        let entries = outbox.range(after + 1..).take(request.limit);
+        let entries =
+            entries.map(|(id, message)| OutboxEntry { id: id.to_string(), message: message.clone() });
+        Ok(OutboxPage { waiting: outbox.len() as u64, entries: Some(entries.collect()) })
     }
 }
 
-/// A FIFO queue that nobody reads; it drops repeated dedup ids for ever.
+/// A FIFO queue without a reader. It drops repeated dedup ids without a time limit.
 #[derive(Debug, Default)]
 pub struct MemoryQueue {
     seen: RefCell<HashSet<String>>,
@@ -145,45 +134,47 @@ pub struct MemoryQueue {
 }
 
 impl MemoryQueue {
-    /// What was accepted, in order.
+    /// The accepted messages, in order.
     pub fn messages(&self) -> Vec<Message> {
         self.messages.borrow().clone()
     }
 
-    /// How many messages were accepted, without the repeated ones.
+    /// Number of accepted messages, without repeated ones.
     pub fn len(&self) -> usize {
         self.messages.borrow().len()
     }
 
-    /// True when nothing was accepted.
+    /// True if no message was accepted.
     pub fn is_empty(&self) -> bool {
         self.messages.borrow().is_empty()
     }
 }
 
 impl Queue for MemoryQueue {
-    async fn send(&self, messages: &[&Message]) -> Result<Vec<Answer>, PortError> {
+    async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
         for message in messages {
             if self.seen.borrow_mut().insert(message.dedup_id.clone()) {
                 self.messages.borrow_mut().push((*message).clone());
             }
         }
-        Ok(vec![Answer::Accepted; messages.len()])
+        Ok(vec![SendResult::Accepted; messages.len()])
     }
 }
 
-/// The machine's clock; retries do not wait, as nothing in memory recovers by waiting.
+/// The machine's clock. Pauses end immediately, because nothing in memory recovers by waiting.
 #[derive(Debug)]
 pub struct MachineClock {
     started: Instant,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the clock for work in memory")]
 impl Default for MachineClock {
     fn default() -> Self {
         Self { started: Instant::now() }
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the clock for work in memory")]
 impl Timer for MachineClock {
     fn now_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -1,116 +1,116 @@
-//! What the processor needs of the world.
+//! The external systems that the processor needs, as traits. Each trait has a real and an in-memory implementation.
 
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use events_core::dispatch::Answer;
-use events_core::message::Message;
-use events_core::outbox::Entry;
-use events_core::plan::{Commit, Reads, Snapshot};
+use events_core::delivery::{Message, OutboxEntry, ReadRequest, RowCommit, SendResult, Snapshot};
 
-/// Where baselines, hot keys and subscribers are: Redis.
+/// The store of baselines and hot keys, which also publishes: Redis.
 pub trait Store {
     /// Reads every key in one round trip.
-    fn read(&self, reads: &Reads) -> impl Future<Output = Result<Snapshot, PortError>>;
+    fn read(&self, request: &ReadRequest) -> impl Future<Output = Result<Snapshot, PortError>>;
 
-    /// Makes each commit atomically or not at all, in the order given, in one round trip; an answer for each.
+    /// Makes each commit atomically or not at all, in the given order, in one round trip. Returns a result for each.
     ///
-    /// A commit is judged once more where it is made: see [`Committed`]. Making it twice changes nothing.
-    fn commit(&self, commits: &[&Commit]) -> impl Future<Output = Vec<Result<Committed, PortError>>>;
+    /// The store applies `events_core::change::commit_decision`, so commits are idempotent.
+    fn commit(&self, commits: &[RowCommit<'_>])
+    -> impl Future<Output = Vec<Result<CommitResult, PortError>>>;
 
-    /// Goes through the outbox: removes what is done, takes or keeps its lease, and gives the next entries; in one round
-    /// trip. Taking a step twice changes nothing.
-    fn drain(&self, step: &Step) -> impl Future<Output = Result<Drained, PortError>>;
+    /// Removes finished entries of the outbox, takes or keeps its lease, and returns the next page of entries, in one
+    /// round trip. Requests are idempotent.
+    fn outbox_page(&self, request: &OutboxRequest) -> impl Future<Output = Result<OutboxPage, PortError>>;
 }
 
-/// One step through the outbox.
+/// A request for a page of the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct OutboxRequest {
     /// Key of the outbox.
     pub outbox: String,
-    /// Key of its lease: only who holds it is given entries.
+    /// Key of the lease. Only the process that holds the lease gets entries.
     pub lease: String,
-    /// How long the lease is to last from now, ms.
+    /// How long the lease lasts from now, ms.
     pub lease_ms: u64,
-    /// Ids of entries that are done: removed, whoever holds the lease.
+    /// Ids of finished entries. The store removes them even if another process holds the lease.
     pub done: Vec<String>,
-    /// The entry after which to go on; from the oldest where `None`.
+    /// The entry after which the page begins; `None` for the oldest entry.
     pub after: Option<String>,
-    /// How many entries to give at most; with 0 the lease is given back.
+    /// Most entries in the page. 0 releases the lease.
     pub limit: usize,
 }
 
-/// What a step through the outbox found.
+/// A page of the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drained {
-    /// Events left in the outbox, those given among them.
+pub struct OutboxPage {
+    /// Events left in the outbox, including those of this page.
     pub waiting: u64,
-    /// The next entries, oldest first; empty at the end, where the lease is given back. `None` while another holds the
-    /// lease.
-    pub entries: Option<Vec<Entry>>,
+    /// The entries, oldest first. Empty at the end of the outbox; the store then releases the lease. `None` while
+    /// another process holds the lease.
+    pub entries: Option<Vec<OutboxEntry>>,
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Committed {
-    /// Written; so many publications went out (not those whose marker was there).
+pub enum CommitResult {
+    /// The row is written.
     Applied {
-        /// Events published.
+        /// Number of published events, without those whose dedupe marker already existed.
         published: u64,
     },
-    /// The store had it, or something later of the same stream and data time: nothing was changed.
+    /// Nothing changed: the store has this row, or a later one of the same stream and data time.
     AlreadyApplied,
-    /// The store has newer data: nothing was changed.
+    /// Nothing changed: the store has newer data.
     Late,
-    /// The row of the same batch it builds on is not there: nothing was changed, it must be planned anew.
-    OutOfStep,
+    /// Nothing changed: the store does not have the predecessor. The row must be planned again.
+    MissingPredecessor,
 }
 
 /// A FIFO queue: SQS.
 pub trait Queue {
-    /// Sends at most ten messages in one request; an answer for each. An error means that nothing is known to be sent.
-    fn send(&self, messages: &[&Message]) -> impl Future<Output = Result<Vec<Answer>, PortError>>;
+    /// Sends at most ten messages in one request. Returns a result for each. After an error, the queue may
+    /// have any of the messages, or none.
+    fn send(&self, messages: &[&Message]) -> impl Future<Output = Result<Vec<SendResult>, PortError>>;
 }
 
-/// Time, and how long to wait before a retry.
+/// The clock, and the pauses between retries.
 pub trait Timer {
     /// Now, ms since 1970.
     fn now_ms(&self) -> i64;
 
-    /// A moment to measure from.
+    /// A monotonic clock: the time since some fixed moment.
     fn monotonic(&self) -> Duration;
 
-    /// Waits.
+    /// Waits for `pause`.
     fn sleep(&self, pause: Duration) -> impl Future<Output = ()>;
 
     /// How long to wait before retry number `attempt`, from 1: exponential, with jitter.
     fn backoff(&self, attempt: u32) -> Duration;
 }
 
-/// Why a call to the world failed.
+/// Why a call to another system failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortError {
     /// What kind of failure.
     pub kind: ErrorKind,
-    /// What was said, for a person; no payload.
+    /// The cause, in words for an operator. Contains no payload.
     pub message: String,
 }
 
-/// Kinds of failure; whether a retry can help follows from the kind.
+/// Kinds of failure. Whether a retry can help follows from the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// No connection, or it broke.
+    /// There is no connection, or it broke.
     Unavailable,
-    /// No answer in time.
+    /// The system did not answer in time.
     Timeout,
-    /// Asked to slow down.
+    /// The system asks for fewer calls, or is out of memory.
     Throttled,
-    /// Not called at all: the circuit breaker is open.
+    /// The call was not made: the circuit breaker is open.
     BreakerOpen,
-    /// Not called, or no longer waited for: the invocation's time is up. Says nothing of the other side.
+    /// The call was not made, or cut off, because the invocation's time is up. Does not count
+    /// against the system.
     Deadline,
-    /// An answer, but not one to this question: another key's type, missing rights, a missing queue.
+    /// The system refuses the call: a key has another type, a permission is missing, or the queue does not exist.
     Refused,
 }
 
@@ -120,7 +120,7 @@ impl PortError {
         Self { kind, message: message.into() }
     }
 
-    /// True when the same call may succeed within the same invocation.
+    /// True if the same call may succeed later in the same invocation.
     pub fn is_transient(&self) -> bool {
         !matches!(self.kind, ErrorKind::Refused | ErrorKind::BreakerOpen | ErrorKind::Deadline)
     }

@@ -1,15 +1,15 @@
-//! What an invocation did, in numbers.
+//! Counts of what an invocation did.
 
 use std::collections::BTreeMap;
 
-use events_core::record::SkipReason;
+use events_core::source::SkipReason;
 
-use crate::outbox::Drain;
+use crate::outcome::DrainOutcome;
 
-/// Counts of one batch; the names are those of the metrics.
+/// Counts of one invocation. Each becomes a metric.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
-    /// Records taken in.
+    /// Records received.
     pub processed: u64,
     /// Records reported failed, and records or events put into the dead letter queue.
     pub errors: u64,
@@ -21,36 +21,36 @@ pub struct Tally {
     pub pubsub_published: u64,
     /// Messages accepted by the events queue.
     pub sqs_published: u64,
-    /// Letters accepted by the dead letter queue.
+    /// Dead letters accepted by the dead letter queue.
     pub dlq_published: u64,
     /// Baselines found.
     pub cache_hits: u64,
     /// Baselines not found.
     pub cache_misses: u64,
-    /// Records not for us, by reason.
+    /// Records that are not handled, by reason.
     pub skipped: BTreeMap<SkipReason, u64>,
-    /// Records with older data than is known.
+    /// Records with older data than their baseline.
     pub late: u64,
-    /// Records done before.
+    /// Records that were committed before.
     pub already_applied: u64,
     /// Messages put into the outbox.
     pub spilled: u64,
     /// Messages of the outbox accepted by the events queue.
     pub drained: u64,
-    /// Events in the outbox, as last seen.
+    /// Events in the outbox, as last read.
     pub outbox: u64,
-    /// Circuit breakers not closed at the end, 0 to 2.
+    /// Systems with an open circuit breaker at the end, 0 to 2.
     pub breaker_open: u64,
-    /// ms from the change to the commit, one for each row committed whose creation time is known.
+    /// ms from the change to the commit, for each committed row with a known creation time.
     pub end_to_end_ms: Vec<i64>,
 }
 
 impl Tally {
-    /// Adds what came of draining the outbox.
-    pub fn add_drain(&mut self, drain: &Drain) {
+    /// Adds the counts of draining the outbox.
+    pub fn add_drain(&mut self, drain: &DrainOutcome) {
         self.drained += drain.sent;
         self.sqs_published += drain.sent;
-        self.dlq_published += drain.letters;
+        self.dlq_published += drain.dead_letters;
         self.outbox = drain.waiting.unwrap_or(self.outbox);
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use events_core::breaker::BreakerSettings;
-use events_core::config::Config;
-use events_processor::{Outage, Settings};
+use events_core::delivery::BreakerSettings;
+use events_core::plan::Config;
+use events_processor::{OutagePolicy, Settings};
 
 use crate::{Needs, Reader};
 
 /// Requests to a queue under way at once. FIFO queues answer in some 10 ms; more would only find throttling sooner.
 const MAX_REQUESTS_IN_FLIGHT: usize = 16;
 
-const OUTAGES: [(&str, Outage); 2] = [("block", Outage::Block), ("spill", Outage::Spill)];
+const OUTAGES: [(&str, OutagePolicy); 2] = [("block", OutagePolicy::Block), ("spill", OutagePolicy::Spill)];
 
 /// Where messages go, and in which portions records come.
 #[derive(Clone, Debug)]
@@ -52,8 +52,8 @@ pub fn processor(reader: &mut Reader<'_>, core: Config) -> Settings {
     let open_secs = reader.whole("BREAKER_OPEN_SECS", 10, 1..=3_600);
     let usual = BreakerSettings::default();
     let breaker = BreakerSettings { open_ms: i64::try_from(open_secs * 1_000).unwrap_or(i64::MAX), ..usual };
-    let outage = reader.one_of("SQS_OUTAGE", &OUTAGES, Outage::default());
-    if outage == Outage::Spill && !core.outbox {
+    let outage = reader.one_of("SQS_OUTAGE", &OUTAGES, OutagePolicy::default());
+    if outage == OutagePolicy::Spill && !core.outbox {
         reader.demand("SQS_OUTAGE", "block", "in a cluster the outbox shares no slot with the rows");
     }
     Settings {

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use events_core::config::{ChangeBaseline, Config};
+use events_core::change::ChangeBaseline;
 use events_core::event::Priority;
-use events_processor::Outage;
+use events_core::plan::Config;
+use events_processor::OutagePolicy;
 
 use super::*;
 
@@ -56,14 +57,14 @@ fn every_setting_is_taken() {
         ("REDIS_COMMAND_TIMEOUT_MS", "500"),
     ];
     let settings = read(&extra, Needs::Everything).unwrap();
-    assert_eq!(settings.processor.outage, Outage::Spill);
+    assert_eq!(settings.processor.outage, OutagePolicy::Spill);
     let core = settings.processor.core;
-    assert_eq!((core.tvl.percent.to_f64(), core.price.absolute.to_f64()), (2.5, 0.0));
+    assert_eq!((core.rules.tvl.percent.to_f64(), core.rules.price.absolute.to_f64()), (2.5, 0.0));
     assert_eq!(
-        (core.protocol_always, core.caching, core.pubsub, core.keys.hashtag),
+        (core.rules.protocol_always, core.caching, core.pubsub, core.keys.hashtag),
         (false, false, true, true)
     );
-    assert_eq!((core.change_baseline, core.min_priority), (ChangeBaseline::LastEvent, Priority::High));
+    assert_eq!((core.rules.baseline, core.min_priority), (ChangeBaseline::LastEvent, Priority::High));
     assert_eq!((core.ttls.baseline, core.keys.prefix.as_str(), core.max_message_bytes), (60, "rt:", 262_144));
     assert_eq!((settings.delivery.batch_size, settings.telemetry.log_level), (7, tracing::Level::DEBUG));
     assert_eq!(settings.sqs.unwrap().endpoint.as_deref(), Some("http://127.0.0.1:1"));

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use events_core::number::Number;
+use events_core::value::Number;
 
 /// Every setting that was wrong, a line each.
 #[derive(Clone, Debug, PartialEq, Eq)]

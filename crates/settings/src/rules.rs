@@ -1,8 +1,9 @@
 //! What is compared, how, and what is made of it.
 
-use events_core::config::{ChangeBaseline, Config, Threshold, Ttls};
+use events_core::change::{ChangeBaseline, ChangeRules, Threshold};
+use events_core::delivery::KeyStyle;
 use events_core::event::Priority;
-use events_core::keys::KeyStyle;
+use events_core::plan::{Config, Ttls};
 
 use crate::Reader;
 
@@ -23,10 +24,7 @@ const CHANGE_BASELINES: [(&str, ChangeBaseline); 2] =
 pub fn rules(reader: &mut Reader<'_>) -> Config {
     let usual = Config::default();
     Config {
-        tvl: threshold(reader, ["TVL_MIN_CHANGE_PERCENT", "TVL_MIN_CHANGE_ABSOLUTE"], usual.tvl),
-        price: threshold(reader, ["PRICE_MIN_CHANGE_PERCENT", "PRICE_MIN_CHANGE_ABSOLUTE"], usual.price),
-        protocol_always: reader.flag("PROTOCOL_ALWAYS_TRIGGER", true),
-        change_baseline: reader.one_of("CHANGE_BASELINE", &CHANGE_BASELINES, usual.change_baseline),
+        rules: change_rules(reader, usual.rules),
         ttls: ttls(reader, &usual.ttls),
         keys: keys(reader),
         caching: reader.flag("ENABLE_CACHING", true),
@@ -40,6 +38,15 @@ pub fn rules(reader: &mut Reader<'_>) -> Config {
             SQS_LEAST_BYTES as u64..=SQS_MOST_BYTES as u64,
         ))
         .unwrap_or(SQS_MOST_BYTES),
+    }
+}
+
+fn change_rules(reader: &mut Reader<'_>, usual: ChangeRules) -> ChangeRules {
+    ChangeRules {
+        tvl: threshold(reader, ["TVL_MIN_CHANGE_PERCENT", "TVL_MIN_CHANGE_ABSOLUTE"], usual.tvl),
+        price: threshold(reader, ["PRICE_MIN_CHANGE_PERCENT", "PRICE_MIN_CHANGE_ABSOLUTE"], usual.price),
+        protocol_always: reader.flag("PROTOCOL_ALWAYS_TRIGGER", usual.protocol_always),
+        baseline: reader.one_of("CHANGE_BASELINE", &CHANGE_BASELINES, usual.baseline),
     }
 }
 

@@ -3,8 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use events_processor::tally::Tally;
-use events_processor::{Batch, Drain};
+use events_processor::{BatchOutcome, DrainOutcome, Tally};
 
 use crate::metrics::{Invocation, Metrics};
 
@@ -24,7 +23,7 @@ impl Telemetry {
     }
 
     /// Writes the metrics and the one log line of an invocation. No payload is in either.
-    pub fn invocation(&self, request_id: &str, took: Duration, batch: &Batch) {
+    pub fn invocation(&self, request_id: &str, took: Duration, batch: &BatchOutcome) {
         let tally = &batch.tally;
         let processing_ms = self.write(request_id, took, tally);
         if let Some(problem) = batch.drain.as_ref().and_then(|drain| drain.problem.as_ref()) {
@@ -49,13 +48,13 @@ impl Telemetry {
             drained = tally.drained,
             outbox = tally.outbox,
             failed = batch.failures.len(),
-            verdict = ?batch.verdict,
+            verdict = ?batch.response,
             "invocation"
         );
     }
 
     /// Writes the metrics and the one log line of an invocation that drained the outbox.
-    pub fn drain(&self, request_id: &str, took: Duration, drain: &Drain) {
+    pub fn drain(&self, request_id: &str, took: Duration, drain: &DrainOutcome) {
         let mut tally = Tally::default();
         tally.add_drain(drain);
         // Where nobody knows what waits, a depth of 0 would end an alarm: then nothing is written.
@@ -63,11 +62,11 @@ impl Telemetry {
             self.write(request_id, took, &tally);
         }
         let processing_ms = millis(took);
-        let Drain { sent, letters, waiting, busy, problem } = drain;
+        let DrainOutcome { sent, dead_letters, waiting, busy, problem } = drain;
         if let Some(problem) = problem {
             tracing::warn!(request_id, problem, waiting, "the outbox is not empty");
         }
-        tracing::info!(request_id, processing_ms, sent, letters, waiting, busy, "outbox");
+        tracing::info!(request_id, processing_ms, sent, dead_letters, waiting, busy, "outbox");
     }
 
     fn write(&self, request_id: &str, took: Duration, tally: &Tally) -> f64 {

@@ -6,7 +6,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Our own crates and binaries, as the log names them.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "bootstrap",
     "events_adapters",
     "events_core",
@@ -17,6 +17,7 @@ const OURS: [&str; 10] = [
     "events_wiring",
     "local_stream",
     "stream_file",
+    "stream_mapping",
 ];
 
 /// Starts the log: JSON, a line each. Libraries are heard from warnings up, ourselves from `level`.

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use events_core::record::SkipReason;
-use events_processor::tally::Tally;
+use events_core::source::SkipReason;
+use events_processor::Tally;
 use metrics::{Unit, counter, gauge, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 

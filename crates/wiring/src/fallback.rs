@@ -3,12 +3,10 @@
 use events_adapters::redis::RedisStore;
 use events_adapters::sqs::SqsQueue;
 use events_adapters::time::SystemTimer;
-use events_core::dispatch::Answer;
-use events_core::message::Message;
-use events_core::plan::{Commit, Reads, Snapshot};
+use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult, Snapshot};
 use events_processor::Processor;
 use events_processor::memory::{MemoryQueue, MemoryStore};
-use events_processor::ports::{Committed, Drained, PortError, Queue, Step, Store};
+use events_processor::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Store};
 use events_settings::ProcessorSettings;
 
 use crate::BuildError;
@@ -36,30 +34,30 @@ pub enum FallbackQueue {
 }
 
 impl Store for FallbackStore {
-    async fn read(&self, reads: &Reads) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
         match self {
-            Self::Memory(store) => store.read(reads).await,
-            Self::Redis(store) => store.read(reads).await,
+            Self::Memory(store) => store.read(request).await,
+            Self::Redis(store) => store.read(request).await,
         }
     }
 
-    async fn commit(&self, commits: &[&Commit]) -> Vec<Result<Committed, PortError>> {
+    async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
         match self {
             Self::Memory(store) => store.commit(commits).await,
             Self::Redis(store) => store.commit(commits).await,
         }
     }
 
-    async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
+    async fn outbox_page(&self, request: &OutboxRequest) -> Result<OutboxPage, PortError> {
         match self {
-            Self::Memory(store) => store.drain(step).await,
-            Self::Redis(store) => store.drain(step).await,
+            Self::Memory(store) => store.outbox_page(request).await,
+            Self::Redis(store) => store.outbox_page(request).await,
         }
     }
 }
 
 impl Queue for FallbackQueue {
-    async fn send(&self, messages: &[&Message]) -> Result<Vec<Answer>, PortError> {
+    async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
         match self {
             Self::Memory(queue) => queue.send(messages).await,
             Self::Sqs(queue) => queue.send(messages).await,
@@ -96,9 +94,9 @@ mod tests {
     #[test]
     fn what_is_not_set_is_played_in_memory() {
         let world = with_fallback(&settings(&[])).unwrap();
-        assert!(matches!(world.store, FallbackStore::Memory(_)));
+        assert!(matches!(world.store(), FallbackStore::Memory(_)));
         assert!(matches!(
-            (&world.queue, &world.dead_letters),
+            (world.queue(), world.dead_letter_queue()),
             (FallbackQueue::Memory(_), FallbackQueue::Memory(_))
         ));
     }
@@ -112,7 +110,7 @@ mod tests {
         ]);
         let world = with_fallback(&settings).unwrap();
         assert!(matches!(
-            (&world.queue, &world.dead_letters),
+            (world.queue(), world.dead_letter_queue()),
             (FallbackQueue::Sqs(_), FallbackQueue::Memory(_))
         ));
     }

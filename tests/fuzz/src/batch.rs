@@ -2,29 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use events_core::baseline::{Stored, Values};
-use events_core::config::{ChangeBaseline, Config};
+use events_core::change::{Baseline, BaselineValues, ChangeBaseline, ChangeRules};
+use events_core::delivery::{Commit, KeyStyle, Snapshot};
 use events_core::event::{Data, Event};
-use events_core::keys::KeyStyle;
-use events_core::plan::{Commit, Outcome, Reads, RecordPlan, Snapshot, Times, plan};
-use events_core::record::{Content, Record, SourceRow, decode_text};
-use events_core::report;
-use events_core::row::Row;
-use events_core::subject::Subject;
+use events_core::plan::{
+    Config, PlanTimes, RecordOutcome, RecordPlan, batch_response, fail_dependents, plan, read_request,
+};
+use events_core::source::dynamodb::decode_text;
+use events_core::source::{Record, RecordContent, Row, SourceRow, Subject};
 use serde_json::{Value, json};
 
 use crate::messages;
 use crate::names::{Channel, Key, slot_text};
 
-const TIMES: Times = Times { now_ms: 1_767_225_999_000, processing_ms: 1.5 };
+const TIMES: PlanTimes = PlanTimes { now_ms: 1_767_225_999_000, processing_ms: 1.5 };
 
 /// Settings as they come, and others: hash tags, a prefix, small messages, drift that adds up.
 fn configs() -> [Config; 2] {
     let other = Config {
         keys: KeyStyle { prefix: "rt:".to_owned(), hashtag: true },
-        change_baseline: ChangeBaseline::LastEvent,
         max_message_bytes: 8_192,
-        protocol_always: false,
+        rules: ChangeRules {
+            baseline: ChangeBaseline::LastEvent,
+            protocol_always: false,
+            ..ChangeRules::default()
+        },
         ..Config::default()
     };
     [Config::default(), other]
@@ -74,9 +76,9 @@ fn decoded(text: &str) -> Record {
         assert_eq!(record.identifier.as_deref(), Some(number), "Lambda knows the record by this very text");
     }
     match &record.content {
-        Content::Row(row) => check_row(row, change),
-        Content::Undecodable(broken) => assert!(&*broken.raw == text && !broken.reason.is_empty()),
-        Content::Skipped(_) => {}
+        RecordContent::Row(row) => check_row(row, change),
+        RecordContent::Undecodable(broken) => assert!(&*broken.raw == text && !broken.reason.is_empty()),
+        RecordContent::Skipped(_) => {}
     }
     record
 }
@@ -84,9 +86,9 @@ fn decoded(text: &str) -> Record {
 fn same_record(one: &Record, other: &Record) -> bool {
     one.identifier == other.identifier
         && match (&one.content, &other.content) {
-            (Content::Row(one), Content::Row(other)) => one == other,
-            (Content::Skipped(one), Content::Skipped(other)) => one == other,
-            (Content::Undecodable(one), Content::Undecodable(other)) => {
+            (RecordContent::Row(one), RecordContent::Row(other)) => one == other,
+            (RecordContent::Skipped(one), RecordContent::Skipped(other)) => one == other,
+            (RecordContent::Undecodable(one), RecordContent::Undecodable(other)) => {
                 (&one.reason, &one.record_id, &one.raw) == (&other.reason, &other.record_id, &other.raw)
             }
             _ => false,
@@ -119,7 +121,7 @@ struct Batch<'a> {
 impl Batch<'_> {
     /// Plans twice: the same comes of it, to the byte.
     fn plan(&self, records: Vec<Record>, snapshot: &Snapshot) -> Vec<RecordPlan> {
-        let _ = Reads::of(&records, self.config);
+        let _ = read_request(&records, self.config);
         let plans = plan(records.clone(), snapshot, self.config, TIMES);
         let again = plan(records, snapshot, self.config, TIMES);
         for (one, other) in plans.iter().zip(&again) {
@@ -138,13 +140,13 @@ impl Batch<'_> {
                 messages::check(message, self.config.max_message_bytes);
             }
             match &record.content {
-                Content::Row(row) => self.row(row, plan),
-                Content::Skipped(reason) => {
-                    assert_eq!(plan.outcome, Outcome::Skipped(*reason));
+                RecordContent::Row(row) => self.row(row, plan),
+                RecordContent::Skipped(reason) => {
+                    assert_eq!(plan.outcome, RecordOutcome::Skipped(*reason));
                     assert!(nothing(plan) && plan.dead_letters.is_empty());
                 }
-                Content::Undecodable(_) => {
-                    assert!(matches!(plan.outcome, Outcome::DeadLetter(_)) && nothing(plan));
+                RecordContent::Undecodable(_) => {
+                    assert!(matches!(plan.outcome, RecordOutcome::DeadLetter(_)) && nothing(plan));
                     assert_eq!(plan.dead_letters.len(), 1);
                     messages::check_letter(&plan.dead_letters[0], Some(self.texts[at]));
                 }
@@ -205,14 +207,14 @@ impl Batch<'_> {
         for (publication, event) in commit.publications.iter().zip(&plan.events) {
             messages::check_event(&publication.payload, &event.event_id);
         }
-        for set in &commit.sets {
+        for write in &commit.writes {
             assert!(
-                serde_json::from_str::<Value>(&set.value).is_ok_and(|value| value.is_object()),
+                serde_json::from_str::<Value>(&write.value).is_ok_and(|value| value.is_object()),
                 "{}",
-                set.value
+                write.value
             );
         }
-        let values = Values::from_json(&commit.values).expect("what was written can be read");
+        let values = BaselineValues::from_json(&commit.values).expect("what was written can be read");
         assert_eq!(values.to_json(), commit.values);
     }
 
@@ -236,12 +238,12 @@ impl Batch<'_> {
             }
         }
         let mut failed = [(0, "why".to_owned())].into();
-        report::spread(plans, &mut failed);
+        fail_dependents(plans, &mut failed);
         for at in failed.keys().skip(1) {
             assert_eq!(plans[*at].subject, plans[0].subject, "a failure holds up its own subject only");
         }
         if !plans.is_empty() {
-            let _ = report::verdict(plans, &failed);
+            let _ = batch_response(plans, &failed);
         }
     }
 
@@ -252,14 +254,14 @@ impl Batch<'_> {
         for (record, expected) in self.records.iter().zip(plans) {
             let mut single = plan(vec![record.clone()], &snapshot, self.config, TIMES).remove(0);
             if let (Some(single), Some(in_batch)) = (&mut single.commit, &expected.commit) {
-                single.after.clone_from(&in_batch.after);
+                single.predecessor.clone_from(&in_batch.predecessor);
             }
             let same = same_plan(&single, expected);
             assert!(same, "a batch gives what its records give one by one: {single:#?} {expected:#?}");
             self.apply(expected, &mut snapshot);
             if expected.commit.is_some() {
                 let again = plan(vec![record.clone()], &snapshot, self.config, TIMES).remove(0);
-                assert_eq!(again.outcome, Outcome::AlreadyApplied);
+                assert_eq!(again.outcome, RecordOutcome::AlreadyApplied);
                 assert!(nothing(&again) && again.dead_letters.is_empty());
             }
         }
@@ -274,19 +276,19 @@ impl Batch<'_> {
     /// What the commit of a plan leaves in Redis, as far as a later batch reads it.
     fn apply(&self, plan: &RecordPlan, snapshot: &mut Snapshot) {
         let Some(commit) = &plan.commit else { return };
-        let stored = Stored { mark: commit.mark.clone(), values: commit.values.clone() };
+        let stored = Baseline { version: commit.version.clone(), values: commit.values.clone() };
         snapshot.baselines.insert(commit.baseline_key.clone(), stored);
-        for set in &commit.sets {
-            if matches!(Key::read(&set.key, &self.config.keys), Key::Meta(_)) {
-                snapshot.metas.insert(set.key.clone(), set.value.clone());
+        for write in &commit.writes {
+            if matches!(Key::read(&write.key, &self.config.keys), Key::Meta(_)) {
+                snapshot.metas.insert(write.key.clone(), write.value.clone());
             }
         }
     }
 
     fn rows<'b>(&'b self, plans: &'b [RecordPlan]) -> Vec<(&'b SourceRow, &'b RecordPlan)> {
         let row = |(record, plan): (&'b Record, &'b RecordPlan)| match &record.content {
-            Content::Row(row) => Some((&**row, plan)),
-            Content::Skipped(_) | Content::Undecodable(_) => None,
+            RecordContent::Row(row) => Some((&**row, plan)),
+            RecordContent::Skipped(_) | RecordContent::Undecodable(_) => None,
         };
         self.records.iter().zip(plans).filter_map(row).collect()
     }
@@ -307,8 +309,8 @@ fn same_plan(one: &RecordPlan, other: &RecordPlan) -> bool {
 
 /// Keys that only this row may name.
 fn hot_keys(commit: &Commit) -> impl Iterator<Item = &str> {
-    let sets = commit.sets.iter().map(|set| set.key.as_str());
-    sets.chain(commit.deletes.iter().map(String::as_str)).chain([commit.baseline_key.as_str()])
+    let writes = commit.writes.iter().map(|write| write.key.as_str());
+    writes.chain(commit.deletes.iter().map(String::as_str)).chain([commit.baseline_key.as_str()])
 }
 
 fn keys(commit: &Commit) -> impl Iterator<Item = &str> {

@@ -1,6 +1,6 @@
 //! What goes to SQS is what SQS accepts: its documentation said a second time, without the code under test.
 
-use events_core::message::Message;
+use events_core::delivery::Message;
 use serde_json::Value;
 
 /// Numbers of the data of an event; none may be missing, JSON writes what is not finite as null.

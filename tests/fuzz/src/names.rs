@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use events_core::keys::KeyStyle;
-use events_core::subject::Subject;
+use events_core::delivery::KeyStyle;
+use events_core::source::Subject;
 
 use crate::messages::is_token;
 

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use events_adapters::time::SystemTimer;
-use events_core::config::Config;
+use events_core::plan::Config;
+use events_core::source::dynamodb::decode_batch;
 use events_processor::memory::{MachineClock, MemoryQueue, MemoryStore};
 use events_processor::ports::{Queue, Store, Timer};
-use events_processor::{Batch, Processor, Settings};
+use events_processor::{BatchOutcome, Processor, Settings};
 use serde_json::value::RawValue;
 
 use crate::servers::process::workspace;
@@ -40,9 +41,9 @@ pub fn around<S: Store, Q: Queue, D: Queue>(
 pub async fn process<S: Store, Q: Queue, D: Queue, T: Timer>(
     processor: &Processor<S, Q, D, T>,
     records: &[Box<RawValue>],
-) -> Batch {
-    let records: Vec<&RawValue> = records.iter().map(AsRef::as_ref).collect();
-    processor.process(&records, AMPLE, Duration::ZERO).await
+) -> BatchOutcome {
+    let records = decode_batch(records.iter().map(AsRef::as_ref));
+    processor.process(records, processor.deadline(AMPLE, Duration::ZERO)).await
 }
 
 /// A record from its JSON.

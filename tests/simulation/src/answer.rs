@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use events_core::report::Verdict as Report;
-use events_processor::Batch;
+use events_core::plan::BatchResponse;
+use events_processor::BatchOutcome;
 
 use crate::host::Task;
 use crate::ledger::{self, Plan, check};
@@ -12,18 +12,18 @@ use crate::rows::Kind;
 use crate::sim::{World, micros};
 
 /// An invocation has come to its end.
-pub fn finished(world: &World, id: usize, task: &Task, batch: &Batch) {
+pub fn finished(world: &World, id: usize, task: &Task, batch: &BatchOutcome) {
     let rows: Vec<_> = task.batch.iter().map(|row| &world.rows.rows[*row]).collect();
-    let reported = match &batch.verdict {
-        Report::Done => rows.len(),
-        Report::From(identifier) => {
+    let reported = match &batch.response {
+        BatchResponse::AllDone => rows.len(),
+        BatchResponse::RetryFrom(identifier) => {
             let position = rows.iter().position(|row| row.identifier.as_ref() == Some(identifier));
             check(world, "identifiers are of the batch", position.is_some(), || {
                 format!("task {id}: {identifier}")
             });
             position.unwrap_or(0)
         }
-        Report::Everything => 0,
+        BatchResponse::RetryAll => 0,
     };
     let plan = ledger::plan(world, id);
     for row in &rows[..reported] {

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use events_core::report::Verdict;
-use events_processor::{Batch, Drain};
-use serde_json::value::RawValue;
+use events_core::plan::BatchResponse;
+use events_core::source::dynamodb::decode_batch;
+use events_processor::{BatchOutcome, DrainOutcome};
 use stream_mapping::Response;
 
 use crate::answer;
@@ -48,8 +48,8 @@ pub struct Task {
 
 /// What an invocation answers.
 enum Answer {
-    Batch(Box<Batch>),
-    Drained(Drain),
+    Batch(Box<BatchOutcome>),
+    Drained(DrainOutcome),
 }
 
 /// Lambda.
@@ -106,10 +106,11 @@ fn begin(world: &World, lane: Option<usize>, batch: Vec<usize>) {
     let (shared, rows, inner) = (Rc::clone(world), batch.clone(), Rc::clone(&sandbox));
     let future = Box::pin(async move {
         if lane.is_none() {
-            return Answer::Drained(inner.drain_outbox(left, margin).await);
+            return Answer::Drained(inner.drain_outbox(inner.deadline(left, margin)).await);
         }
-        let raw: Vec<&RawValue> = rows.iter().map(|row| &*shared.rows.rows[*row].raw).collect();
-        Answer::Batch(Box::new(inner.process(&raw, left, margin).await))
+        let deadline = inner.deadline(left, margin);
+        let records = decode_batch(rows.iter().map(|row| &*shared.rows.rows[*row].raw));
+        Answer::Batch(Box::new(inner.process(records, deadline).await))
     });
     let task = Task {
         lane,
@@ -187,23 +188,23 @@ fn poll(world: &World, id: usize) {
     }
 }
 
-fn finish(world: &World, id: usize, batch: &Batch) {
+fn finish(world: &World, id: usize, batch: &BatchOutcome) {
     let Some(task) = end(world, id) else { return };
-    world.trace(|| format!("task {id} answers {:?}, failures {:?}", batch.verdict, batch.failures));
+    world.trace(|| format!("task {id} answers {:?}, failures {:?}", batch.response, batch.failures));
     answer::finished(world, id, &task, batch);
     if task.timed_out {
         return;
     }
     world.host.borrow_mut().idle.push((world.now(), task.sandbox));
-    let response = match &batch.verdict {
-        Verdict::Done => Response::Failures(Some(Vec::new())),
-        Verdict::From(identifier) => Response::Failures(Some(vec![Some(identifier.clone())])),
-        Verdict::Everything => Response::Error,
+    let response = match &batch.response {
+        BatchResponse::AllDone => Response::Failures(Some(Vec::new())),
+        BatchResponse::RetryFrom(identifier) => Response::Failures(Some(vec![Some(identifier.clone())])),
+        BatchResponse::RetryAll => Response::Error,
     };
     tell(world, task.lane, &response);
 }
 
-fn drained(world: &World, id: usize, drain: &Drain) {
+fn drained(world: &World, id: usize, drain: &DrainOutcome) {
     let Some(task) = end(world, id) else { return };
     world.trace(|| format!("task {id}: {drain:?}"));
     ledger::forget(world, id);

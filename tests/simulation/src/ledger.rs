@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use events_core::message::Message;
-use events_core::plan::Commit;
-use events_processor::ports::Committed;
+use events_core::delivery::{Message, RowCommit};
+use events_processor::ports::CommitResult;
 
 use crate::outbox;
 use crate::queue::Entered;
@@ -92,7 +91,7 @@ pub fn check(world: &World, invariant: &'static str, holds: bool, detail: impl F
 /// The rules of the run.
 pub fn rules(world: &World) -> Rules {
     let core = &world.scenario.settings.core;
-    Rules { change_baseline: core.change_baseline, protocol_always: core.protocol_always }
+    Rules { change_baseline: core.rules.baseline, protocol_always: core.rules.protocol_always }
 }
 
 /// True for an event that SQS will never take.
@@ -268,8 +267,9 @@ pub fn is_delivered(world: &World, event: &Expected) -> bool {
 }
 
 /// The commit script runs.
-pub fn commit(world: &World, plan: &Rc<Plan>, commit: &Commit) -> Committed {
-    let sequence = (commit.mark.stream.clone(), commit.mark.sequence.as_str().to_owned());
+pub fn commit(world: &World, plan: &Rc<Plan>, row_commit: RowCommit<'_>) -> CommitResult {
+    let commit = row_commit.commit;
+    let sequence = (commit.version.stream.clone(), commit.version.sequence.as_str().to_owned());
     let row = world.ledger.borrow().row_of_sequence.get(&sequence).copied();
     let verdict = row.and_then(|row| plan.rows.get(&row));
     let (events, state) = match verdict {
@@ -277,9 +277,9 @@ pub fn commit(world: &World, plan: &Rc<Plan>, commit: &Commit) -> Committed {
         _ => (&[][..], None),
     };
     let known = state.is_some();
-    let applied = world.redis.borrow_mut().commit(commit, state, world.now());
+    let applied = world.redis.borrow_mut().commit(row_commit, state, world.now());
     world.trace(|| format!("redis: row {row:?} {:?}", applied.answer));
-    if !matches!(applied.answer, Committed::Applied { .. }) {
+    if !matches!(applied.answer, CommitResult::Applied { .. }) {
         return applied.answer;
     }
     let Some(row) = row.filter(|_| known) else {
@@ -288,7 +288,7 @@ pub fn commit(world: &World, plan: &Rc<Plan>, commit: &Commit) -> Committed {
         });
         return applied.answer;
     };
-    outbox::committed(world, row, commit, events);
+    outbox::committed(world, row, row_commit, events);
     let ids: Vec<&str> =
         commit.publications.iter().map(|publication| event_id(&publication.payload)).collect();
     let wanted: Vec<&str> = match world.scenario.settings.core.pubsub {

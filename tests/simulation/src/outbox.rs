@@ -2,10 +2,8 @@
 
 use std::rc::Rc;
 
-use events_core::message::Message;
-use events_core::outbox;
-use events_core::plan::Commit;
-use events_processor::ports::Drained;
+use events_core::delivery::{Message, RowCommit, decode_entry};
+use events_processor::ports::OutboxPage;
 
 use crate::faults::Port;
 use crate::host;
@@ -31,8 +29,8 @@ pub fn tick(world: &World) {
 }
 
 /// A commit was applied: each of its row's events must be delivered, or wait.
-pub fn committed(world: &World, row: usize, commit: &Commit, events: &[Expected]) {
-    let entries = commit.deposit.as_ref().map_or(&[][..], |deposit| &deposit.entries);
+pub fn committed(world: &World, row: usize, row_commit: RowCommit<'_>, events: &[Expected]) {
+    let entries = row_commit.outbox.map_or(&[][..], |append| &append.entries);
     let waiting: Vec<String> = entries.iter().filter_map(|entry| id_of(entry)).collect();
     for event in events {
         let waits = waiting.contains(&event.id);
@@ -47,12 +45,12 @@ pub fn committed(world: &World, row: usize, commit: &Commit, events: &[Expected]
 }
 
 fn id_of(entry: &str) -> Option<String> {
-    outbox::decode(entry).ok().map(|waiting| waiting.message.dedup_id)
+    decode_entry(entry).ok().map(|waiting| waiting.message.dedup_id)
 }
 
 /// An invocation was handed entries, or is done with those it had.
-pub fn handed(world: &World, task: usize, drained: Option<&Drained>) {
-    let entries = drained.and_then(|drained| drained.entries.as_ref()).into_iter().flatten();
+pub fn handed(world: &World, task: usize, page: Option<&OutboxPage>) {
+    let entries = page.and_then(|page| page.entries.as_ref()).into_iter().flatten();
     let ids = entries.filter_map(|entry| id_of(&entry.message)).collect();
     world.ledger.borrow_mut().handed.insert(task, ids);
 }

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use events_core::dispatch::Answer;
-use events_core::message::Message;
-use events_core::plan::{Commit, Reads, Snapshot};
+use events_core::delivery::{Commit, Message, OutboxAppend, ReadRequest, RowCommit, SendResult, Snapshot};
 use events_processor::Processor;
-use events_processor::ports::{Committed, Drained, ErrorKind, PortError, Queue, Step, Store, Timer};
+use events_processor::ports::{
+    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Store, Timer,
+};
 
 use crate::faults::{Extent, Port, call};
 use crate::host;
@@ -39,13 +39,13 @@ pub struct SimStore {
 type Read = Result<(Snapshot, Known), PortError>;
 
 impl Store for SimStore {
-    async fn read(&self, reads: &Reads) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
         let (world, task) = (&self.world, self.world.current.get());
         ledger::tries(world, task, "read");
-        let reads = reads.clone();
+        let request = request.clone();
         let effect = move |world: &World, extent| -> Read {
             match extent {
-                Extent::Whole => Ok(world.redis.borrow_mut().read(&reads, world.now())),
+                Extent::Whole => Ok(world.redis.borrow_mut().read(&request, world.now())),
                 Extent::Part => Err(PortError::new(ErrorKind::Unavailable, "answered in part")),
             }
         };
@@ -56,40 +56,57 @@ impl Store for SimStore {
         Ok(snapshot)
     }
 
-    async fn commit(&self, commits: &[&Commit]) -> Vec<Result<Committed, PortError>> {
+    async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
         let (world, task) = (&self.world, self.world.current.get());
         let count = commits.len();
         for commit in commits {
-            ledger::tries(world, task, commit.mark.sequence.as_str());
+            ledger::tries(world, task, commit.commit.version.sequence.as_str());
         }
         let plan = ledger::plan(world, task);
-        let commits: Vec<Commit> = commits.iter().map(|commit| (*commit).clone()).collect();
+        let commits: Vec<OwnedCommit> = commits.iter().map(OwnedCommit::of).collect();
         let effect = move |world: &World, extent| commit_all(world, &plan, &commits, extent);
         let answers = call(world, Port::Store, effect, move |error| vec![Err(error); count]).await;
-        let fine =
-            |answer: &Result<Committed, PortError>| !matches!(answer, Err(_) | Ok(Committed::OutOfStep));
+        let fine = |answer: &Result<CommitResult, PortError>| {
+            !matches!(answer, Err(_) | Ok(CommitResult::MissingPredecessor))
+        };
         if !answers.iter().all(fine) {
             host::troubled(world, task, None);
         }
         answers
     }
 
-    async fn drain(&self, step: &Step) -> Result<Drained, PortError> {
+    async fn outbox_page(&self, request: &OutboxRequest) -> Result<OutboxPage, PortError> {
         let (world, task, name) = (&self.world, self.world.current.get(), self.name);
-        let what = format!("{step:?}");
+        let what = format!("{request:?}");
         ledger::tries(world, task, &what);
-        let step = step.clone();
+        let request = request.clone();
         let effect = move |world: &World, extent| match extent {
-            Extent::Whole => Ok(world.redis.borrow_mut().drain(&step, name, world.now())),
+            Extent::Whole => Ok(world.redis.borrow_mut().outbox_page(&request, name, world.now())),
             Extent::Part => Err(PortError::new(ErrorKind::Unavailable, "answered in part")),
         };
-        let drained = call(world, Port::Store, effect, Err).await;
-        if drained.is_ok() {
-            // A later pass may take the same step.
+        let page = call(world, Port::Store, effect, Err).await;
+        if page.is_ok() {
+            // A later pass may take the same request.
             ledger::succeeded(world, task, what);
         }
-        outbox::handed(world, task, drained.as_ref().ok());
-        drained
+        outbox::handed(world, task, page.as_ref().ok());
+        page
+    }
+}
+
+/// A commit that outlives its call: a server can run it late.
+struct OwnedCommit {
+    commit: Commit,
+    outbox: Option<OutboxAppend>,
+}
+
+impl OwnedCommit {
+    fn of(row: &RowCommit<'_>) -> Self {
+        Self { commit: row.commit.clone(), outbox: row.outbox.cloned() }
+    }
+
+    fn borrowed(&self) -> RowCommit<'_> {
+        RowCommit { commit: &self.commit, outbox: self.outbox.as_ref() }
     }
 }
 
@@ -97,9 +114,9 @@ impl Store for SimStore {
 fn commit_all(
     world: &World,
     plan: &Rc<Plan>,
-    commits: &[Commit],
+    commits: &[OwnedCommit],
     extent: Extent,
-) -> Vec<Result<Committed, PortError>> {
+) -> Vec<Result<CommitResult, PortError>> {
     let broken = || PortError::new(ErrorKind::Unavailable, "cut off");
     let full = || PortError::new(ErrorKind::Throttled, "OOM");
     let (way, cut) = {
@@ -112,7 +129,7 @@ fn commit_all(
         (Extent::Part, _) => index < cut,
     };
     let answers = commits.iter().enumerate().map(|(index, commit)| match done(index) {
-        true => Ok(ledger::commit(world, plan, commit)),
+        true => Ok(ledger::commit(world, plan, commit.borrowed())),
         false if way == 0 => Err(full()),
         false => Err(broken()),
     });
@@ -132,7 +149,7 @@ pub struct SimQueue {
 }
 
 impl Queue for SimQueue {
-    async fn send(&self, messages: &[&Message]) -> Result<Vec<Answer>, PortError> {
+    async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
         let (world, task, port) = (&self.world, self.world.current.get(), self.port);
         ledger::request(world, task, messages);
         let _in_flight = outbox::InFlight::new(world, task, port, messages);
@@ -142,9 +159,9 @@ impl Queue for SimQueue {
         let answers = call(world, port, effect, Err).await;
         for (index, message) in messages.iter().enumerate() {
             match answers.as_ref().ok().and_then(|answers| answers.get(index)) {
-                Some(Answer::Accepted) => ledger::acknowledged(world, task, message),
-                Some(Answer::Rejected(_)) => {}
-                Some(Answer::Refused(_)) | None => host::troubled(world, task, Some(&message.group_id)),
+                Some(SendResult::Accepted) => ledger::acknowledged(world, task, message),
+                Some(SendResult::Rejected(_)) => {}
+                Some(SendResult::Refused(_)) | None => host::troubled(world, task, Some(&message.group_id)),
             }
         }
         answers
@@ -157,7 +174,7 @@ fn take_in(
     plan: &Rc<Plan>,
     messages: &[Message],
     extent: Extent,
-) -> Result<Vec<Answer>, PortError> {
+) -> Result<Vec<SendResult>, PortError> {
     let (way, cut) = {
         let mut rng = world.rng.borrow_mut();
         (rng.below(3), rng.index(messages.len().max(1)))
@@ -166,11 +183,11 @@ fn take_in(
     for (index, message) in messages.iter().enumerate() {
         let part = extent == Extent::Part && if way == 0 { index == cut } else { index >= cut };
         answers.push(match port {
-            _ if part => Answer::Refused("InternalError".into()),
+            _ if part => SendResult::Refused("InternalError".into()),
             Port::Queue => enter(world, plan, message),
             Port::Store | Port::Letters => {
                 ledger::letter(world, message);
-                Answer::Accepted
+                SendResult::Accepted
             }
         });
     }
@@ -181,21 +198,21 @@ fn take_in(
     Ok(answers)
 }
 
-fn enter(world: &World, plan: &Rc<Plan>, message: &Message) -> Answer {
+fn enter(world: &World, plan: &Rc<Plan>, message: &Message) -> SendResult {
     if ledger::is_unwelcome(world, &message.dedup_id) {
-        return Answer::Rejected("InvalidMessageContents".into());
+        return SendResult::Rejected("InvalidMessageContents".into());
     }
     let group = world.rows.keys.iter().position(|key| key.group == message.group_id);
     if group.is_some_and(|group| world.suffers(OutageKind::Group(group))) {
         world.count("sqs refused a group's entry");
-        return Answer::Refused("InternalError".into());
+        return SendResult::Refused("InternalError".into());
     }
     if world.strikes(world.scenario.rates.entry) {
         world.count("sqs refused an entry");
-        return Answer::Refused("InternalError".into());
+        return SendResult::Refused("InternalError".into());
     }
     ledger::accepted(world, plan, message);
-    Answer::Accepted
+    SendResult::Accepted
 }
 
 /// Time.

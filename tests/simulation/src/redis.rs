@@ -1,12 +1,11 @@
-//! Redis: baselines, hot keys and markers with their times to live, and the commit script's judgement said again.
+//! Redis: baselines, hot keys and markers with their times to live, and the commit script's rule, stated a second time.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use events_core::baseline::{Mark, Stored};
-use events_core::outbox::Entry as Waiting;
-use events_core::plan::{Commit, Reads, Snapshot};
-use events_processor::ports::{Committed, Drained, Step};
+use events_core::change::{Baseline, Predecessor, RowVersion};
+use events_core::delivery::{OutboxEntry, ReadRequest, RowCommit, Snapshot};
+use events_processor::ports::{CommitResult, OutboxPage, OutboxRequest};
 
 use crate::reference::State;
 use crate::scenario::{MILLI, SECOND};
@@ -19,9 +18,9 @@ struct Entry<T> {
 
 /// A baseline with what the reference knows of it.
 #[derive(Clone, Debug)]
-pub struct Baseline {
+pub struct TrackedBaseline {
     /// As it is stored.
-    pub stored: Stored,
+    pub stored: Baseline,
     /// What the reference makes of it.
     pub state: Rc<State>,
 }
@@ -38,11 +37,11 @@ pub struct Known {
 /// What one commit replaced.
 #[derive(Debug, Default)]
 struct Undo {
-    baselines: Vec<(String, Option<Entry<Baseline>>)>,
+    baselines: Vec<(String, Option<Entry<TrackedBaseline>>)>,
     values: Vec<(String, Option<Entry<String>>)>,
     markers: Vec<String>,
     /// Entries put into the outbox.
-    deposited: Vec<u64>,
+    appended: Vec<u64>,
     /// Entries removed from it.
     removed: Vec<(u64, String)>,
 }
@@ -50,7 +49,7 @@ struct Undo {
 /// The server.
 #[derive(Debug, Default)]
 pub struct Redis {
-    baselines: BTreeMap<String, Entry<Baseline>>,
+    baselines: BTreeMap<String, Entry<TrackedBaseline>>,
     values: BTreeMap<String, Entry<String>>,
     markers: BTreeMap<String, u64>,
     journal: Vec<Undo>,
@@ -66,14 +65,14 @@ pub struct Redis {
 #[derive(Debug)]
 pub struct Applied {
     /// The answer.
-    pub answer: Committed,
+    pub answer: CommitResult,
     /// Indices of the publications that went out.
     pub published: Vec<usize>,
 }
 
 impl Redis {
     /// What a baseline key holds now.
-    pub fn baseline(&mut self, key: &str, now: u64) -> Option<&Baseline> {
+    pub fn baseline(&mut self, key: &str, now: u64) -> Option<&TrackedBaseline> {
         if self.baselines.get(key).is_some_and(|entry| entry.expires <= now) {
             self.baselines.remove(key);
             self.disturb(key.to_owned());
@@ -81,8 +80,8 @@ impl Redis {
         self.baselines.get(key).map(|entry| &entry.value)
     }
 
-    fn mark(&mut self, key: &str, now: u64) -> Option<Mark> {
-        self.baseline(key, now).map(|baseline| baseline.stored.mark.clone())
+    fn version(&mut self, key: &str, now: u64) -> Option<RowVersion> {
+        self.baseline(key, now).map(|baseline| baseline.stored.version.clone())
     }
 
     /// How often a baseline was lost.
@@ -105,21 +104,21 @@ impl Redis {
         self.lost += 1;
     }
 
-    /// Reads keys.
-    pub fn read(&mut self, reads: &Reads, now: u64) -> (Snapshot, Known) {
+    /// ReadRequest keys.
+    pub fn read(&mut self, request: &ReadRequest, now: u64) -> (Snapshot, Known) {
         let (mut snapshot, mut known) = (Snapshot::default(), Known::default());
-        for key in &reads.baselines {
+        for key in &request.baselines {
             if let Some(baseline) = self.baseline(key, now) {
                 snapshot.baselines.insert(key.clone(), baseline.stored.clone());
                 known.states.insert(key.clone(), Rc::clone(&baseline.state));
             }
             known.epochs.insert(key.clone(), self.epoch(key));
         }
-        for key in &reads.metas {
+        for key in &request.metas {
             let live = self.values.get(key).filter(|entry| entry.expires > now);
             snapshot.metas.extend(live.map(|entry| (key.clone(), entry.value.clone())));
         }
-        if reads.outbox.is_some() {
+        if request.outbox.is_some() {
             snapshot.outbox = self.outbox.len() as u64;
         }
         (snapshot, known)
@@ -130,44 +129,50 @@ impl Redis {
         self.outbox.len()
     }
 
-    /// Runs the script that goes through the outbox.
-    pub fn drain(&mut self, step: &Step, who: usize, now: u64) -> Drained {
+    /// Runs the outbox script.
+    pub fn outbox_page(&mut self, request: &OutboxRequest, who: usize, now: u64) -> OutboxPage {
         let number = |id: &String| id.parse::<u64>().unwrap_or(0);
         let mut undo = Undo::default();
-        for id in step.done.iter().map(number) {
+        for id in request.done.iter().map(number) {
             undo.removed.extend(self.outbox.remove(&id).map(|messages| (id, messages)));
         }
         self.journal.push(undo);
         let waiting = self.outbox.len() as u64;
         if self.lease.is_some_and(|(holder, until)| holder != who && now < until) {
-            return Drained { waiting, entries: None };
+            return OutboxPage { waiting, entries: None };
         }
-        let after = step.after.as_ref().map_or(0, number);
-        let page = self.outbox.range(after + 1..).take(step.limit);
-        let entries: Vec<Waiting> =
-            page.map(|(id, message)| Waiting { id: id.to_string(), message: message.clone() }).collect();
-        self.lease = (!entries.is_empty()).then(|| (who, now + step.lease_ms * MILLI));
-        Drained { waiting, entries: Some(entries) }
+        let after = request.after.as_ref().map_or(0, number);
+        let page = self.outbox.range(after + 1..).take(request.limit);
+        let entries: Vec<OutboxEntry> =
+            page.map(|(id, message)| OutboxEntry { id: id.to_string(), message: message.clone() }).collect();
+        self.lease = (!entries.is_empty()).then(|| (who, now + request.lease_ms * MILLI));
+        OutboxPage { waiting, entries: Some(entries) }
     }
 
     /// Runs the commit script. `state` is what the reference makes of the row.
-    pub fn commit(&mut self, commit: &Commit, state: Option<Rc<State>>, now: u64) -> Applied {
-        let stored = self.mark(&commit.baseline_key, now);
-        let first = commit.after.as_ref().and_then(|after| self.mark(&after.baseline_key, now));
-        if let Some(answer) = refusal(commit, stored.as_ref(), first.as_ref()) {
+    pub fn commit(&mut self, row: RowCommit<'_>, state: Option<Rc<State>>, now: u64) -> Applied {
+        let RowCommit { commit, outbox } = row;
+        let stored = self.version(&commit.baseline_key, now);
+        let predecessor = commit.predecessor.as_ref();
+        let stored_predecessor = predecessor.and_then(|required| self.version(&required.baseline_key, now));
+        if let Some(answer) =
+            refusal(&commit.version, stored.as_ref(), predecessor, stored_predecessor.as_ref())
+        {
             return Applied { answer, published: Vec::new() };
         }
         let mut undo = Undo::default();
         if let Some(state) = state {
-            let stored = Stored { mark: commit.mark.clone(), values: commit.values.clone() };
-            let entry =
-                Entry { value: Baseline { stored, state }, expires: now + commit.baseline_ttl * SECOND };
+            let stored = Baseline { version: commit.version.clone(), values: commit.values.clone() };
+            let entry = Entry {
+                value: TrackedBaseline { stored, state },
+                expires: now + commit.baseline_ttl * SECOND,
+            };
             let before = self.baselines.insert(commit.baseline_key.clone(), entry);
             undo.baselines.push((commit.baseline_key.clone(), before));
         }
-        for set in &commit.sets {
-            let entry = Entry { value: set.value.clone(), expires: now + set.ttl * SECOND };
-            undo.values.push((set.key.clone(), self.values.insert(set.key.clone(), entry)));
+        for write in &commit.writes {
+            let entry = Entry { value: write.value.clone(), expires: now + write.ttl * SECOND };
+            undo.values.push((write.key.clone(), self.values.insert(write.key.clone(), entry)));
         }
         for key in &commit.deletes {
             undo.values.push((key.clone(), self.values.remove(key)));
@@ -180,15 +185,13 @@ impl Redis {
                 published.push(index);
             }
         }
-        if let Some(deposit) = &commit.deposit {
-            for entry in &deposit.entries {
-                self.entries += 1;
-                self.outbox.insert(self.entries, entry.clone());
-                undo.deposited.push(self.entries);
-            }
+        for entry in outbox.iter().flat_map(|append| &append.entries) {
+            self.entries += 1;
+            self.outbox.insert(self.entries, entry.clone());
+            undo.appended.push(self.entries);
         }
         self.journal.push(undo);
-        Applied { answer: Committed::Applied { published: published.len() as u64 }, published }
+        Applied { answer: CommitResult::Applied { published: published.len() as u64 }, published }
     }
 
     /// Restarts empty.
@@ -214,7 +217,7 @@ impl Redis {
             for (key, before) in undo.values.into_iter().rev() {
                 restore(&mut self.values, key, before);
             }
-            for id in undo.deposited {
+            for id in undo.appended {
                 self.outbox.remove(&id);
             }
             self.outbox.extend(undo.removed);
@@ -232,27 +235,73 @@ fn restore<T>(map: &mut BTreeMap<String, T>, key: String, before: Option<T>) {
     };
 }
 
-/// Why the script changes nothing, if so. Said again on purpose: what is patched in the core must meet it.
-fn refusal(commit: &Commit, stored: Option<&Mark>, first: Option<&Mark>) -> Option<Committed> {
+/// Why the script changes nothing, if it does not. This states `events_core::change::commit_decision` a second time, on
+/// purpose: a mistake planted in core must not change what the server does.
+fn refusal(
+    version: &RowVersion,
+    stored: Option<&RowVersion>,
+    predecessor: Option<&Predecessor>,
+    stored_predecessor: Option<&RowVersion>,
+) -> Option<CommitResult> {
     if let Some(stored) = stored {
-        let (mark, sequence) = (&commit.mark, number(&commit.mark));
-        if mark.data_time_ms < stored.data_time_ms {
-            return Some(Committed::Late);
+        if version.data_time_ms < stored.data_time_ms {
+            return Some(CommitResult::Late);
         }
-        let same = mark.data_time_ms == stored.data_time_ms && mark.stream == stored.stream;
-        if same && sequence <= number(stored) {
-            return Some(Committed::AlreadyApplied);
+        let same = version.data_time_ms == stored.data_time_ms && version.stream == stored.stream;
+        if same && number(version) <= number(stored) {
+            return Some(CommitResult::AlreadyApplied);
         }
     }
-    let after = &commit.after.as_ref()?.mark;
-    let there = first.is_some_and(|first| {
-        first.data_time_ms == after.data_time_ms
-            && first.stream == after.stream
-            && number(first) == number(after)
+    let required = &predecessor?.version;
+    let is_stored = stored_predecessor.is_some_and(|stored| {
+        stored.data_time_ms == required.data_time_ms
+            && stored.stream == required.stream
+            && number(stored) == number(required)
     });
-    (!there).then_some(Committed::OutOfStep)
+    (!is_stored).then_some(CommitResult::MissingPredecessor)
 }
 
-fn number(mark: &Mark) -> u128 {
-    mark.sequence.as_str().parse().unwrap_or(u128::MAX)
+fn number(version: &RowVersion) -> u128 {
+    version.sequence.as_str().parse().unwrap_or(u128::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use events_core::change::{CommitDecision, commit_decision};
+    use events_core::source::SequenceNumber;
+
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn the_server_decides_as_the_rule_in_core_does() {
+        let mut rng = Rng::new(1, 1);
+        let mut decisions = [0; 4];
+        for _ in 0..10_000 {
+            let mut version = || RowVersion {
+                data_time_ms: [999, 1_000, 1_001][rng.index(3)],
+                stream: ["s", "t"][rng.index(2)].to_owned(),
+                sequence: SequenceNumber::new(["9", "10", "010", "99999999999999999999"][rng.index(4)])
+                    .unwrap(),
+            };
+            let (own, stored, required, before) = (version(), version(), version(), version());
+            let stored = rng.permille(800).then_some(&stored);
+            let required = Predecessor { baseline_key: "k".to_owned(), version: required };
+            let required = rng.permille(500).then_some(&required);
+            let before = rng.permille(800).then_some(&before);
+            let (index, expected) = match commit_decision(&own, stored, required, before) {
+                CommitDecision::Apply => (0, None),
+                CommitDecision::Late => (1, Some(CommitResult::Late)),
+                CommitDecision::AlreadyApplied => (2, Some(CommitResult::AlreadyApplied)),
+                CommitDecision::MissingPredecessor => (3, Some(CommitResult::MissingPredecessor)),
+            };
+            decisions[index] += 1;
+            assert_eq!(
+                refusal(&own, stored, required, before),
+                expected,
+                "{own:?} {stored:?} {required:?} {before:?}"
+            );
+        }
+        assert!(decisions.iter().all(|count| *count > 100), "every decision is met: {decisions:?}");
+    }
 }

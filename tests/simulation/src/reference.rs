@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use events_core::config::ChangeBaseline;
+use events_core::change::ChangeBaseline;
 use events_core::event::Priority;
-use events_core::id;
+use events_core::value;
 
 use crate::rows::{Fields, Kind, Price, Row, Tvl, Values};
 
@@ -247,7 +247,7 @@ impl Judge<'_> {
         priority: Priority,
         values: Option<(f64, f64)>,
     ) {
-        let id = id::of_event(&self.row.record_id, event_type, chain);
+        let id = value::of_event(&self.row.record_id, event_type, chain);
         self.events.push(Expected { id, row: self.row.index, priority, values });
     }
 }

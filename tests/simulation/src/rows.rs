@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use events_core::subject::Subject;
+use events_core::source::Subject;
 use serde_json::value::RawValue;
 
 use crate::record::Poison;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use events_processor::Outage;
+use events_processor::OutagePolicy;
 
 use crate::ledger::{self, check, is_delivered};
 use crate::mapping;
@@ -58,7 +58,7 @@ pub fn run_scenario(scenario: Scenario, traced: bool) -> Report {
     for lane in 0..world.rows.shards.len() {
         world.after(0, move |world| mapping::tick(world, lane));
     }
-    if world.scenario.settings.outage == Outage::Spill {
+    if world.scenario.settings.outage == OutagePolicy::Spill {
         world.after(MINUTE, outbox::tick);
     }
     world.run(MOST_STEPS);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use events_core::config::ChangeBaseline;
+use events_core::change::ChangeBaseline;
 use events_core::event::Priority;
-use events_processor::{Outage, Settings};
+use events_processor::{OutagePolicy, Settings};
 
 use crate::rng::Rng;
 
@@ -153,7 +153,7 @@ impl Scenario {
     /// Calm too, but SQS is down from the first row to the last, and events wait in the outbox.
     pub fn spilling(self, crash_at: Option<u64>) -> Self {
         let mut scenario = self.calm(crash_at);
-        scenario.settings.outage = Outage::Spill;
+        scenario.settings.outage = OutagePolicy::Spill;
         scenario.settings.core.queueing = true;
         scenario.outages = vec![LastingFault { kind: OutageKind::Queue, from: 0, to: scenario.heal }];
         scenario
@@ -172,15 +172,15 @@ fn settings(rng: &mut Rng) -> Settings {
         ..Settings::default()
     };
     if rng.permille(500) {
-        settings.outage = Outage::Spill;
+        settings.outage = OutagePolicy::Spill;
     }
     settings.breaker.failures = rng.between(2, 8) as usize;
     settings.breaker.open_ms = rng.between(500, 20_000) as i64;
     let core = &mut settings.core;
     if rng.permille(300) {
-        core.change_baseline = ChangeBaseline::LastEvent;
+        core.rules.baseline = ChangeBaseline::LastEvent;
     }
-    core.protocol_always = rng.permille(800);
+    core.rules.protocol_always = rng.permille(800);
     core.keys.hashtag = rng.permille(200);
     if rng.permille(200) {
         core.keys.prefix = "rt:".into();

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use events_core::config::Config;
-use events_core::subject::Subject;
+use events_core::plan::Config;
+use events_core::source::Subject;
 
 use crate::record::{self, Poison};
 use crate::rng::Rng;

@@ -1,8 +1,7 @@
 //! Every record of the fixture comes to what is written beside it.
 
-use events_core::config::Config;
 use events_core::event::{Data, Event};
-use events_core::plan::{Outcome, RecordPlan};
+use events_core::plan::{Config, RecordOutcome, RecordPlan};
 use events_harness::processors::{fixture, in_memory, process};
 use serde_json::{Value, json};
 
@@ -40,15 +39,16 @@ fn check(expected: &Value, plan: &RecordPlan) -> Result<(), String> {
     events.iter().zip(&plan.events).try_for_each(|(expected, event)| check_event(expected, event))
 }
 
-fn outcome(outcome: &Outcome) -> (&'static str, String) {
+fn outcome(outcome: &RecordOutcome) -> (&'static str, String) {
     match outcome {
-        Outcome::Events => ("events", String::new()),
-        Outcome::FirstSeen => ("baseline", String::new()),
-        Outcome::Unchanged => ("unchanged", String::new()),
-        Outcome::Late => ("late", String::new()),
-        Outcome::AlreadyApplied => ("already_applied", String::new()),
-        Outcome::Skipped(reason) => ("skipped", reason.to_string()),
-        Outcome::DeadLetter(reason) => ("dead_letter", reason.clone()),
+        RecordOutcome::Events => ("events", String::new()),
+        RecordOutcome::FirstSeen => ("baseline", String::new()),
+        RecordOutcome::Unchanged => ("unchanged", String::new()),
+        RecordOutcome::Late => ("late", String::new()),
+        RecordOutcome::AlreadyApplied => ("already_applied", String::new()),
+        RecordOutcome::HeldBack => ("held_back", String::new()),
+        RecordOutcome::Skipped(reason) => ("skipped", reason.to_string()),
+        RecordOutcome::DeadLetter(reason) => ("dead_letter", reason.clone()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use events_core::config::Config;
+use events_core::plan::Config;
 use events_harness::faults::sqs_faults::{Fault, When};
 use events_harness::faults::sqs_sink::SqsSink;
 use events_harness::lambda::bootstrap::{Bootstrap, bootstrap_path};
@@ -79,13 +79,13 @@ async fn the_fixture_goes_all_the_way_and_twice_makes_no_second_event() {
         assert_eq!(function.answer(batch).await, DONE);
         process(&reference, batch).await;
     }
-    let published = reference.store.published();
+    let published = reference.store().published();
     assert_eq!(subscriber.wait_for(published.len()).await.len(), published.len());
-    for key in reference.store.keys() {
-        assert_eq!(function.redis.cmd(&["GET", &key]).await.text(), reference.store.value(&key), "{key}");
+    for key in reference.store().keys() {
+        assert_eq!(function.redis.cmd(&["GET", &key]).await.text(), reference.store().value(&key), "{key}");
     }
     let received = emulator.receive_all(&queue.url).await;
-    let (sent, letters) = (reference.queue.messages(), reference.dead_letters.len());
+    let (sent, letters) = (reference.queue().messages(), reference.dead_letter_queue().len());
     let by_group = |pairs: Vec<(String, String)>| {
         let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
         pairs.into_iter().for_each(|(group, id)| groups.entry(group).or_default().push(id));

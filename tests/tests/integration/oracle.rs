@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use events_core::config::{ChangeBaseline, Config};
+use events_core::change::{ChangeBaseline, ChangeRules};
+use events_core::plan::Config;
 use events_harness::faults::sqs_sink::SqsSink;
 use events_harness::lambda::bootstrap::{Bootstrap, bootstrap_path};
 use events_harness::lambda::runtime_api::RuntimeApi;
@@ -54,8 +55,14 @@ async fn every_event_equals_what_the_oracle_computes() {
 
 #[tokio::test]
 async fn drift_adds_up_as_the_oracle_says_when_compared_with_the_last_event() {
-    let core =
-        Config { change_baseline: ChangeBaseline::LastEvent, protocol_always: false, ..Config::default() };
+    let core = Config {
+        rules: ChangeRules {
+            baseline: ChangeBaseline::LastEvent,
+            protocol_always: false,
+            ..ChangeRules::default()
+        },
+        ..Config::default()
+    };
     let options = ["--change-baseline", "last_event", "--protocol-always", "false"];
     for seed in 10..14 {
         let records = stream(seed, 1_500);
@@ -116,7 +123,7 @@ async fn a_long_stream_goes_through_bootstrap_as_the_oracle_says() {
     for batch in records.chunks(1_000) {
         process(&reference, batch).await;
     }
-    assert_eq!(last_values_differ(&redis, &reference.store).await, Vec::<String>::new());
+    assert_eq!(last_values_differ(&redis, reference.store()).await, Vec::<String>::new());
 }
 
 /// A queued event's JSON in the oracle's terms, as far as the body tells them.

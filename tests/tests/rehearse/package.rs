@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use events_core::config::Config;
+use events_core::plan::Config;
 use events_harness::faults::sqs_sink::SqsSink;
 use events_harness::lambda::bootstrap::Bootstrap;
 use events_harness::lambda::package::Package;
@@ -70,13 +70,13 @@ async fn it_starts_behind_the_runtime_api_and_processes_a_batch() {
         times.push(invocation.duration);
         process(&reference, batch).await;
     }
-    let published = reference.store.published().len();
+    let published = reference.store().published().len();
     assert!(published > 0);
     assert_eq!(subscriber.wait_for(published).await.len(), published);
-    for key in reference.store.keys() {
-        assert_eq!(redis.cmd(&["GET", &key]).await.text(), reference.store.value(&key), "{key}");
+    for key in reference.store().keys() {
+        assert_eq!(redis.cmd(&["GET", &key]).await.text(), reference.store().value(&key), "{key}");
     }
-    assert_eq!(sink.accepted_by(&sink.queue_url("events.fifo")).len(), reference.queue.messages().len());
+    assert_eq!(sink.accepted_by(&sink.queue_url("events.fifo")).len(), reference.queue().messages().len());
     println!(
         "{} bytes; {:.1} ms to the first poll; {} records: first batch {:.1} ms, last {:.1} ms",
         package.size(),

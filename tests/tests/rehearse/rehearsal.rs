@@ -234,19 +234,19 @@ async fn compare(it: &Rehearsal, logs: &BTreeMap<String, Log>, queued: &[Message
     let id = |payload: &str| {
         serde_json::from_str::<Value>(payload).unwrap()["eventId"].as_str().unwrap().to_owned()
     };
-    let expected = reference.store.published();
+    let expected = reference.store().published();
     let arrived = it.subscriber.messages();
     assert_eq!(arrived.len(), expected.len(), "every event once on each channel");
     assert_eq!(
         channels(arrived.iter().map(|m| (m.channel.clone(), id(&m.payload))).collect()),
         channels(expected.iter().map(|(channel, payload)| (channel.clone(), id(payload))).collect()),
     );
-    for key in reference.store.keys() {
-        assert_eq!(it.redis.cmd(&["GET", &key]).await.text(), reference.store.value(&key), "{key}");
+    for key in reference.store().keys() {
+        assert_eq!(it.redis.cmd(&["GET", &key]).await.text(), reference.store().value(&key), "{key}");
     }
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     queued.iter().for_each(|message| groups.entry(&message.group).or_default().push(&message.dedup));
-    let sent = reference.queue.messages();
+    let sent = reference.queue().messages();
     let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     sent.iter().for_each(|message| wanted.entry(&message.group_id).or_default().push(&message.dedup_id));
     assert_eq!(groups, wanted, "every event once in the queue, in order in its group");

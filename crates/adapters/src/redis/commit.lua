@@ -1,20 +1,21 @@
--- One row, atomically or not at all: baseline, hot keys, dedupe markers, publications, and events that must wait.
+-- Commits one row, atomically or not at all: baseline, hot keys, dedupe markers, publications, outbox entries.
 --
--- KEYS  1 baseline  2 baseline of the row of the same batch that must come first; then the keys to set, the keys to
---       delete, the markers, and the outbox where something is put there
+-- KEYS  1 the baseline
+--       2 the baseline of the predecessor: the row of the same batch that must be committed first
+--       then the keys to set, the keys to delete, the markers, and the outbox where events wait
 -- ARGV  1 data time (ms)  2 stream  3 sequence number  4 values  5 baseline ttl (s)
---       6 data time, 7 stream, 8 sequence number of the row that must come first ('' for none)
---       9 number of keys to set  10 of keys to delete  11 of publications  12 of events for the outbox
+--       6 data time, 7 stream, 8 sequence number of the predecessor ('' without one)
+--       9 number of keys to set  10 of keys to delete  11 of publications  12 of outbox entries
 --       then for each key to set: value, ttl (s)
 --       then for each publication: marker ttl (s), payload, number of channels, channels
---       then what each entry of the outbox is to hold
--- Returns the number of events published, or -1 late, -2 already applied, -3 out of step: then nothing was changed.
---
--- The reads fail on a key of another type before anything is written, and the first write on a server that takes none;
--- after them only a missing right can.
+--       then the text of each outbox entry
+-- Returns the number of events published; or -1 late, -2 already applied, -3 missing predecessor. A negative result
+-- means that nothing was changed.
 
--- True when sequence number a is not above b: digits beyond 2^53, so by length, then text.
-local function not_above(a, b)
+-- 1. Decide. This is the rule commit_decision of events-core.
+
+-- True if sequence number a is at most b. They have up to 40 digits, beyond 2^53: compare by length, then as text.
+local function at_most(a, b)
   a, b = string.gsub(a, '^0+', ''), string.gsub(b, '^0+', '')
   if #a ~= #b then return #a < #b end
   return a <= b
@@ -24,23 +25,26 @@ local stored = redis.call('HMGET', KEYS[1], 'time', 'stream', 'sequence')
 local time, stream, sequence = stored[1], stored[2], stored[3]
 if time and tonumber(time) and stream and sequence then
   if tonumber(ARGV[1]) < tonumber(time) then return -1 end
-  if tonumber(ARGV[1]) == tonumber(time) and ARGV[2] == stream and not_above(ARGV[3], sequence) then return -2 end
+  if tonumber(ARGV[1]) == tonumber(time) and ARGV[2] == stream and at_most(ARGV[3], sequence) then return -2 end
 end
 if ARGV[6] ~= '' then
   local first = redis.call('HMGET', KEYS[2], 'time', 'stream', 'sequence')
-  local there = first[1] == ARGV[6] and first[2] == ARGV[7] and first[3]
-  if not there or not (not_above(first[3], ARGV[8]) and not_above(ARGV[8], first[3])) then return -3 end
+  local same_row = first[1] == ARGV[6] and first[2] == ARGV[7] and first[3]
+  if not same_row or not (at_most(first[3], ARGV[8]) and at_most(ARGV[8], first[3])) then return -3 end
 end
+
+-- 2. Fail before the first change. Redis does not undo what a script wrote before an error, so every error that can be
+-- foreseen has to come here: a baseline or an outbox of another type, and a server that refuses writes. PUBLISH is no
+-- write to Redis: a server that is out of memory lets it through and refuses what follows. So the script first makes a
+-- write that changes nothing: it refreshes a marker only if it exists. After this only a missing right can fail.
 if ARGV[12] ~= '0' then redis.call('XLEN', KEYS[#KEYS]) end
--- To publish is no write to the server: one that is full, or may not write, would let it through and refuse what follows.
--- A marker that is there is set to what it is; one that is not, is not.
 if ARGV[11] ~= '0' then
   redis.call('SET', KEYS[3 + tonumber(ARGV[9]) + tonumber(ARGV[10])], '1', 'XX', 'KEEPTTL')
 end
 
--- The mark is written last: should the server deny a command half-way (its user may lack a right), the row is not done
--- and comes again, and what went out already goes out no more.
-local sets, deletes, publications, waiting = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+-- 3. Publish, append to the outbox, write the hot keys.
+local sets, deletes, publications, entries =
+  tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local key, arg = 3 + sets + deletes, 13 + 2 * sets
 local published = 0
 for _ = 1, publications do
@@ -54,7 +58,7 @@ for _ = 1, publications do
   end
   key, arg = key + 1, arg + 3 + channels
 end
-for index = arg, arg + waiting - 1 do
+for index = arg, arg + entries - 1 do
   redis.call('XADD', KEYS[key], '*', 'message', ARGV[index])
 end
 for set = 1, sets do
@@ -63,6 +67,9 @@ end
 for delete = 1, deletes do
   redis.call('DEL', KEYS[2 + sets + delete])
 end
+
+-- 4. Write the baseline last. If the server denies a command above, because the user lacks a right, the row is not done
+-- and comes again. The markers then keep its events from being published twice.
 redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 return published

@@ -1,7 +1,7 @@
-//! How a connection is made.
+//! Settings of a connection.
 //!
 //! fred's defaults suit a server, not a Lambda: no command timeout, no detection of a dead connection, 10 s to connect,
-//! and a scan of the system's certificate store at every start. All are set here.
+//! and a scan of the system's certificate store at every start. This module sets them all.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,11 +21,11 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// Longest pause between two attempts to connect again.
 const LONGEST_RECONNECT_PAUSE_MS: u32 = 500;
-/// Answers after which the connection is made anew: a failover can leave the old primary alive, as a replica that keeps
-/// its connections, while the name already leads to the new one.
+/// Errors after which fred reconnects. A failover can leave the old primary alive as a replica that keeps its
+/// connections, while its host name already resolves to the new primary.
 const RECONNECT_ON: [ReconnectError; 3] =
     [ReconnectError::ReadOnly, ReconnectError::MasterDown, ReconnectError::Loading];
-/// Schemes of a URL, with the plain one fred is to see and whether TLS goes on top.
+/// Schemes of a URL, each with the plain scheme that fred gets, and whether TLS is used.
 const SCHEMES: [(&str, &str, bool); 4] = [
     ("redis://", "redis://", false),
     ("rediss://", "redis://", true),
@@ -44,9 +44,9 @@ pub struct RedisSettings {
     pub connect_timeout: Duration,
     /// Longest time for an answer.
     pub command_timeout: Duration,
-    /// Time without a command after which the connection is tried first.
+    /// Time without a command after which the connection is probed before it is used.
     pub probe_after: Duration,
-    /// Longest time for the answer to that try.
+    /// Longest time for the answer to that probe.
     pub probe_timeout: Duration,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Debug for RedisSettings {
 }
 
 impl RedisSettings {
-    /// The usual times with a URL.
+    /// The default times with a URL.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -88,7 +88,7 @@ pub fn check_url(url: &str) -> Result<(), ConnectError> {
     config(url).map(|_| ())
 }
 
-/// A client that connects, and connects again, in the background. Must be called within the async runtime.
+/// A client that connects and reconnects in the background. Must be called within the async runtime.
 pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
     let client = prepare(settings)?;
     let _background = client.connect();
@@ -98,7 +98,7 @@ pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
 /// A client that is not connected yet.
 fn prepare(settings: &RedisSettings) -> Result<Client, ConnectError> {
     let (mut config, tls) = config(&settings.url)?;
-    // A first failure to connect is no reason to give up for ever.
+    // Without this, fred gives up after the first failure to connect.
     config.fail_fast = false;
     if tls {
         let connector = TlsConnector::from(tls_config(settings)?);
@@ -116,7 +116,7 @@ fn connection(settings: &RedisSettings) -> ConnectionConfig {
     ConnectionConfig {
         connection_timeout: settings.connect_timeout,
         internal_command_timeout: settings.connect_timeout,
-        // Retries are the processor's: it knows what may be sent twice.
+        // The processor retries: it knows what may be sent twice.
         max_command_attempts: 1,
         reconnect_on_auth_error: true,
         reconnect_errors: RECONNECT_ON.to_vec(),
@@ -160,7 +160,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectErro
     CertificateDer::pem_file_iter(path).map_err(fail)?.map(|certificate| certificate.map_err(fail)).collect()
 }
 
-/// TLS with the public certificate authorities built in, and one's own from a file.
+/// TLS that trusts the built-in public certificate authorities, and those of the file.
 fn tls_config(settings: &RedisSettings) -> Result<ClientConfig, ConnectError> {
     let fail = |error: rustls::Error| ConnectError(error.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -1,10 +1,11 @@
-//! fred's errors as ours: whether a retry can help.
+//! fred's errors as errors of the port: the kind says whether a retry can help.
 
 use events_processor::ports::{ErrorKind, PortError};
 use fred::error::{Error, ErrorKind as Fred};
 
-/// Answers of a server that is on its way back, and what fred says while the connection is being made again.
-const PASSING: [&str; 11] = [
+/// Beginnings of errors that pass by themselves: of a server that is starting or failing over, and of fred while it
+/// reconnects.
+const TRANSIENT: [&str; 11] = [
     "Failed to route command",
     "LOADING",
     "TRYAGAIN",
@@ -18,12 +19,12 @@ const PASSING: [&str; 11] = [
     "MOVED",
 ];
 
-/// The error, with its kind. The server's own words are kept; they hold no payload.
+/// Converts an error. Keeps the server's message, which holds no payload.
 pub(super) fn port_error(error: &Error) -> PortError {
     let details = error.details();
-    let passing = PASSING.iter().any(|prefix| details.starts_with(prefix));
+    let transient = TRANSIENT.iter().any(|prefix| details.starts_with(prefix));
     let kind = match error.kind() {
-        _ if passing => ErrorKind::Unavailable,
+        _ if transient => ErrorKind::Unavailable,
         _ if details.starts_with("OOM") => ErrorKind::Throttled,
         Fred::Timeout => ErrorKind::Timeout,
         Fred::IO | Fred::Canceled | Fred::Cluster | Fred::Routing | Fred::Tls | Fred::Protocol => {
@@ -35,7 +36,7 @@ pub(super) fn port_error(error: &Error) -> PortError {
     PortError::new(kind, format!("redis: {details}"))
 }
 
-/// True when a key is of another type than ours.
+/// True when a key has another type than expected.
 pub(super) fn is_wrong_type(error: &Error) -> bool {
     error.details().starts_with("WRONGTYPE")
 }

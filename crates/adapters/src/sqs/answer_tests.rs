@@ -33,8 +33,8 @@ fn only_content_at_the_senders_fault_is_rejected_for_ever() {
     for code in CONTENT_CODES {
         let long = format!("AWS.SimpleQueueService.{code}");
         for code in [code, &long] {
-            assert_eq!(refusal(&failed("0", code, true)), Answer::Rejected(format!("sqs: {code} why")));
-            assert_eq!(refusal(&failed("0", code, false)), Answer::Refused(format!("sqs: {code} why")));
+            assert_eq!(refusal(&failed("0", code, true)), SendResult::Rejected(format!("sqs: {code} why")));
+            assert_eq!(refusal(&failed("0", code, false)), SendResult::Refused(format!("sqs: {code} why")));
         }
     }
     // SQS calls all of these the sender's fault.
@@ -50,7 +50,7 @@ fn only_content_at_the_senders_fault_is_rejected_for_ever() {
     ] {
         for sender_fault in [true, false] {
             let answer = refusal(&failed("0", code, sender_fault));
-            assert_eq!(answer, Answer::Refused(format!("sqs: {code} why")));
+            assert_eq!(answer, SendResult::Refused(format!("sqs: {code} why")));
         }
     }
 }
@@ -60,10 +60,10 @@ fn answers_are_in_the_order_of_the_entries() {
     let output =
         output(&["3", "0"], &[failed("2", "InternalError", false), failed("1", "MessageTooLong", true)]);
     let expected = [
-        Answer::Accepted,
-        Answer::Rejected("sqs: MessageTooLong why".into()),
-        Answer::Refused("sqs: InternalError why".into()),
-        Answer::Accepted,
+        SendResult::Accepted,
+        SendResult::Rejected("sqs: MessageTooLong why".into()),
+        SendResult::Refused("sqs: InternalError why".into()),
+        SendResult::Accepted,
     ];
     assert_eq!(answers(4, &output), expected);
 }
@@ -71,9 +71,9 @@ fn answers_are_in_the_order_of_the_entries() {
 #[test]
 fn an_entry_that_is_not_mentioned_was_not_accepted() {
     let answers = answers(3, &output(&["1"], &[]));
-    assert_eq!(answers[1], Answer::Accepted);
+    assert_eq!(answers[1], SendResult::Accepted);
     for unmentioned in [&answers[0], &answers[2]] {
-        assert!(matches!(unmentioned, Answer::Refused(reason) if reason.contains("did not mention")));
+        assert!(matches!(unmentioned, SendResult::Refused(reason) if reason.contains("did not mention")));
     }
 }
 
@@ -81,16 +81,19 @@ fn an_entry_that_is_not_mentioned_was_not_accepted() {
 #[test]
 fn an_entry_mentioned_as_both_was_not_accepted() {
     let both = output(&["0", "1"], &[failed("0", "InternalError", false)]);
-    assert_eq!(answers(2, &both), [Answer::Refused("sqs: InternalError why".into()), Answer::Accepted]);
+    assert_eq!(
+        answers(2, &both),
+        [SendResult::Refused("sqs: InternalError why".into()), SendResult::Accepted]
+    );
 }
 
 #[test]
 fn an_id_that_was_not_sent_says_nothing() {
     let unknown = ["1", "-1", "x", "", "99999999999999999999"];
     let refused = unknown.map(|id| failed(id, "MessageTooLong", true));
-    assert_eq!(answers(1, &output(&["0"], &refused)), [Answer::Accepted]);
+    assert_eq!(answers(1, &output(&["0"], &refused)), [SendResult::Accepted]);
     let answers = answers(1, &output(&unknown, &[]));
-    assert!(matches!(&answers[..], [Answer::Refused(_)]), "{answers:?}");
+    assert!(matches!(&answers[..], [SendResult::Refused(_)]), "{answers:?}");
 }
 
 type Failure = SdkError<SendMessageBatchError, Response>;

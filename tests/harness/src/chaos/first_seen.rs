@@ -7,10 +7,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use events_core::baseline::Stored;
-use events_core::config::Config;
-use events_core::plan::{Reads, RecordPlan, Snapshot, Times, plan};
-use events_core::record::{Record, decode};
+use events_core::change::Baseline;
+use events_core::delivery::Snapshot;
+use events_core::plan::{Config, PlanTimes, RecordPlan, plan, read_request};
+use events_core::source::Record;
+use events_core::source::dynamodb::decode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -30,19 +31,19 @@ struct Key {
 /// What a row may have met, and what it may have left.
 struct Passed {
     row: usize,
-    met: Vec<Option<Stored>>,
-    left: Vec<Option<Stored>>,
+    met: Vec<Option<Baseline>>,
+    left: Vec<Option<Baseline>>,
 }
 
 impl Key {
     /// What the next row may meet, if nothing is lost.
-    fn now(&self) -> Vec<Option<Stored>> {
+    fn now(&self) -> Vec<Option<Baseline>> {
         self.past.last().map_or_else(|| vec![None], |last| last.left.clone())
     }
 
     /// What it may meet after a loss besides: nothing, or what a replica has. That lacks commits of rows that were not
     /// done when it was cut off, and no others: then it has what these rows met, after the losses before.
-    fn after(&self, loss: &Loss, traces: &[Trace]) -> Vec<Option<Stored>> {
+    fn after(&self, loss: &Loss, traces: &[Trace]) -> Vec<Option<Baseline>> {
         if loss.everything {
             return vec![None];
         }
@@ -79,7 +80,7 @@ impl FirstSeen {
         let mut keys: HashMap<String, Key> = HashMap::new();
         for (index, raw) in records.iter().enumerate() {
             let record = decode(raw);
-            let reads = Reads::of(std::slice::from_ref(&record), &Config::default());
+            let reads = read_request(std::slice::from_ref(&record), &Config::default());
             let Some(name) = reads.baselines.first() else { continue };
             let key = keys.entry(name.clone()).or_default();
             let trace = &traces[index];
@@ -105,9 +106,9 @@ impl FirstSeen {
         index: usize,
         record: &Record,
         name: &str,
-        may: &[Option<Stored>],
-    ) -> Vec<Option<Stored>> {
-        let mut next: Vec<Option<Stored>> = Vec::new();
+        may: &[Option<Baseline>],
+    ) -> Vec<Option<Baseline>> {
+        let mut next: Vec<Option<Baseline>> = Vec::new();
         let mut common: Option<HashSet<String>> = None;
         for stored in may {
             let plan = plan_alone(record, name, stored.as_ref());
@@ -126,7 +127,7 @@ impl FirstSeen {
             let ids: HashSet<String> = plan.messages.into_iter().map(|message| message.dedup_id).collect();
             common = Some(common.map_or_else(|| ids.clone(), |common| &common & &ids));
             let after = match plan.commit {
-                Some(commit) => Some(Stored { mark: commit.mark, values: commit.values }),
+                Some(commit) => Some(Baseline { version: commit.version, values: commit.values }),
                 None => stored.clone(),
             };
             next.push(after);
@@ -169,8 +170,8 @@ impl Loss {
     }
 }
 
-fn distinct(many: Vec<Option<Stored>>) -> Vec<Option<Stored>> {
-    let mut few: Vec<Option<Stored>> = Vec::new();
+fn distinct(many: Vec<Option<Baseline>>) -> Vec<Option<Baseline>> {
+    let mut few: Vec<Option<Baseline>> = Vec::new();
     for one in many {
         if !few.contains(&one) {
             few.push(one);
@@ -180,10 +181,10 @@ fn distinct(many: Vec<Option<Stored>>) -> Vec<Option<Stored>> {
 }
 
 /// The plan of a record as the only one of its batch.
-fn plan_alone(record: &Record, name: &str, stored: Option<&Stored>) -> RecordPlan {
+fn plan_alone(record: &Record, name: &str, stored: Option<&Baseline>) -> RecordPlan {
     let baselines = stored.map(|stored| (name.to_owned(), stored.clone())).into_iter().collect();
     let snapshot = Snapshot { baselines, ..Snapshot::default() };
-    let times = Times { now_ms: 0, processing_ms: 0.0 };
+    let times = PlanTimes { now_ms: 0, processing_ms: 0.0 };
     plan(vec![record.clone()], &snapshot, &Config::default(), times).remove(0)
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use events_core::config::Config;
+use events_core::plan::Config;
 use serde_json::value::RawValue;
 
 use crate::faults::sqs_sink::Entry;
@@ -169,7 +169,7 @@ impl Aftermath {
         let unheard = self.unheard(reference);
         tell(problems, "not published, though somebody listened", unheard.into_iter());
         self.judge_order(&reference.known, |_| false, problems);
-        let differ = last_values_differ(self.redis.server(), &reference.processor.store).await;
+        let differ = last_values_differ(self.redis.server(), reference.processor.store()).await;
         tell(problems, "not the last value", differ.into_iter());
     }
 

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use events_core::record::{Content, decode};
+use events_core::source::RecordContent;
+use events_core::source::dynamodb::decode;
 use serde_json::value::RawValue;
 use stream_mapping::Progress;
 use tokio::sync::{mpsc, watch};
@@ -201,8 +202,8 @@ impl Shard {
 fn shard_of(record: &RawValue, shards: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     match decode(record).content {
-        Content::Row(row) => row.subject().group_id().hash(&mut hasher),
-        Content::Skipped(_) | Content::Undecodable(_) => record.get().hash(&mut hasher),
+        RecordContent::Row(row) => row.subject().group_id().hash(&mut hasher),
+        RecordContent::Skipped(_) | RecordContent::Undecodable(_) => record.get().hash(&mut hasher),
     }
     (hasher.finish() % shards as u64) as usize
 }

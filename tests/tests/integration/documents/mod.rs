@@ -18,9 +18,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use events_core::config::Config;
-use events_core::keys::KeyStyle;
-use events_core::subject::Subject;
+use events_core::delivery::KeyStyle;
+use events_core::plan::Config;
+use events_core::source::Subject;
 use events_harness::processors::{fixture, in_memory, process};
 use events_harness::servers::process::workspace;
 use markdown::Table;
@@ -30,9 +30,9 @@ const OPERATIONS: &str = "docs/operations.md";
 const SETTINGS: &str = "docs/settings.md";
 const EVENTS: &str = "docs/events.md";
 /// Files and folders whose code reads settings by name.
-const SETTINGS_SOURCES: [&str; 2] = ["crates/lambda/src/settings", "crates/local-stream/src/app.rs"];
+const SETTINGS_SOURCES: [&str; 2] = ["crates/settings/src", "crates/local-stream/src/app.rs"];
 /// Files and folders whose code writes metrics by name.
-const METRICS_SOURCES: [&str; 1] = ["crates/adapters/src/metrics.rs"];
+const METRICS_SOURCES: [&str; 1] = ["crates/telemetry/src/metrics.rs"];
 
 fn read(path: &str) -> String {
     let path = workspace().join(path);
@@ -173,7 +173,7 @@ async fn the_documented_channels_are_those_the_code_publishes_on() {
     let processor = in_memory(Config::default());
     let records: Vec<_> = fixture().into_iter().map(|(_, raw)| raw).collect();
     process(&processor, &records).await;
-    let published = processor.store.published();
+    let published = processor.store().published();
     let real =
         published.iter().map(|(channel, event)| pattern(channel, &serde_json::from_str(event).unwrap()));
     assert_same(EVENTS, "channels", &documented(EVENTS, "channel"), &real.collect());

@@ -7,15 +7,14 @@ use events_harness::faults::sqs_sink::SqsSink;
 use events_harness::probes::resp::Connection;
 use events_harness::probes::wait::eventually;
 use events_harness::servers::redis::RedisServer;
-use events_processor::Drain;
+use events_processor::{DrainOutcome, Settings};
 
-use super::{AMPLE, assert_complete, by_group, done, drain, events, rows, sandbox};
+use super::{AMPLE, assert_complete, by_group, done, drain, events, rows, sandbox, sandbox_with, spilling};
 
 #[tokio::test]
 async fn a_drain_without_time_or_hope_says_what_waits_and_calls_nobody() {
     let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
-    let mut processor = sandbox(&server, &sink);
-    processor.settings.max_retries = 5;
+    let processor = sandbox_with(&server.url(), &sink, Settings { max_retries: 5, ..spilling() });
     done(&processor, &rows(0)).await;
     sink.script(When::Any, usize::MAX, Fault::http_500());
     done(&processor, &rows(1)).await;
@@ -26,7 +25,7 @@ async fn a_drain_without_time_or_hope_says_what_waits_and_calls_nobody() {
     assert_eq!((drained.sent, drained.waiting, sink.requests().len()), (0, Some(8), requests));
     assert!(drained.problem.is_some_and(|problem| problem.contains("sqs failed too often")));
     assert_eq!(server.cmd(&["GET", "outbox:lease"]).await.text().as_deref(), Some("another"));
-    let late = processor.drain_outbox(Duration::ZERO, Duration::ZERO).await;
+    let late = processor.drain_outbox(processor.deadline(Duration::ZERO, Duration::ZERO)).await;
     assert_eq!(late.sent, 0);
 }
 
@@ -44,7 +43,7 @@ async fn what_is_sent_is_removed_even_by_one_who_lost_the_lease() {
         tokio::time::sleep(Duration::from_millis(150)).await;
         server.cmd(&["SET", "outbox:lease", "another", "PX", "60000"]).await;
     });
-    assert_eq!(drained, Drain { sent: 8, waiting: Some(0), busy: true, ..Drain::default() });
+    assert_eq!(drained, DrainOutcome { sent: 8, waiting: Some(0), busy: true, ..DrainOutcome::default() });
 }
 
 /// A page is bounded in bytes too: it must fit into the function's memory and through a command's timeout.
@@ -60,7 +59,10 @@ async fn large_events_come_out_little_by_little() {
     }
     let mut monitor = Connection::open(&server.url()).await.unwrap();
     monitor.call(&["MONITOR"]).await.unwrap();
-    assert_eq!(drain(&processor).await, Drain { sent: 30, waiting: Some(0), ..Drain::default() });
+    assert_eq!(
+        drain(&processor).await,
+        DrainOutcome { sent: 30, waiting: Some(0), ..DrainOutcome::default() }
+    );
     server.cmd(&["PING", "end"]).await;
     let mut steps = 0;
     loop {
@@ -89,8 +91,8 @@ async fn only_who_holds_the_lease_drains() {
         assert!((1..=61_000).contains(&left), "a lease of {left} ms");
         drain(&other).await
     });
-    assert_eq!(first, Drain { sent: 8, waiting: Some(0), ..Drain::default() });
-    assert_eq!(second, Drain { waiting: Some(8), busy: true, ..Drain::default() });
+    assert_eq!(first, DrainOutcome { sent: 8, waiting: Some(0), ..DrainOutcome::default() });
+    assert_eq!(second, DrainOutcome { waiting: Some(8), busy: true, ..DrainOutcome::default() });
     assert_eq!(server.cmd(&["EXISTS", "outbox:lease"]).await.int(), Some(0), "given back");
     assert_complete(&sink, 1);
 
@@ -110,8 +112,7 @@ async fn only_who_holds_the_lease_drains() {
 #[tokio::test]
 async fn a_group_that_stays_refused_holds_up_only_itself() {
     let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
-    let mut processor = sandbox(&server, &sink);
-    processor.settings.max_requests_in_flight = 1;
+    let processor = sandbox_with(&server.url(), &sink, Settings { max_requests_in_flight: 1, ..spilling() });
     done(&processor, &rows(0)).await;
     sink.script(When::Any, usize::MAX, Fault::http_500());
     for hour in 1..=60 {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use events_core::report::Verdict;
+use events_core::plan::BatchResponse;
 use events_harness::faults::fault_proxy::{FaultProxy, Mode};
 use events_harness::faults::sqs_faults::{Entries, Fault, When};
 use events_harness::faults::sqs_sink::SqsSink;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::processors::process;
 use events_harness::servers::redis::RedisServer;
-use events_processor::Drain;
+use events_processor::DrainOutcome;
 
 use super::{assert_complete, done, drain, rows, sandbox, sandbox_at, waiting};
 
@@ -42,11 +42,11 @@ async fn a_missing_right_costs_no_event() {
     }
 }
 
-/// The user that the README describes, with exactly its rights, can do everything.
+/// A user with exactly the rights that docs/operations.md lists can do everything.
 #[tokio::test]
-async fn the_rights_of_the_readme_suffice() {
-    let readme = include_str!("../../../../README.md");
-    let (_, rights) = readme.split_once("Its user needs ").unwrap();
+async fn the_documented_rights_suffice() {
+    let operations = include_str!("../../../../docs/operations.md");
+    let (_, rights) = operations.split_once("Its user needs ").unwrap();
     let (rights, _) = rights.split_once("all keys").unwrap();
     let mut user: Vec<String> =
         ["ACL", "SETUSER", "app", "on", ">pw", "~*", "&events:*"].map(str::to_owned).into();
@@ -61,7 +61,10 @@ async fn the_rights_of_the_readme_suffice() {
     assert_eq!(done(&processor, &rows(1)).await.tally.spilled, 8);
     sink.heal();
     tokio::time::sleep(Duration::from_millis(150)).await;
-    assert_eq!(drain(&processor).await, Drain { sent: 8, waiting: Some(0), ..Drain::default() });
+    assert_eq!(
+        drain(&processor).await,
+        DrainOutcome { sent: 8, waiting: Some(0), ..DrainOutcome::default() }
+    );
     assert_complete(&sink, 1);
 }
 
@@ -93,7 +96,12 @@ async fn what_can_never_be_sent_leaves_the_outbox_as_a_dead_letter() {
     sink.script(When::Queue("dlq.fifo".into()), 2, Fault::http_500());
     tokio::time::sleep(Duration::from_millis(150)).await;
     let drained = drain(&processor).await;
-    assert_eq!((drained.sent, drained.letters, drained.waiting), (7, 0, Some(1)), "{:?}", drained.problem);
+    assert_eq!(
+        (drained.sent, drained.dead_letters, drained.waiting),
+        (7, 0, Some(1)),
+        "{:?}",
+        drained.problem
+    );
     let drained = drain(&processor).await;
     assert_eq!(
         (drained.sent, drained.waiting),
@@ -110,7 +118,7 @@ async fn somebody_elses_outbox_stops_its_rows_and_nothing_is_half_written() {
     server.cmd(&["SET", "outbox:sqs", "somebody's"]).await;
     sink.script(When::Any, usize::MAX, Fault::http_500());
     let batch = process(&processor, &rows(1)).await;
-    assert_ne!(batch.verdict, Verdict::Done);
+    assert_ne!(batch.response, BatchResponse::AllDone);
     assert!(batch.failures[&0].contains("WRONGTYPE"), "{:?}", batch.failures);
     let total = server.cmd(&["GET", "tvl:0"]).await.json()["tvl"].as_f64();
     assert_eq!(total, Some(1e6), "neither the baseline nor a hot key was written");

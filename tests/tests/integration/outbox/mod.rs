@@ -11,13 +11,13 @@ use events_adapters::aws::{AwsCredentials, AwsSettings};
 use events_adapters::redis::{RedisSettings, RedisStore};
 use events_adapters::sqs::{SqsQueue, client};
 use events_adapters::time::SystemTimer;
-use events_core::breaker::BreakerSettings;
-use events_core::report::Verdict;
+use events_core::delivery::BreakerSettings;
+use events_core::plan::BatchResponse;
 use events_harness::faults::sqs_sink::{Entry, SqsSink};
 use events_harness::processors::process;
 use events_harness::rows::tvl;
 use events_harness::servers::redis::RedisServer;
-use events_processor::{Drain, Outage, Processor, Settings};
+use events_processor::{DrainOutcome, OutagePolicy, Processor, Settings};
 use serde_json::value::RawValue;
 
 type OnBoth = Processor<RedisStore, SqsQueue, SqsQueue, SystemTimer>;
@@ -30,7 +30,20 @@ fn sandbox(server: &RedisServer, sink: &SqsSink) -> OnBoth {
 }
 
 fn sandbox_at(url: &str, sink: &SqsSink) -> OnBoth {
-    let settings = AwsSettings {
+    sandbox_with(url, sink, spilling())
+}
+
+fn spilling() -> Settings {
+    Settings {
+        max_retries: 1,
+        outage: OutagePolicy::Spill,
+        breaker: BreakerSettings { open_ms: 100, ..BreakerSettings::default() },
+        ..Settings::default()
+    }
+}
+
+fn sandbox_with(url: &str, sink: &SqsSink, settings: Settings) -> OnBoth {
+    let aws = AwsSettings {
         region: "eu-central-1".into(),
         endpoint: Some(sink.endpoint()),
         credentials: AwsCredentials::Static {
@@ -43,15 +56,9 @@ fn sandbox_at(url: &str, sink: &SqsSink) -> OnBoth {
         connect_timeout: Duration::from_millis(500),
         renew_after: AwsSettings::RENEW_AFTER,
     };
-    let client = client(&settings);
+    let client = client(&aws);
     let queue =
         |name: &str| SqsQueue::new(Some(client.clone()), Some(sink.queue_url(name)), "EVENTS_QUEUE_URL");
-    let settings = Settings {
-        max_retries: 1,
-        outage: Outage::Spill,
-        breaker: BreakerSettings { open_ms: 100, ..BreakerSettings::default() },
-        ..Settings::default()
-    };
     let store = RedisStore::new(RedisSettings::new(url)).unwrap();
     Processor::new(store, queue("events.fifo"), queue("dlq.fifo"), SystemTimer::default(), settings)
 }
@@ -62,14 +69,14 @@ fn rows(hour: i64) -> Vec<Box<RawValue>> {
     (0..4).map(|id| tvl(&id.to_string(), hour, hour as u64 * 10 + id, value, &[("base", value)])).collect()
 }
 
-async fn done(processor: &OnBoth, rows: &[Box<RawValue>]) -> events_processor::Batch {
+async fn done(processor: &OnBoth, rows: &[Box<RawValue>]) -> events_processor::BatchOutcome {
     let batch = process(processor, rows).await;
-    assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+    assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
     batch
 }
 
-async fn drain(processor: &OnBoth) -> Drain {
-    processor.drain_outbox(AMPLE, Duration::ZERO).await
+async fn drain(processor: &OnBoth) -> DrainOutcome {
+    processor.drain_outbox(processor.deadline(AMPLE, Duration::ZERO)).await
 }
 
 async fn waiting(server: &RedisServer) -> i64 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use events_core::config::Config;
+use events_core::plan::Config;
 use events_harness::faults::sqs_faults::{Entries, Fault, When};
 use events_harness::faults::sqs_sink::SqsSink;
 use events_harness::probes::resp::Connection;
@@ -12,13 +12,13 @@ use events_harness::probes::wait::eventually;
 use events_harness::processors::{in_memory, process};
 use events_harness::rows::tvl;
 use events_harness::servers::redis::RedisServer;
-use events_processor::{Drain, Outage};
+use events_processor::{DrainOutcome, OutagePolicy, Settings};
 use serde_json::Value;
 
 use crate::lambda::Function;
 use crate::oracle::long_stream;
 
-use super::{assert_complete, done, drain, events, rows, sandbox, waiting};
+use super::{assert_complete, done, drain, events, rows, sandbox, sandbox_with, spilling, waiting};
 
 /// A text of JSON without the one field that may differ between two runs.
 fn comparable(text: &str) -> Value {
@@ -40,13 +40,13 @@ async fn with_sqs_down_subscribers_get_every_event_and_the_queue_has_them_all_af
         assert_eq!(function.answer(batch).await, crate::lambda::DONE);
         process(&reference, batch).await;
     }
-    let published = reference.store.published();
+    let published = reference.store().published();
     let heard = subscriber.wait_for(published.len()).await;
     assert_eq!(heard.len(), published.len());
     for (heard, (channel, payload)) in heard.iter().zip(&published) {
         assert_eq!((&heard.channel, comparable(&heard.payload)), (channel, comparable(payload)));
     }
-    let wanted = reference.queue.messages();
+    let wanted = reference.queue().messages();
     assert_eq!((events(&sink).len(), waiting(&function.redis).await), (0, wanted.len() as i64));
 
     sink.heal();
@@ -77,7 +77,7 @@ async fn with_sqs_down_subscribers_get_every_event_and_the_queue_has_them_all_af
         order(wanted.iter().map(|message| (message.group_id.clone(), comparable(&message.body))).collect()),
     );
     assert_eq!(function.redis.cmd(&["EXISTS", "outbox:lease"]).await.int(), Some(0));
-    assert_eq!(sink.accepted_by(&sink.queue_url("dlq.fifo")).len(), reference.dead_letters.len());
+    assert_eq!(sink.accepted_by(&sink.queue_url("dlq.fifo")).len(), reference.dead_letter_queue().len());
 }
 
 #[tokio::test]
@@ -114,7 +114,10 @@ async fn what_the_queue_takes_of_a_row_is_not_put_into_the_outbox() {
     let batch = done(&processor, &rows(1)).await;
     assert_eq!((batch.tally.spilled, waiting(&server).await, events(&sink).len()), (1, 1, 7));
     sink.heal();
-    assert_eq!(drain(&processor).await, Drain { sent: 1, waiting: Some(0), ..Drain::default() });
+    assert_eq!(
+        drain(&processor).await,
+        DrainOutcome { sent: 1, waiting: Some(0), ..DrainOutcome::default() }
+    );
     assert!(sink.requests().last().is_some_and(|request| request.entries.len() == 1));
     assert_eq!(events(&sink).len(), 8);
 }
@@ -122,12 +125,14 @@ async fn what_the_queue_takes_of_a_row_is_not_put_into_the_outbox() {
 #[tokio::test]
 async fn in_block_mode_a_left_over_outbox_is_sent_first_too() {
     let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
-    let mut processor = sandbox(&server, &sink);
+    let processor = sandbox(&server, &sink);
     done(&processor, &rows(0)).await;
     sink.script(When::Any, usize::MAX, Fault::http_500());
     done(&processor, &rows(1)).await;
     sink.heal();
-    processor.settings.outage = Outage::Block;
+    // A new process with the other setting, as after a deployment.
+    let processor =
+        sandbox_with(&server.url(), &sink, Settings { outage: OutagePolicy::Block, ..spilling() });
     tokio::time::sleep(Duration::from_millis(150)).await;
     let batch = done(&processor, &rows(2)).await;
     assert_eq!((batch.tally.outbox, batch.tally.drained, batch.tally.sqs_published), (0, 8, 16));
@@ -137,11 +142,13 @@ async fn in_block_mode_a_left_over_outbox_is_sent_first_too() {
 #[tokio::test]
 async fn in_block_mode_nothing_more_is_put_into_a_left_over_outbox() {
     let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
-    let mut processor = sandbox(&server, &sink);
+    let processor = sandbox(&server, &sink);
     done(&processor, &rows(0)).await;
     sink.script(When::Any, usize::MAX, Fault::http_500());
     done(&processor, &rows(1)).await;
-    processor.settings.outage = Outage::Block;
+    // A new process with the other setting, as after a deployment.
+    let processor =
+        sandbox_with(&server.url(), &sink, Settings { outage: OutagePolicy::Block, ..spilling() });
     for _ in 0..2 {
         let batch = process(&processor, &rows(2)).await;
         assert_eq!((batch.failures.len(), batch.tally.spilled, batch.tally.outbox), (4, 0, 8));

@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use events_adapters::redis::{RedisSettings, RedisStore};
-use events_core::breaker::BreakerSettings;
-use events_core::config::Config;
-use events_core::keys::KeyStyle;
-use events_core::report::Verdict;
+use events_core::delivery::{BreakerSettings, KeyStyle};
+use events_core::plan::{BatchResponse, Config};
 use events_harness::faults::fault_proxy::{FaultProxy, Mode};
 use events_harness::probes::resp::Value;
 use events_harness::probes::subscriber::Subscriber;
@@ -28,7 +26,7 @@ async fn another_types_key_fails_its_own_row_only() {
     let batch =
         process(&processor, &[tvl("1", 0, 1, 1.0, &[]), tvl("2", 0, 2, 1.0, &[]), tvl("3", 0, 3, 1.0, &[])])
             .await;
-    assert_eq!(batch.verdict, Verdict::From(number(2)));
+    assert_eq!(batch.response, BatchResponse::RetryFrom(number(2)));
     assert_eq!(batch.failures.len(), 1);
     assert!(batch.failures[&1].contains("WRONGTYPE"), "{:?}", batch.failures);
     assert_eq!(server.cmd(&["GET", "cache:hourlyTvl#2"]).await.text().as_deref(), Some("somebody else's"));
@@ -46,7 +44,7 @@ async fn tls_trusts_the_given_authority_and_the_right_certificate_only() {
     let tls = TlsProxy::start(server.addr()).await;
     let processor = on_redis(RedisStore::new(trusting(&tls)).unwrap(), Config::default());
     let batch = process(&processor, &[tvl("1", 0, 1, 1.0, &[])]).await;
-    assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+    assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
 
     let other_name = TlsProxy::start_with(server.addr(), Certificate::OtherName).await;
     let expired = TlsProxy::start_with(server.addr(), Certificate::Expired).await;
@@ -58,7 +56,7 @@ async fn tls_trusts_the_given_authority_and_the_right_certificate_only() {
     ] {
         let processor = on_redis(RedisStore::new(settings).unwrap(), Config::default());
         let batch = process(&processor, &[tvl("2", 0, 2, 1.0, &[])]).await;
-        assert_eq!(batch.verdict, Verdict::From(number(2)), "{case} is not trusted");
+        assert_eq!(batch.response, BatchResponse::RetryFrom(number(2)), "{case} is not trusted");
         assert_eq!(server.cmd(&["EXISTS", "tvl:2"]).await, Value::Int(0), "{case}");
     }
 }
@@ -74,17 +72,17 @@ async fn without_redis_nothing_is_sent_and_the_first_row_is_reported() {
     let records = [raw("{}"), tvl("1", 1, 2, 2e6, &[]), tvl("1", 2, 3, 3e6, &[])];
     let started = Instant::now();
     let batch = process(&processor, &records).await;
-    assert_eq!((batch.verdict, batch.failures.len()), (Verdict::From(number(2)), 2));
+    assert_eq!((batch.response, batch.failures.len()), (BatchResponse::RetryFrom(number(2)), 2));
     assert!(started.elapsed() < SOON, "took {:?}", started.elapsed());
-    assert!(processor.queue.is_empty(), "a row that cannot be committed is not announced");
-    assert_eq!(processor.dead_letters.len(), 1, "what is broken is put aside all the same");
+    assert!(processor.queue().is_empty(), "a row that cannot be committed is not announced");
+    assert_eq!(processor.dead_letter_queue().len(), 1, "what is broken is put aside all the same");
     assert_eq!(batch.tally.breaker_open, 0, "four attempts do not open the breaker, five do");
     let batch = process(&processor, &records[1..]).await;
-    assert_eq!((batch.verdict, batch.tally.breaker_open), (Verdict::From(number(2)), 1));
+    assert_eq!((batch.response, batch.tally.breaker_open), (BatchResponse::RetryFrom(number(2)), 1));
     assert!(batch.failures[&0].contains("breaker open"), "{:?}", batch.failures);
     server.restart().await;
     let back = BreakerSettings::default().open_ms.unsigned_abs() + 5_000;
-    let recovered = || async { process(&processor, &records[1..]).await.verdict == Verdict::Done };
+    let recovered = || async { process(&processor, &records[1..]).await.response == BatchResponse::AllDone };
     eventually(Duration::from_millis(back), recovered).await;
 }
 
@@ -112,7 +110,7 @@ async fn a_connection_that_died_in_a_frozen_sandbox_is_replaced() {
     };
     let started = Instant::now();
     let (batch, ()) = tokio::join!(waiting, healing);
-    assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+    assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
     assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
 }
 
@@ -132,7 +130,7 @@ async fn a_full_server_refuses_and_nothing_is_half_written() {
         let rows = [tvl("1", 0, 1, 1e6, &[]), tvl("2", 1, 2, 2e6, &[])];
         for _ in 0..3 {
             let batch = process(&processor, &rows).await;
-            assert_eq!(batch.verdict, Verdict::From(number(1)));
+            assert_eq!(batch.response, BatchResponse::RetryFrom(number(1)));
             let failed = batch.failures.values().all(|failure| failure.contains(reason));
             assert!(failed || batch.tally.breaker_open > 0, "{:?}", batch.failures);
             assert_eq!(server.cmd(&["EXISTS", "tvl:1", "cache:hourlyTvl#1"]).await, Value::Int(0));
@@ -142,7 +140,7 @@ async fn a_full_server_refuses_and_nothing_is_half_written() {
         assert_eq!(subscriber.wait_for(1).await[0].channel, "end", "{reason}: nothing was published");
 
         server.cmd(&["CONFIG", "SET", setting, right]).await;
-        let back = async || process(&processor, &rows).await.verdict == Verdict::Done;
+        let back = async || process(&processor, &rows).await.response == BatchResponse::AllDone;
         eventually(Duration::from_secs(15), back).await;
         let heard = subscriber.wait_for(3).await;
         assert_eq!(heard[1].channel, "events:tvl", "and then once");
@@ -156,8 +154,9 @@ async fn errors_say_what_kind_they_are() {
     server.cmd(&["CONFIG", "SET", "requirepass", "secret"]).await;
     let url = server.url().replace("redis://", "redis://:wrong@");
     let settings = RedisSettings { command_timeout: Duration::from_millis(300), ..RedisSettings::new(url) };
-    let reads = events_core::plan::Reads { baselines: vec!["cache:a".into()], ..Default::default() };
-    let error = RedisStore::new(settings).unwrap().read(&reads).await.unwrap_err();
+    let request =
+        events_core::delivery::ReadRequest { baselines: vec!["cache:a".into()], ..Default::default() };
+    let error = RedisStore::new(settings).unwrap().read(&request).await.unwrap_err();
     assert!(
         matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Refused),
         "{error}"
@@ -176,7 +175,7 @@ async fn a_closed_connection_costs_no_event() {
         server.cmd(&["CLIENT", "KILL", "TYPE", "normal"]).await;
         let row = price("coingecko#x", minute, minute as u64, 100.0 + minute as f64);
         let batch = process(&processor, &[row]).await;
-        assert_eq!((batch.verdict, batch.tally.events), (Verdict::Done, 1), "{:?}", batch.failures);
+        assert_eq!((batch.response, batch.tally.events), (BatchResponse::AllDone, 1), "{:?}", batch.failures);
     }
 }
 
@@ -202,9 +201,9 @@ async fn a_primary_that_became_a_replica_is_left() {
     proxy.retarget(new.addr());
     follow(&old, &new).await;
     let batch = process(&processor, &[tvl("1", 1, 2, 2e6, &[]), tvl("1", 2, 3, 3e6, &[])]).await;
-    assert_eq!((batch.verdict, batch.tally.events), (Verdict::Done, 2), "{:?}", batch.failures);
+    assert_eq!((batch.response, batch.tally.events), (BatchResponse::AllDone, 2), "{:?}", batch.failures);
     assert_eq!(new.cmd(&["GET", "tvl:1"]).await.json()["tvl"], 3e6);
-    assert_eq!(processor.queue.len(), 2);
+    assert_eq!(processor.queue().len(), 2);
 }
 
 /// What lives on the node cannot be compared, and is not guessed; nothing is sent, and all of it is done later.
@@ -220,16 +219,16 @@ async fn a_silent_node_of_a_cluster_is_reported_and_costs_nothing() {
         (0..12).map(row).collect::<Vec<_>>()
     };
     let first = process(&processor, &rows(0)).await;
-    assert_eq!(first.verdict, Verdict::Done, "{:?}", first.failures);
+    assert_eq!(first.response, BatchResponse::AllDone, "{:?}", first.failures);
     let node = cluster.node_of("tvl:{0}").await;
     cluster.nodes()[node].pause();
     let batch = process(&processor, &rows(1)).await;
-    assert_eq!(batch.verdict, Verdict::From(number(100)));
-    assert!(processor.queue.is_empty() && batch.failures.len() == 12, "{:?}", batch.failures);
+    assert_eq!(batch.response, BatchResponse::RetryFrom(number(100)));
+    assert!(processor.queue().is_empty() && batch.failures.len() == 12, "{:?}", batch.failures);
     cluster.nodes()[node].resume();
     eventually(Duration::from_secs(30), async || {
-        process(&processor, &rows(1)).await.verdict == Verdict::Done
+        process(&processor, &rows(1)).await.response == BatchResponse::AllDone
     })
     .await;
-    assert_eq!(processor.queue.len(), 12);
+    assert_eq!(processor.queue().len(), 12);
 }

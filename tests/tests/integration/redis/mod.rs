@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use events_adapters::redis::{RedisSettings, RedisStore};
-use events_core::config::Config;
+use events_core::plan::Config;
 use events_harness::probes::subscriber::Message;
 use events_harness::processors::{around, fixture, in_memory, process};
 use events_processor::memory::MemoryQueue;
-use events_processor::{Batch, Processor};
+use events_processor::{BatchOutcome, Processor};
 use serde_json::value::RawValue;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -31,7 +31,11 @@ fn fixture_records() -> Vec<Box<RawValue>> {
     fixture().into_iter().map(|(_, raw)| raw).collect()
 }
 
-async fn process_in_batches(processor: &OnRedis, records: &[Box<RawValue>], size: usize) -> Vec<Batch> {
+async fn process_in_batches(
+    processor: &OnRedis,
+    records: &[Box<RawValue>],
+    size: usize,
+) -> Vec<BatchOutcome> {
     let mut done = Vec::new();
     for batch in records.chunks(size) {
         done.push(process(processor, batch).await);
@@ -56,8 +60,8 @@ async fn expected(records: &[Box<RawValue>], core: Config) -> (Vec<String>, BTre
     for batch in records.chunks(100) {
         process(&processor, batch).await;
     }
-    let published = processor.store.published();
-    let keys = processor.store.keys();
-    let values = keys.into_iter().map(|key| (key.clone(), processor.store.value(&key).unwrap()));
+    let published = processor.store().published();
+    let keys = processor.store().keys();
+    let values = keys.into_iter().map(|key| (key.clone(), processor.store().value(&key).unwrap()));
     (published.iter().map(|(channel, payload)| comparable(channel, payload)).collect(), values.collect())
 }

@@ -1,19 +1,18 @@
-//! The commit script: atomic, and of one mind with the pure rule.
+//! The commit script: atomic, and with the same decisions as the rule in core.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use events_core::baseline::Mark;
-use events_core::config::Config;
-use events_core::plan::{After, Commit, Publication, Set};
-use events_core::report::Verdict;
-use events_core::sequence::SequenceNumber;
+use events_core::change::{Predecessor, RowVersion};
+use events_core::delivery::{Commit, KeyWrite, Publication, RowCommit};
+use events_core::plan::{BatchResponse, Config};
+use events_core::source::SequenceNumber;
 use events_harness::probes::resp::{Connection, redis_cmd};
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::processors::process;
 use events_harness::rows::{price, tvl};
 use events_harness::servers::redis::RedisServer;
 use events_processor::memory::MemoryStore;
-use events_processor::ports::{Committed, Store};
+use events_processor::ports::{CommitResult, Store};
 
 use super::{on_redis, store};
 
@@ -27,7 +26,7 @@ async fn no_reader_sees_a_price_without_its_event_or_the_other_way_round() {
     let records: Vec<_> =
         (0..=TICKS).map(|tick| price("coingecko#x", tick as i64, tick, 100.0 + tick as f64)).collect();
     let marker = |tick: u64| {
-        format!("event:{}", events_core::id::of_event(&format!("id-{tick}"), "price_update", None))
+        format!("event:{}", events_core::value::of_event(&format!("id-{tick}"), "price_update", None))
     };
     let markers: Vec<String> = (1..=TICKS).map(marker).collect();
     let watcher = {
@@ -72,35 +71,39 @@ async fn no_reader_sees_a_price_without_its_event_or_the_other_way_round() {
     };
     let processor = on_redis(store(&url), Config::default());
     for batch in records.chunks(3) {
-        assert_eq!(process(&processor, batch).await.verdict, Verdict::Done);
+        assert_eq!(process(&processor, batch).await.response, BatchResponse::AllDone);
     }
     follower.await.unwrap();
     let looks = watcher.await.unwrap();
     assert!(looks > 5, "the watcher saw only {looks} prices: it proves nothing");
 }
 
-fn mark(time: i64, stream: &str, sequence: &str) -> Mark {
-    Mark { data_time_ms: time, stream: stream.into(), sequence: SequenceNumber::new(sequence).unwrap() }
+fn version(time: i64, stream: &str, sequence: &str) -> RowVersion {
+    RowVersion { data_time_ms: time, stream: stream.into(), sequence: SequenceNumber::new(sequence).unwrap() }
 }
 
-fn commit(key: &str, mark: Mark, after: Option<Mark>) -> Commit {
-    let after = after.map(|mark| After { baseline_key: key.into(), mark });
+fn commit(key: &str, version: RowVersion, predecessor: Option<RowVersion>) -> Commit {
+    let predecessor = predecessor.map(|version| Predecessor { baseline_key: key.into(), version });
     Commit {
         baseline_key: key.into(),
-        mark,
-        after,
+        version,
+        predecessor,
         values: "{}".into(),
         baseline_ttl: 60,
-        sets: vec![Set { key: format!("{key}:hot"), value: "1".into(), ttl: 60 }],
+        writes: vec![KeyWrite { key: format!("{key}:hot"), value: "1".into(), ttl: 60 }],
         deletes: vec![],
         publications: vec![],
-        deposit: None,
     }
 }
 
-/// The script and the pure rule must judge alike; both are fed the same random marks.
+/// A commit without events for the outbox.
+fn row(commit: &Commit) -> RowCommit<'_> {
+    RowCommit { commit, outbox: None }
+}
+
+/// The script and the rule in core decide alike. The store in memory calls the rule; both get the same random commits.
 #[tokio::test]
-async fn the_script_judges_as_the_pure_rule_does() {
+async fn the_script_decides_as_the_rule_in_core_does() {
     let server = RedisServer::start().await;
     let (real, memory) = (store(&server.url()), MemoryStore::default());
     let sequences = [
@@ -122,7 +125,7 @@ async fn the_script_judges_as_the_pure_rule_does() {
             .map(|_| {
                 let key = format!("cache:{round}:{}", pick(8));
                 let mut any = || {
-                    mark(
+                    version(
                         [999, 1_000, 1_001, 1_767_225_600_123][pick(4)],
                         ["s", "t"][pick(2)],
                         sequences[pick(6)],
@@ -132,7 +135,7 @@ async fn the_script_judges_as_the_pure_rule_does() {
                 commit(&key, own, (pick(4) == 0).then_some(after))
             })
             .collect();
-        let commits: Vec<&Commit> = commits.iter().collect();
+        let commits: Vec<RowCommit<'_>> = commits.iter().map(row).collect();
         let (one, other) = (real.commit(&commits).await, memory.commit(&commits).await);
         assert_eq!(one, other);
         for answer in one {
@@ -146,20 +149,23 @@ async fn the_script_judges_as_the_pure_rule_does() {
 async fn a_row_is_written_only_on_top_of_the_row_it_was_planned_on() {
     let server = RedisServer::start().await;
     let store = store(&server.url());
-    let (first, second) = (mark(1, "s", "1"), mark(2, "s", "2"));
+    let (first, second) = (version(1, "s", "1"), version(2, "s", "2"));
     let chained = commit("cache:a", second.clone(), Some(first.clone()));
-    assert_eq!(store.commit(&[&chained]).await, [Ok(Committed::OutOfStep)]);
+    assert_eq!(store.commit(&[row(&chained)]).await, [Ok(CommitResult::MissingPredecessor)]);
     assert_eq!(server.cmd(&["KEYS", "*"]).await.texts().len(), 0, "nothing was written");
     let other = Commit { baseline_key: "cache:b".into(), ..chained.clone() };
     assert_eq!(
-        store.commit(&[&other]).await,
-        [Ok(Committed::OutOfStep)],
+        store.commit(&[row(&other)]).await,
+        [Ok(CommitResult::MissingPredecessor)],
         "the first may be under another key"
     );
-    let both = [&commit("cache:a", first, None), &other];
-    assert_eq!(store.commit(&both).await, vec![Ok(Committed::Applied { published: 0 }); 2]);
-    let both = [&commit("cache:a", mark(1, "s", "1"), None), &chained];
-    let answers = [Ok(Committed::AlreadyApplied), Ok(Committed::Applied { published: 0 })];
+    let first = commit("cache:a", first, None);
+    assert_eq!(
+        store.commit(&[row(&first), row(&other)]).await,
+        vec![Ok(CommitResult::Applied { published: 0 }); 2]
+    );
+    let both = [row(&first), row(&chained)];
+    let answers = [Ok(CommitResult::AlreadyApplied), Ok(CommitResult::Applied { published: 0 })];
     assert_eq!(store.commit(&both).await, answers);
 }
 
@@ -173,7 +179,7 @@ async fn a_server_that_forgot_the_script_is_given_it_again() {
         let row = |id: &str, n| tvl(id, hour, hour as u64 * 4 + n, 1e6 * (1 + hour) as f64, &[]);
         let same_key = tvl("1", hour, hour as u64 * 4 + 3, 1e6 * (1 + hour) as f64 + 5e5, &[]);
         let batch = process(&processor, &[row("1", 1), row("2", 2), same_key]).await;
-        assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+        assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
     }
     assert_eq!(
         subscriber.wait_for(10).await.len(),
@@ -193,14 +199,15 @@ async fn an_event_is_published_once_while_its_marker_lives() {
             payload: "{\"metadata\":{}}".into(),
             channels: vec!["events:a".into(), "events:b".into()],
         }],
-        ..commit(key, mark(1, "s", "1"), None)
+        ..commit(key, version(1, "s", "1"), None)
     };
     let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
     // The baseline is lost between two deliveries of one record.
-    let answers = [store.commit(&[&publish("cache:a")]).await, store.commit(&[&publish("cache:b")]).await];
+    let answers =
+        [store.commit(&[row(&publish("cache:a"))]).await, store.commit(&[row(&publish("cache:b"))]).await];
     assert_eq!(
         answers,
-        [[Ok(Committed::Applied { published: 1 })], [Ok(Committed::Applied { published: 0 })]]
+        [[Ok(CommitResult::Applied { published: 1 })], [Ok(CommitResult::Applied { published: 0 })]]
     );
     server.cmd(&["PUBLISH", "end", "{}"]).await;
     let channels: Vec<_> = subscriber.wait_for(3).await.into_iter().map(|message| message.channel).collect();

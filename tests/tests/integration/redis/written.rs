@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use events_core::config::Config;
-use events_core::keys::KeyStyle;
-use events_core::report::Verdict;
+use events_core::delivery::KeyStyle;
+use events_core::plan::{BatchResponse, Config};
 use events_harness::faults::fault_proxy::{FaultProxy, Mode};
 use events_harness::probes::resp::Value;
 use events_harness::probes::subscriber::Subscriber;
@@ -23,7 +22,7 @@ async fn the_fixture_leaves_its_keys_and_reaches_its_channels() {
     let processor = on_redis(store(&server.url()), Config::default());
     let records = fixture_records();
     for batch in process_in_batches(&processor, &records, 100).await {
-        assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+        assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
     }
     let (published, values) = expected(&records, Config::default()).await;
     assert_eq!(seen(&subscriber.wait_for(published.len()).await), published);
@@ -54,15 +53,15 @@ async fn the_same_records_twice_change_nothing_more() {
     let processor = on_redis(store(&server.url()), Config::default());
     let records = fixture_records();
     process_in_batches(&processor, &records, 100).await;
-    let queued = processor.queue.len();
+    let queued = processor.queue().len();
     let keys: BTreeSet<String> = server.cmd(&["KEYS", "*"]).await.texts().into_iter().collect();
     let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
     for batch in process_in_batches(&processor, &records, 37).await {
-        assert_eq!((batch.verdict, batch.tally.events), (Verdict::Done, 0));
+        assert_eq!((batch.response, batch.tally.events), (BatchResponse::AllDone, 0));
     }
     server.cmd(&["PUBLISH", "end", "{\"metadata\":{}}"]).await;
     assert_eq!(subscriber.wait_for(1).await[0].channel, "end", "nothing was published before it");
-    assert_eq!(processor.queue.len(), queued);
+    assert_eq!(processor.queue().len(), queued);
     assert_eq!(server.cmd(&["KEYS", "*"]).await.texts().into_iter().collect::<BTreeSet<_>>(), keys);
 }
 
@@ -99,7 +98,7 @@ async fn a_batch_costs_two_round_trips_whatever_its_size() {
     process(&processor, &rows(0)).await;
     proxy.set(Mode::Delay(DELAY));
     let started = Instant::now();
-    assert_eq!(process(&processor, &rows(1)).await.verdict, Verdict::Done);
+    assert_eq!(process(&processor, &rows(1)).await.response, BatchResponse::AllDone);
     let trips = started.elapsed().as_secs_f64() / DELAY.as_secs_f64();
     assert!(trips < 20.0, "took {trips:.1} delays; a round trip a row would take 400");
 }
@@ -113,8 +112,8 @@ async fn ten_thousand_rows_fit_into_one_batch() {
         .collect();
     let batch = process(&processor, &rows).await;
     assert_eq!(
-        (batch.verdict, batch.tally.events, batch.tally.pubsub_published),
-        (Verdict::Done, 8_000, 8_000)
+        (batch.response, batch.tally.events, batch.tally.pubsub_published),
+        (BatchResponse::AllDone, 8_000, 8_000)
     );
 }
 
@@ -137,7 +136,7 @@ async fn leaves(core: Config) -> (usize, bool, usize) {
     assert!(keys.iter().any(|key| key.starts_with("cache:")), "baselines stay");
     let hot = keys.iter().filter(|key| !key.starts_with("cache:") && !key.starts_with("event:")).count();
     server.cmd(&["PUBLISH", "end", "{}"]).await;
-    (hot, subscriber.wait_for(1).await[0].channel != "end", processor.queue.len())
+    (hot, subscriber.wait_for(1).await[0].channel != "end", processor.queue().len())
 }
 
 #[tokio::test]
@@ -168,7 +167,7 @@ async fn a_cluster_gets_every_row_whole() {
     let processor = on_redis(store(&cluster.url()), core.clone());
     let records = fixture_records();
     for batch in process_in_batches(&processor, &records, 50).await {
-        assert_eq!(batch.verdict, Verdict::Done, "{:?}", batch.failures);
+        assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
     }
     let (mut published, values) = expected(&records, core).await;
     let mut received = seen(&subscriber.wait_for(published.len()).await);
@@ -200,7 +199,7 @@ async fn odd_ids_stay_in_their_own_keys_and_channels() {
             tvl(id, 0, n * 2, 1e6, &[("base", 1e6)]),
             tvl(id, 1, n * 2 + 1, 2e6, &[("base", 2e6), ("x:y*", 5.0)]),
         ];
-        assert_eq!(process(&processor, &rows).await.verdict, Verdict::Done, "{id:?}");
+        assert_eq!(process(&processor, &rows).await.response, BatchResponse::AllDone, "{id:?}");
     }
     process(
         &processor,

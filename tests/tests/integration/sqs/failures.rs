@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 use events_adapters::aws::AwsSettings;
 use events_adapters::sqs::{SqsQueue, client};
-use events_core::breaker::BreakerSettings;
-use events_core::config::Config;
-use events_core::message::Message;
-use events_core::report::Verdict;
+use events_core::delivery::{BreakerSettings, Message};
+use events_core::plan::{BatchResponse, Config};
 use events_harness::faults::fault_proxy::{FaultProxy, Mode};
 use events_harness::faults::sqs_faults::{Entries, Fault, When};
 use events_harness::faults::sqs_sink::SqsSink;
@@ -15,12 +13,12 @@ use events_harness::probes::wait::eventually;
 use events_harness::processors::{process, raw};
 use events_harness::rows::{metadata, number, price, tvl};
 use events_harness::servers::sqs::SqsEmulator;
+use events_processor::Settings;
 use events_processor::ports::{ErrorKind, Queue};
-use events_processor::{Processor, Settings};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::{assert_in_order, ids, known, moving, on_sink, on_sqs, on_sqs_with, settings};
+use super::{assert_in_order, aws_settings, ids, known, moving, on_sink, on_sink_with, on_sqs, on_sqs_with};
 
 #[tokio::test]
 async fn a_redelivery_that_finds_no_state_adds_no_message() {
@@ -30,7 +28,7 @@ async fn a_redelivery_that_finds_no_state_adds_no_message() {
     for _ in 0..2 {
         // The process died between the queue and the commit: a new one knows nothing.
         let processor = on_sqs(emulator.endpoint(), &queue.url, None, Config::default());
-        assert_eq!(process(&processor, &records).await.verdict, Verdict::Done);
+        assert_eq!(process(&processor, &records).await.response, BatchResponse::AllDone);
     }
     assert_eq!(emulator.receive_all(&queue.url).await.len(), 1);
 }
@@ -41,7 +39,7 @@ async fn a_refused_entry_is_sent_again_before_anything_later_of_its_group() {
     let processor = on_sink(&sink, Config::default());
     known(&processor).await;
     sink.fail_next(Fault::refuse(4));
-    assert_eq!(process(&processor, &moving(3)).await.verdict, Verdict::Done);
+    assert_eq!(process(&processor, &moving(3)).await.response, BatchResponse::AllDone);
     let accepted = sink.accepted();
     assert_eq!((accepted.len(), ids(&accepted).len()), (24, 24));
     assert_in_order(&accepted);
@@ -57,7 +55,7 @@ async fn faults_that_pass_are_ridden_out() {
         known(&processor).await;
         sink.script(When::Any, 2, fault.clone());
         let batch = process(&processor, &moving(2)).await;
-        assert_eq!(batch.verdict, Verdict::Done, "{fault:?}: {:?}", batch.failures);
+        assert_eq!(batch.response, BatchResponse::AllDone, "{fault:?}: {:?}", batch.failures);
         assert_eq!(ids(&sink.accepted()).len(), 16, "{fault:?}");
         assert_in_order(&sink.accepted());
     }
@@ -69,7 +67,7 @@ async fn a_lost_reply_makes_no_second_message() {
     let processor = on_sink(&sink, Config::default());
     known(&processor).await;
     sink.fail_next(Fault::DropReply);
-    assert_eq!(process(&processor, &moving(1)).await.verdict, Verdict::Done);
+    assert_eq!(process(&processor, &moving(1)).await.response, BatchResponse::AllDone);
     assert_eq!(sink.requests().len(), 2);
     assert_eq!((sink.accepted().len(), ids(&sink.accepted()).len()), (8, 8));
 }
@@ -82,16 +80,16 @@ async fn a_group_that_stays_refused_holds_up_only_itself() {
     sink.script(When::Any, 1_000, Fault::refuse_group("protocol:2"));
     let rows = moving(3);
     let batch = process(&processor, &rows).await;
-    assert_eq!(batch.verdict, Verdict::From(number(12)), "protocol 2's first row");
+    assert_eq!(batch.response, BatchResponse::RetryFrom(number(12)), "protocol 2's first row");
     assert_eq!(batch.failures.keys().copied().collect::<Vec<_>>(), [2, 6, 10]);
     assert_eq!(sink.accepted().len(), 18);
-    assert!(processor.store.value("tvl:3").unwrap().contains("4000000"), "the others are committed");
-    assert!(processor.store.value("tvl:2").unwrap().contains("1000000"), "this one is not");
+    assert!(processor.store().value("tvl:3").unwrap().contains("4000000"), "the others are committed");
+    assert!(processor.store().value("tvl:2").unwrap().contains("1000000"), "this one is not");
 
     // Lambda sends everything from the reported record on once more; the queue has recovered.
     sink.heal();
     let again = process(&processor, &rows[2..]).await;
-    assert_eq!((again.verdict, again.tally.already_applied + again.tally.late), (Verdict::Done, 7));
+    assert_eq!((again.response, again.tally.already_applied + again.tally.late), (BatchResponse::AllDone, 7));
     let accepted = sink.accepted();
     assert_eq!((accepted.len(), ids(&accepted).len()), (24, 24));
     assert_in_order(&accepted);
@@ -110,12 +108,15 @@ async fn what_the_queue_will_never_take_becomes_a_dead_letter() {
     sink.fail_next(Fault::refuse(1));
     sink.fail_next(fault);
     let batch = process(&processor, &moving(1)).await;
-    assert_eq!((batch.verdict, batch.tally.dlq_published, batch.tally.sqs_published), (Verdict::Done, 1, 7));
+    assert_eq!(
+        (batch.response, batch.tally.dlq_published, batch.tally.sqs_published),
+        (BatchResponse::AllDone, 1, 7)
+    );
     let letters = sink.accepted_by(&sink.queue_url("dlq.fifo"));
     let event = &letters[0].json()["event"];
     assert_eq!((&event["data"]["protocolId"], &event["metadata"]["retryCount"]), (&"0".into(), &1.into()));
     assert!(letters[0].json()["error"]["message"].as_str().unwrap().contains("InvalidMessageContents"));
-    assert!(processor.store.value("tvl:0").unwrap().contains("2000000"), "the record is done");
+    assert!(processor.store().value("tvl:0").unwrap().contains("2000000"), "the record is done");
 }
 
 #[tokio::test]
@@ -125,31 +126,21 @@ async fn a_dead_letter_that_cannot_be_put_aside_fails_its_record() {
     let without = on_sqs(&sink.endpoint(), &sink.queue_url("events.fifo"), None, Config::default());
     let batch =
         process(&without, &[tvl("1", 0, 1, 1e6, &[]), poison.clone(), tvl("2", 0, 100, 1e6, &[])]).await;
-    assert_eq!(batch.verdict, Verdict::From(number(99)));
+    assert_eq!(batch.response, BatchResponse::RetryFrom(number(99)));
     assert!(batch.failures[&1].contains("EVENTS_DLQ_URL is not set"), "{:?}", batch.failures);
-    assert!(without.store.value("tvl:2").is_some(), "the rest goes on");
+    assert!(without.store().value("tvl:2").is_some(), "the rest goes on");
 
     let with = on_sink(&sink, Config::default());
     let batch = process(&with, &[poison]).await;
-    assert_eq!((batch.verdict, batch.tally.dlq_published), (Verdict::Done, 1));
+    assert_eq!((batch.response, batch.tally.dlq_published), (BatchResponse::AllDone, 1));
 }
 
 #[tokio::test]
 async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back() {
     const OPEN: Duration = Duration::from_millis(400);
     let sink = SqsSink::start().await;
-    let mut processor = on_sink(&sink, Config::default());
-    processor.settings.max_retries = 1;
-    processor = Processor::new(
-        processor.store,
-        processor.queue,
-        processor.dead_letters,
-        processor.timer,
-        Settings {
-            breaker: BreakerSettings { open_ms: 400, ..BreakerSettings::default() },
-            ..processor.settings
-        },
-    );
+    let breaker = BreakerSettings { open_ms: 400, ..BreakerSettings::default() };
+    let processor = on_sink_with(&sink, Settings { max_retries: 1, breaker, ..Settings::default() });
     known(&processor).await;
     sink.script(When::Any, 1_000, Fault::http_500());
     let rows = moving(1);
@@ -162,17 +153,21 @@ async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back
     let refused = process(&processor, &rows).await;
     if opened.elapsed() < OPEN {
         assert_eq!(
-            (sink.requests().len(), refused.verdict),
-            (5, Verdict::From(number(10))),
+            (sink.requests().len(), refused.response),
+            (5, BatchResponse::RetryFrom(number(10))),
             "failed without a call"
         );
         assert!(refused.failures[&0].contains("breaker open"), "{:?}", refused.failures);
     }
     let quiet = [metadata("9", 0, 900, &[("name", "Nine")])];
-    assert_eq!(process(&processor, &quiet).await.verdict, Verdict::Done, "what needs no queue goes on");
+    assert_eq!(
+        process(&processor, &quiet).await.response,
+        BatchResponse::AllDone,
+        "what needs no queue goes on"
+    );
     sink.heal();
     eventually(Duration::from_secs(10), || async {
-        process(&processor, &rows).await.verdict == Verdict::Done
+        process(&processor, &rows).await.response == BatchResponse::AllDone
     })
     .await;
     assert_eq!(ids(&sink.accepted()).len(), 8);
@@ -185,7 +180,7 @@ async fn dead_letters_share_requests_and_one_that_is_refused_fails_alone() {
     let processor = on_sink(&sink, Config::default());
     let poison = |n: u64| raw(tvl("9", 0, n, 1.0, &[]).get().replace(r#""N":"1""#, r#""X":"1""#));
     let records: Vec<_> = (0..50).map(poison).collect();
-    assert_eq!(process(&processor, &records).await.verdict, Verdict::Done);
+    assert_eq!(process(&processor, &records).await.response, BatchResponse::AllDone);
     assert_eq!((sink.requests().len(), sink.accepted().len()), (5, 50));
 
     for sender_fault in [false, true] {
@@ -196,7 +191,7 @@ async fn dead_letters_share_requests_and_one_that_is_refused_fails_alone() {
         sink.script(When::Any, 1, fault());
         sink.script(When::Body(r#""SequenceNumber":"111111100000000000000""#.into()), 100, fault());
         let batch = process(&processor, &records[..5]).await;
-        assert_eq!(batch.verdict, Verdict::From(number(0)), "{:?}", batch.failures);
+        assert_eq!(batch.response, BatchResponse::RetryFrom(number(0)), "{:?}", batch.failures);
         assert_eq!((batch.failures.len(), batch.tally.dlq_published), (1, 4));
         sink.heal();
     }
@@ -217,7 +212,7 @@ async fn a_connection_that_is_not_made_in_time_is_given_up() {
     let patient = AwsSettings {
         attempt_timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_millis(200),
-        ..settings(&format!("http://{addr}"))
+        ..aws_settings(&format!("http://{addr}"))
     };
     let queue =
         SqsQueue::new(Some(client(&patient)), Some(format!("http://{addr}/q.fifo")), "EVENTS_QUEUE_URL");
@@ -237,7 +232,7 @@ async fn connections_that_died_in_a_frozen_sandbox_are_not_used() {
     let settings = AwsSettings {
         attempt_timeout: Duration::from_secs(8),
         renew_after: Duration::from_millis(300),
-        ..settings(&proxy.http_url())
+        ..aws_settings(&proxy.http_url())
     };
     let processor = on_sqs_with(&settings, &sink.queue_url("events.fifo"), None, Config::default());
     known(&processor).await;
@@ -248,7 +243,7 @@ async fn connections_that_died_in_a_frozen_sandbox_are_not_used() {
     };
     process(&processor, &rows(1)).await;
     sink.script(When::Any, usize::MAX, Fault::Delay(Duration::from_millis(50)));
-    assert_eq!(process(&processor, &rows(2)).await.verdict, Verdict::Done);
+    assert_eq!(process(&processor, &rows(2)).await.response, BatchResponse::AllDone);
     sink.heal();
     let before = proxy.connections();
     assert!(before > 1, "{before} connections");
@@ -257,6 +252,11 @@ async fn connections_that_died_in_a_frozen_sandbox_are_not_used() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     let began = Instant::now();
     let batch = process(&processor, &rows(3)).await;
-    assert_eq!((batch.verdict, batch.tally.breaker_open), (Verdict::Done, 0), "{:?}", batch.failures);
+    assert_eq!(
+        (batch.response, batch.tally.breaker_open),
+        (BatchResponse::AllDone, 0),
+        "{:?}",
+        batch.failures
+    );
     assert!(began.elapsed() < Duration::from_secs(4), "took {:?}", began.elapsed());
 }

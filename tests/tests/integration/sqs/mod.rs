@@ -9,18 +9,17 @@ use std::time::Duration;
 use events_adapters::aws::{AwsCredentials, AwsSettings};
 use events_adapters::sqs::{SqsQueue, client};
 use events_adapters::time::SystemTimer;
-use events_core::config::Config;
-use events_core::report::Verdict;
+use events_core::plan::{BatchResponse, Config};
 use events_harness::faults::sqs_sink::{Entry, SqsSink};
 use events_harness::processors::{around, process};
 use events_harness::rows::tvl;
-use events_processor::Processor;
 use events_processor::memory::MemoryStore;
+use events_processor::{Processor, Settings};
 use serde_json::value::RawValue;
 
 type OnSqs = Processor<MemoryStore, SqsQueue, SqsQueue, SystemTimer>;
 
-fn settings(endpoint: &str) -> AwsSettings {
+fn aws_settings(endpoint: &str) -> AwsSettings {
     AwsSettings {
         region: "eu-central-1".into(),
         endpoint: Some(endpoint.into()),
@@ -36,7 +35,7 @@ fn settings(endpoint: &str) -> AwsSettings {
 }
 
 fn on_sqs(endpoint: &str, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
-    on_sqs_with(&settings(endpoint), queue, dead_letters, core)
+    on_sqs_with(&aws_settings(endpoint), queue, dead_letters, core)
 }
 
 fn on_sqs_with(settings: &AwsSettings, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
@@ -50,10 +49,18 @@ fn on_sink(sink: &SqsSink, core: Config) -> OnSqs {
     on_sqs(&sink.endpoint(), &sink.queue_url("events.fifo"), Some(&sink.queue_url("dlq.fifo")), core)
 }
 
+fn on_sink_with(sink: &SqsSink, settings: Settings) -> OnSqs {
+    let client = client(&aws_settings(&sink.endpoint()));
+    let queue =
+        |name: &str| SqsQueue::new(Some(client.clone()), Some(sink.queue_url(name)), "EVENTS_QUEUE_URL");
+    let (queue, dead_letters) = (queue("events.fifo"), queue("dlq.fifo"));
+    Processor::new(MemoryStore::recording(), queue, dead_letters, SystemTimer::default(), settings)
+}
+
 /// Four protocols known before, then `hours` rows of each that make an event on every row: total and one chain.
 async fn known(processor: &OnSqs) {
     let first: Vec<_> = (0..4).map(|id| tvl(&id.to_string(), 0, id, 1e6, &[("base", 1e6)])).collect();
-    assert_eq!(process(processor, &first).await.verdict, Verdict::Done);
+    assert_eq!(process(processor, &first).await.response, BatchResponse::AllDone);
 }
 
 fn moving(hours: i64) -> Vec<Box<RawValue>> {

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use events_core::config::Config;
-use events_core::report::Verdict;
+use events_core::plan::{BatchResponse, Config};
 use events_harness::faults::sqs_faults::{Fault, When};
 use events_harness::faults::sqs_sink::SqsSink;
 use events_harness::processors::{fixture, in_memory, process};
@@ -22,11 +21,11 @@ async fn the_fixture_arrives_in_its_groups_in_order_with_its_attributes() {
     let reference = in_memory(Config::default());
     let records: Vec<_> = fixture().into_iter().map(|(_, raw)| raw).collect();
     for batch in records.chunks(60) {
-        assert_eq!(process(&processor, batch).await.verdict, Verdict::Done);
+        assert_eq!(process(&processor, batch).await.response, BatchResponse::AllDone);
         process(&reference, batch).await;
     }
     let received = emulator.receive_all(&events.url).await;
-    let expected = reference.queue.messages();
+    let expected = reference.queue().messages();
     assert_eq!(received.len(), expected.len());
     let order = |messages: Vec<(String, String)>| {
         let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -39,7 +38,7 @@ async fn the_fixture_arrives_in_its_groups_in_order_with_its_attributes() {
     assert_eq!(by_group, order(expected.iter().map(|m| (m.group_id.clone(), m.dedup_id.clone())).collect()));
     received.iter().for_each(assert_attributes);
     let letters = emulator.receive_all(&dlq.url).await;
-    assert_eq!(letters.len(), reference.dead_letters.len());
+    assert_eq!(letters.len(), reference.dead_letter_queue().len());
     for letter in letters {
         let body = letter.json();
         assert!(body["record"].is_object() && body["timestamp"].as_i64() > Some(1_700_000_000_000), "{body}");
@@ -70,7 +69,7 @@ async fn requests_are_full_and_never_hold_two_records_of_a_group() {
     let processor = on_sink(&sink, Config::default());
     known(&processor).await;
     let batch = process(&processor, &moving(3)).await;
-    assert_eq!((batch.verdict, batch.tally.sqs_published), (Verdict::Done, 24));
+    assert_eq!((batch.response, batch.tally.sqs_published), (BatchResponse::AllDone, 24));
     let requests = sink.requests();
     for request in &requests {
         assert!(request.entries.len() <= 10);
@@ -94,16 +93,19 @@ async fn an_event_too_large_goes_without_its_breakdown_or_to_the_dead_letters() 
     let chains = |value: f64| names.iter().map(|name| (name.as_str(), value)).collect::<Vec<_>>();
     process(&processor, &[tvl("1", 0, 1, 1e9, &chains(1.0))]).await;
     let batch = process(&processor, &[tvl("1", 1, 2, 2e9, &chains(1.0))]).await;
-    assert_eq!((batch.verdict, batch.tally.dlq_published), (Verdict::Done, 0));
+    assert_eq!((batch.response, batch.tally.dlq_published), (BatchResponse::AllDone, 0));
     let event = sink.accepted()[0].json();
     assert_eq!((event["data"]["currentTvl"].as_f64(), event["data"].get("breakdown")), (Some(2e9), None));
-    let published = processor.store.published();
+    let published = processor.store().published();
     assert!(published[0].1.contains("breakdown"), "subscribers have no such limit");
 
     let bio = "b".repeat(20_000);
     process(&processor, &[metadata("5", 0, 3, &[("name", "Five"), ("description", "a")])]).await;
     let batch = process(&processor, &[metadata("5", 1, 4, &[("name", "Five"), ("description", &bio)])]).await;
-    assert_eq!((batch.verdict, batch.tally.dlq_published, batch.tally.sqs_published), (Verdict::Done, 1, 0));
+    assert_eq!(
+        (batch.response, batch.tally.dlq_published, batch.tally.sqs_published),
+        (BatchResponse::AllDone, 1, 0)
+    );
     let letter = sink.accepted_by(&sink.queue_url("dlq.fifo"))[0].json();
     assert!(letter["error"]["message"].as_str().unwrap().contains("the queue takes 16384"), "{letter}");
     assert!(letter["truncatedFrom"].as_u64().unwrap() > 20_000);
@@ -119,8 +121,8 @@ async fn ids_that_sqs_would_refuse_are_taken() {
         let rows = [tvl(id, 0, n * 2, 1e6, &[]), tvl(id, 1, n * 2 + 1, 2e6, &[])];
         let batch = process(&processor, &rows).await;
         assert_eq!(
-            (batch.verdict, batch.tally.dlq_published),
-            (Verdict::Done, 0),
+            (batch.response, batch.tally.dlq_published),
+            (BatchResponse::AllDone, 0),
             "{id:?} {:?}",
             batch.failures
         );
@@ -153,7 +155,7 @@ async fn groups_do_not_wait_for_each_other() {
     process(&processor, &rows(0)).await;
     sink.script(When::Any, 1_000, Fault::Delay(DELAY));
     let started = Instant::now();
-    assert_eq!(process(&processor, &rows(1)).await.verdict, Verdict::Done);
+    assert_eq!(process(&processor, &rows(1)).await.response, BatchResponse::AllDone);
     assert_eq!(sink.requests().len(), 10);
     assert!(
         started.elapsed() < DELAY * 6,

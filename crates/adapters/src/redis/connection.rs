@@ -1,0 +1,40 @@
+//! A connection for one round trip, with its time limit.
+
+use std::time::Duration;
+
+use events_processor::ports::{ErrorKind, PortError};
+use fred::clients::{Client, Pipeline};
+use fred::error::Error;
+use fred::types::Value;
+
+use super::errors;
+
+/// A client that was used lately, or was just probed.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    /// Longest time for one round trip. fred's own timeout does not cover waiting for a connection in all cases.
+    pub(super) timeout: Duration,
+}
+
+impl Connection {
+    /// Sends a pipeline. Returns the answer to each of its commands.
+    pub(super) async fn run(
+        &self,
+        pipeline: &Pipeline<Client>,
+        commands: usize,
+    ) -> Result<Vec<Result<Value, Error>>, PortError> {
+        let answers = match tokio::time::timeout(self.timeout, pipeline.try_all::<Value>()).await {
+            Ok(answers) => answers,
+            Err(_) => return Err(PortError::new(ErrorKind::Timeout, "redis gave no answer in time")),
+        };
+        if answers.len() == commands {
+            return Ok(answers);
+        }
+        // A pipeline that failed as a whole has one answer, whatever its length.
+        let error = answers.into_iter().find_map(Result::err);
+        Err(error.map_or_else(
+            || PortError::new(ErrorKind::Unavailable, "redis answered only some commands of a pipeline"),
+            |error| errors::port_error(&error),
+        ))
+    }
+}

@@ -1,0 +1,130 @@
+//! Reads what a batch needs, in one round trip.
+
+use events_core::change::{Baseline, RowVersion};
+use events_core::delivery::{ReadRequest, Snapshot};
+use events_core::source::SequenceNumber;
+use events_processor::ports::PortError;
+use fred::error::Error;
+use fred::interfaces::{ClientLike, HashesInterface, KeysInterface};
+use fred::types::{CustomCommand, Value};
+use fred::util::redis_keyslot;
+use futures::future::join_all;
+
+use super::MAX_PIPELINE;
+use super::connection::Connection;
+use super::errors;
+
+/// A field that no baseline has.
+const NO_FIELD: &str = "-";
+/// Fields of a baseline.
+const FIELDS: [&str; 4] = ["time", "stream", "sequence", "values"];
+
+/// A key to read.
+#[derive(Clone, Copy)]
+enum Key<'a> {
+    Baseline(&'a String),
+    Meta(&'a String),
+}
+
+impl<'a> Key<'a> {
+    fn name(self) -> &'a String {
+        match self {
+            Self::Baseline(name) | Self::Meta(name) => name,
+        }
+    }
+}
+
+/// Reads every key of a request. A large request takes several pipelines. All but the last are sent before the first is
+/// answered.
+pub(super) async fn read(connection: &Connection, request: &ReadRequest) -> Result<Snapshot, PortError> {
+    let mut snapshot = Snapshot::default();
+    let keys: Vec<Key<'_>> =
+        (request.baselines.iter().map(Key::Baseline)).chain(request.metas.iter().map(Key::Meta)).collect();
+    let mut chunks: Vec<&[Key<'_>]> = keys.chunks(MAX_PIPELINE).collect();
+    let last = chunks.pop().unwrap_or_default();
+    let answers = join_all(chunks.iter().map(|keys| read_keys(connection, keys, None))).await;
+    for (keys, answers) in chunks.into_iter().zip(answers) {
+        store_answers(keys, answers?, &mut snapshot)?;
+    }
+    // The outbox comes last: its length must be that after the baselines were read.
+    let mut answers = read_keys(connection, last, request.outbox.as_deref()).await?;
+    if let (Some(key), Some(answer)) = (&request.outbox, answers.pop_if(|_| request.outbox.is_some())) {
+        snapshot.outbox = readable(key, answer)?.and_then(|length| length.as_u64()).unwrap_or(0);
+    }
+    store_answers(last, answers, &mut snapshot)?;
+    Ok(snapshot)
+}
+
+/// Reads keys, and the length of the outbox where it is named, in one pipeline.
+async fn read_keys(
+    connection: &Connection,
+    keys: &[Key<'_>],
+    outbox: Option<&str>,
+) -> Result<Vec<Result<Value, Error>>, PortError> {
+    let failed = |error: Error| errors::port_error(&error);
+    let pipeline = connection.client.pipeline();
+    // A write that changes nothing, which a replica refuses. After a failover the old primary can live on as a replica,
+    // and keeps its connections. It would answer reads with old baselines, and events would be compared with those.
+    if let Some(first) = keys.first() {
+        pipeline.hdel::<Value, _, _>(first.name().as_str(), NO_FIELD).await.map_err(failed)?;
+    }
+    for key in keys {
+        let queued = match key {
+            Key::Baseline(name) => pipeline.hmget::<Value, _, _>(name.as_str(), FIELDS.to_vec()).await,
+            Key::Meta(name) => pipeline.get::<Value, _>(name.as_str()).await,
+        };
+        queued.map_err(failed)?;
+    }
+    if let Some(outbox) = outbox {
+        let command = CustomCommand::new_static("XLEN", redis_keyslot(outbox.as_bytes()), false);
+        pipeline.custom::<Value, _>(command, vec![outbox]).await.map_err(failed)?;
+    }
+    let writes = usize::from(!keys.is_empty());
+    let mut answers = connection.run(&pipeline, writes + keys.len() + usize::from(outbox.is_some())).await?;
+    let refusal = answers.drain(..writes).find_map(Result::err);
+    match refusal {
+        // A baseline of another type is no reason to fail the read: see `readable`.
+        Some(error) if !errors::is_wrong_type(&error) => Err(failed(error)),
+        Some(_) | None => Ok(answers),
+    }
+}
+
+fn store_answers(
+    keys: &[Key<'_>],
+    answers: Vec<Result<Value, Error>>,
+    snapshot: &mut Snapshot,
+) -> Result<(), PortError> {
+    for (key, answer) in keys.iter().zip(answers) {
+        let name = key.name();
+        let Some(value) = readable(name, answer)? else { continue };
+        match key {
+            Key::Baseline(_) => {
+                snapshot.baselines.extend(baseline(value).map(|baseline| (name.clone(), baseline)));
+            }
+            Key::Meta(_) => snapshot.metas.extend(value.into_string().map(|json| (name.clone(), json))),
+        }
+    }
+    Ok(())
+}
+
+/// The value of a key. A key of another type counts as absent: the commit of its row fails alone and names it. Any other
+/// error fails the read: a baseline that is only out of reach must not count as never seen.
+fn readable(key: &str, answer: Result<Value, Error>) -> Result<Option<Value>, PortError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if errors::is_wrong_type(&error) => {
+            let error = error.details();
+            tracing::warn!(key, error, "redis key has another type than expected; it is read as absent");
+            Ok(None)
+        }
+        Err(error) => Err(errors::port_error(&error)),
+    }
+}
+
+fn baseline(value: Value) -> Option<Baseline> {
+    let fields: [Value; 4] = value.into_array().try_into().ok()?;
+    let [time, stream, sequence, values] = fields.map(Value::into_string);
+    let (data_time_ms, sequence) = (time?.parse().ok()?, SequenceNumber::new(&sequence?)?);
+    let version = RowVersion { data_time_ms, stream: stream?, sequence };
+    Some(Baseline { version, values: values? })
+}

@@ -1,0 +1,13 @@
+//! Arguments of commands and scripts.
+
+use fred::types::Value;
+
+/// A text argument.
+pub(super) fn text(text: &str) -> Value {
+    Value::from(text)
+}
+
+/// A number argument, as text: what a script gets.
+pub(super) fn count(count: usize) -> Value {
+    text(&count.to_string())
+}

@@ -1,0 +1,307 @@
+//! Decides the order in which messages go to the queue.
+//!
+//! SQS can refuse entry k of a request and accept entry k + 1. After a retry, k is behind k + 1 in the queue for good.
+//! Therefore a request never holds messages of two records of one message group. The messages of a later record wait
+//! until the queue has accepted every earlier message of the group. Groups do not wait for each other.
+//!
+//! It is a state machine without I/O: the caller takes requests out, sends them, and hands the answers in.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::message::Message;
+
+/// Limits of the requests to a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// Most messages in a request.
+    pub entries: usize,
+    /// Most bytes in a request.
+    pub bytes: usize,
+    /// How often a refused message is retried before its group is given up.
+    pub retries: u32,
+}
+
+/// Identifies one message of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageRef {
+    /// Index of the record in the batch.
+    pub record: usize,
+    /// Index of the message in the record's plan.
+    pub message: usize,
+}
+
+/// A request to send now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The messages, in order.
+    pub entries: Vec<MessageRef>,
+    /// The lanes that the messages come from.
+    lanes: Vec<usize>,
+}
+
+/// The queue's answer to one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendResult {
+    /// The queue has the message.
+    Accepted,
+    /// The queue did not take the message. A retry can succeed. Holds the reason.
+    Refused(String),
+    /// The queue will never take the message. Holds the reason.
+    Rejected(String),
+}
+
+/// Lanes to wake after a pause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The lanes that wait. [`Dispatch::wake`] makes them ready again.
+    lanes: Vec<usize>,
+    /// Number of the retry, from 1.
+    pub attempt: u32,
+}
+
+/// A lane: the messages of one group that are still to be sent, record by record.
+#[derive(Debug)]
+struct Lane {
+    units: VecDeque<Unit>,
+    /// Retries of the current request so far.
+    attempt: u32,
+}
+
+/// The messages of one record that are still to be sent.
+#[derive(Debug)]
+struct Unit {
+    record: usize,
+    messages: VecDeque<Item>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    message: usize,
+    size: usize,
+}
+
+/// Decides which messages the next request holds.
+#[derive(Debug)]
+pub struct Dispatch {
+    limits: RequestLimits,
+    lanes: Vec<Lane>,
+    /// Lanes whose next request may be sent now.
+    ready: VecDeque<usize>,
+    /// Records whose messages were given up, with the reason.
+    failed: BTreeMap<usize, String>,
+    rejected: Vec<Rejection>,
+    /// Messages that were given up and that the queue has not accepted.
+    unsent: BTreeSet<MessageRef>,
+}
+
+/// A message that the queue will never take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The message.
+    pub entry: MessageRef,
+    /// Why.
+    pub reason: String,
+    /// Retries of the request before the rejection: 0 if the first try was rejected.
+    pub retries: u32,
+}
+
+impl Dispatch {
+    /// Takes the messages of each record of a batch. Messages of one group keep the order of their records.
+    pub fn new<'a>(records: impl IntoIterator<Item = (usize, &'a [Message])>, limits: RequestLimits) -> Self {
+        let mut dispatch = Self::empty(limits);
+        let mut by_group: HashMap<&'a str, usize> = HashMap::new();
+        for (record, messages) in records {
+            let Some(first) = messages.first() else { continue };
+            let lane = *by_group.entry(&first.group_id).or_insert(dispatch.lanes.len());
+            dispatch.push(lane, record, messages);
+        }
+        dispatch
+    }
+
+    /// Takes messages that need no order. None waits for another, even within one group.
+    pub fn unordered<'a>(messages: impl IntoIterator<Item = &'a [Message]>, limits: RequestLimits) -> Self {
+        let mut dispatch = Self::empty(limits);
+        for (record, messages) in messages.into_iter().enumerate() {
+            dispatch.push(record, record, messages);
+        }
+        dispatch
+    }
+
+    fn empty(limits: RequestLimits) -> Self {
+        Self {
+            limits,
+            lanes: Vec::new(),
+            ready: VecDeque::new(),
+            failed: BTreeMap::new(),
+            rejected: Vec::new(),
+            unsent: BTreeSet::new(),
+        }
+    }
+
+    fn push(&mut self, lane: usize, record: usize, messages: &[Message]) {
+        if lane == self.lanes.len() {
+            self.lanes.push(Lane { units: VecDeque::new(), attempt: 0 });
+            self.ready.push_back(lane);
+        }
+        let items = messages.iter().enumerate().map(|(message, m)| Item { message, size: m.size() });
+        self.lanes[lane].units.push_back(Unit { record, messages: items.collect() });
+    }
+
+    /// The next request that may be sent now. `None` until an answer or a wake-up makes more messages ready.
+    pub fn next_request(&mut self) -> Option<Request> {
+        let mut request = Request { entries: Vec::new(), lanes: Vec::new() };
+        let mut bytes = 0;
+        while let Some(&lane) = self.ready.front() {
+            let Some(unit) = self.lanes[lane].units.front() else {
+                self.ready.pop_front();
+                continue;
+            };
+            let (count, size) = self.fitting_messages(unit);
+            let fits =
+                request.entries.len() + count <= self.limits.entries && bytes + size <= self.limits.bytes;
+            if !fits && !request.entries.is_empty() {
+                break;
+            }
+            let items = unit.messages.iter().take(count);
+            request
+                .entries
+                .extend(items.map(|item| MessageRef { record: unit.record, message: item.message }));
+            request.lanes.push(lane);
+            bytes += size;
+            self.ready.pop_front();
+        }
+        (!request.entries.is_empty()).then_some(request)
+    }
+
+    /// How many messages of a unit fit into one request, at least one, and their size in bytes.
+    fn fitting_messages(&self, unit: &Unit) -> (usize, usize) {
+        let (mut count, mut bytes) = (0, 0);
+        for item in unit.messages.iter().take(self.limits.entries) {
+            if count > 0 && bytes + item.size > self.limits.bytes {
+                break;
+            }
+            count += 1;
+            bytes += item.size;
+        }
+        (count, bytes)
+    }
+
+    /// Takes the answers to a request, one for each entry, in order. A missing answer counts as refused. Returns the
+    /// lanes to wake after a pause, if any.
+    pub fn answer(&mut self, request: &Request, answers: &[SendResult]) -> Option<Retry> {
+        let mut refused: BTreeMap<usize, String> = BTreeMap::new();
+        let missing = SendResult::Refused("the queue gave no answer for this message".to_owned());
+        for (position, entry) in request.entries.iter().enumerate() {
+            match answers.get(position).unwrap_or(&missing) {
+                SendResult::Accepted => {
+                    // The group may have been given up while the request was in flight.
+                    self.unsent.remove(entry);
+                    self.settle(request, *entry);
+                }
+                SendResult::Rejected(reason) => {
+                    let retries = self.lane_of(request, *entry).map_or(0, |lane| self.lanes[lane].attempt);
+                    self.rejected.push(Rejection { entry: *entry, reason: reason.clone(), retries });
+                    self.unsent.remove(entry);
+                    self.settle(request, *entry);
+                }
+                SendResult::Refused(reason) => {
+                    refused.entry(entry.record).or_insert_with(|| reason.clone());
+                }
+            }
+        }
+        // A lane with a refused message retries. The other lanes of the request go on.
+        let mut retry = Retry { lanes: Vec::new(), attempt: 0 };
+        for &lane in &request.lanes {
+            let record = self.lanes[lane].units.front().map(|unit| unit.record);
+            match record.and_then(|record| refused.get(&record)) {
+                Some(reason) => self.refuse(lane, reason, &mut retry),
+                None => self.advance(lane),
+            }
+        }
+        (!retry.lanes.is_empty()).then_some(retry)
+    }
+
+    /// The lane of an entry of a request.
+    fn lane_of(&self, request: &Request, entry: MessageRef) -> Option<usize> {
+        let holds =
+            |lane: &&usize| self.lanes[**lane].units.front().is_some_and(|unit| unit.record == entry.record);
+        request.lanes.iter().find(holds).copied()
+    }
+
+    /// Removes an accepted or rejected message from its lane.
+    fn settle(&mut self, request: &Request, entry: MessageRef) {
+        let lane = self.lane_of(request, entry);
+        if let Some(unit) = lane.and_then(|lane| self.lanes[lane].units.front_mut()) {
+            // Answers are in order, so this is mostly the first message: a row with thousands of chains stays cheap.
+            match unit.messages.iter().position(|item| item.message == entry.message) {
+                Some(0) => drop(unit.messages.pop_front()),
+                Some(position) => drop(unit.messages.remove(position)),
+                None => {}
+            }
+        }
+    }
+
+    /// Adds the lane to the retry, or gives it up after its last retry.
+    fn refuse(&mut self, lane: usize, reason: &str, retry: &mut Retry) {
+        self.lanes[lane].attempt += 1;
+        if self.lanes[lane].attempt > self.limits.retries {
+            self.give_up(lane, reason);
+        } else {
+            retry.attempt = retry.attempt.max(self.lanes[lane].attempt);
+            retry.lanes.push(lane);
+        }
+    }
+
+    /// Goes on after a request without a refusal: to the remaining messages of the record, or to the next record.
+    fn advance(&mut self, lane: usize) {
+        let units = &mut self.lanes[lane].units;
+        if units.front().is_some_and(|unit| unit.messages.is_empty()) {
+            units.pop_front();
+        }
+        if !units.is_empty() {
+            self.lanes[lane].attempt = 0;
+            self.ready.push_back(lane);
+        }
+    }
+
+    /// Gives up every message of a lane.
+    fn give_up(&mut self, lane: usize, reason: &str) {
+        for unit in self.lanes[lane].units.drain(..) {
+            self.failed.insert(unit.record, reason.to_owned());
+            let unsent =
+                unit.messages.iter().map(|item| MessageRef { record: unit.record, message: item.message });
+            self.unsent.extend(unsent);
+        }
+    }
+
+    /// Makes the lanes of a retry ready again. Call it when the pause is over.
+    pub fn wake(&mut self, retry: Retry) {
+        self.ready.extend(retry.lanes);
+    }
+
+    /// Gives up every message that is not yet accepted.
+    pub fn abandon(&mut self, reason: &str) {
+        for lane in 0..self.lanes.len() {
+            self.give_up(lane, reason);
+        }
+        self.ready.clear();
+    }
+
+    /// Records with messages that were given up, by index, with the reason.
+    pub fn failed(&self) -> &BTreeMap<usize, String> {
+        &self.failed
+    }
+
+    /// Messages that were given up and that the queue has not accepted, in order.
+    pub fn unsent(&self) -> &BTreeSet<MessageRef> {
+        &self.unsent
+    }
+
+    /// Takes out the messages that the queue will never take.
+    pub fn take_rejected(&mut self) -> Vec<Rejection> {
+        std::mem::take(&mut self.rejected)
+    }
+}
+
+#[cfg(test)]
+mod tests;

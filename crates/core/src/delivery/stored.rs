@@ -1,0 +1,92 @@
+//! The model of what Redis stores: what a batch reads, and what one row writes (specification, section 4).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::outbox::OutboxAppend;
+use crate::change::{Baseline, Predecessor, RowVersion};
+
+/// The keys that a batch reads, in one round trip.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// Baseline keys.
+    pub baselines: Vec<String>,
+    /// Metadata keys.
+    pub metas: Vec<String>,
+    /// Key of the outbox. Its length is read last: an event of a row that the baselines show as committed is then
+    /// either in the queue already, or counted.
+    pub outbox: Option<String>,
+}
+
+impl ReadRequest {
+    /// True if there is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.baselines.is_empty() && self.metas.is_empty() && self.outbox.is_none()
+    }
+}
+
+/// The values that were read, by key. Keys without a value are absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Baselines.
+    pub baselines: HashMap<String, Baseline>,
+    /// Metadata, JSON.
+    pub metas: HashMap<String, String>,
+    /// Number of events in the outbox.
+    pub outbox: u64,
+}
+
+/// What one row writes, atomically or not at all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commit {
+    /// Key of the baseline.
+    pub baseline_key: String,
+    /// The row's version.
+    pub version: RowVersion,
+    /// The previous row of the same subject in this batch, if any. The store applies the commit only if it has that
+    /// row: otherwise this row was compared with a value that was never stored.
+    pub predecessor: Option<Predecessor>,
+    /// The baseline's values, JSON.
+    pub values: String,
+    /// The baseline's time to live, s.
+    pub baseline_ttl: u64,
+    /// Hot keys to set.
+    pub writes: Vec<KeyWrite>,
+    /// Hot keys to delete, because they no longer have a value.
+    pub deletes: Vec<String>,
+    /// Events to publish.
+    pub publications: Vec<Publication>,
+}
+
+/// A commit, together with the events of its row that go into the outbox.
+#[derive(Clone, Copy, Debug)]
+pub struct RowCommit<'a> {
+    /// What the row writes.
+    pub commit: &'a Commit,
+    /// Events to append to the outbox, in the same script.
+    pub outbox: Option<&'a OutboxAppend>,
+}
+
+/// A key to set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyWrite {
+    /// The key.
+    pub key: String,
+    /// The value, JSON.
+    pub value: String,
+    /// Time to live, s.
+    pub ttl: u64,
+}
+
+/// An event to publish once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Key of the dedupe marker. While it exists, the event is not published again.
+    pub marker_key: String,
+    /// The marker's time to live, s.
+    pub marker_ttl: u64,
+    /// The event, JSON.
+    pub payload: Arc<str>,
+    /// The channels, in order.
+    pub channels: Vec<String>,
+}

@@ -1,0 +1,62 @@
+//! The configuration of a plan, as plain values. A program reads it from its settings once.
+
+use crate::change::ChangeRules;
+use crate::delivery::KeyStyle;
+use crate::event::Priority;
+
+/// Times to live of the keys, in seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ttls {
+    /// `price:{tokenId}`.
+    pub price: u64,
+    /// `tvl:{protocolId}` and `tvl:{protocolId}:{chain}`.
+    pub tvl: u64,
+    /// `protocol:{protocolId}:meta`.
+    pub meta: u64,
+    /// `event:{eventId}`.
+    pub event: u64,
+    /// `cache:{pk}`. It lives longer than the hot keys: half of the real hourly rows arrive more than an hour after the
+    /// previous row.
+    pub baseline: u64,
+}
+
+/// What to detect, and what to write, publish and queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Which changes become events.
+    pub rules: ChangeRules,
+    /// Times to live.
+    pub ttls: Ttls,
+    /// How Redis keys are written.
+    pub keys: KeyStyle,
+    /// True if hot keys are written.
+    pub caching: bool,
+    /// True if events are published.
+    pub pubsub: bool,
+    /// True if events are queued.
+    pub queueing: bool,
+    /// The lowest priority that is queued.
+    pub min_priority: Priority,
+    /// True if events can wait in the outbox. In a cluster they cannot, because the outbox and the rows are in
+    /// different slots.
+    pub outbox: bool,
+    /// The largest message that the queue accepts: bytes of body and attributes together. A request has the same limit.
+    pub max_message_bytes: usize,
+}
+
+impl Default for Config {
+    /// The defaults of the specification, section 7.
+    fn default() -> Self {
+        Self {
+            rules: ChangeRules::default(),
+            ttls: Ttls { price: 3_600, tvl: 3_600, meta: 604_800, event: 300, baseline: 90_000 },
+            keys: KeyStyle::default(),
+            caching: true,
+            pubsub: true,
+            queueing: true,
+            min_priority: Priority::Low,
+            outbox: true,
+            max_message_bytes: 1_048_576,
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The envelope of a stream record: keys, times, sequence number, and which image to read.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::image::{Image, PriceImage, RowError, price_row, protocol_row, tvl_row};
+use crate::source::{
+    ChangeSource, PreviousRow, Record, RecordContent, Row, RowKey, SequenceNumber, SkipReason, SourceRow,
+    UndecodableRecord,
+};
+use crate::value;
+
+/// A time above this number is in milliseconds since 1970. Any other time is in seconds: 1E+11 s is in the year 5138.
+const LARGEST_SECONDS: f64 = 1e11;
+/// The end of year 9999, in ms since 1970. A greater number is not a time.
+const LATEST_MS: f64 = 253_402_300_799_999.0;
+/// `userIdentity.principalId` of a delete by time to live.
+const TTL_PRINCIPAL: &str = "dynamodb.amazonaws.com";
+
+/// Decodes one record from its raw JSON. Never fails: the content of a broken record states the reason.
+pub fn decode(raw: &RawValue) -> Record {
+    decode_text(raw.get())
+}
+
+/// Decodes each record of a batch.
+pub fn decode_batch<'a>(batch: impl IntoIterator<Item = &'a RawValue>) -> Vec<Record> {
+    batch.into_iter().map(decode).collect()
+}
+
+/// Decodes one record from a text.
+pub fn decode_text(raw: &str) -> Record {
+    match Envelope::read(raw) {
+        Ok(envelope) => {
+            let identifier = Some(envelope.sequence.as_str().to_owned());
+            let content = match envelope.content() {
+                Ok(content) => content,
+                Err(reason) => RecordContent::Undecodable(Box::new(UndecodableRecord {
+                    reason,
+                    record_id: envelope.record_id,
+                    raw: raw.into(),
+                })),
+            };
+            Record { identifier, content }
+        }
+        Err(reason) => {
+            let identifier = readable_identifier(raw);
+            let record_id = identifier.clone().unwrap_or_else(|| value::of_text(raw));
+            let content = RecordContent::Undecodable(Box::new(UndecodableRecord {
+                reason,
+                record_id,
+                raw: raw.into(),
+            }));
+            Record { identifier, content }
+        }
+    }
+}
+
+/// The sequence number of a broken record, if it can be read.
+fn readable_identifier(raw: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(raw).ok()?;
+    let text = value.get("dynamodb")?.get("SequenceNumber")?.as_str()?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[derive(Deserialize)]
+struct RawEnvelope<'a> {
+    #[serde(rename = "eventID")]
+    event_id: Option<String>,
+    #[serde(rename = "eventName")]
+    event_name: Option<String>,
+    #[serde(rename = "eventSource")]
+    event_source: Option<String>,
+    #[serde(rename = "eventSourceARN")]
+    stream: Option<String>,
+    #[serde(rename = "userIdentity")]
+    user_identity: Option<UserIdentity>,
+    #[serde(borrow)]
+    dynamodb: Option<RawChange<'a>>,
+}
+
+#[derive(Deserialize)]
+struct UserIdentity {
+    #[serde(rename = "principalId", alias = "PrincipalId")]
+    principal_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawChange<'a> {
+    #[serde(borrow)]
+    approximate_creation_date_time: Option<&'a RawValue>,
+    #[serde(borrow)]
+    keys: Option<&'a RawValue>,
+    #[serde(borrow)]
+    new_image: Option<&'a RawValue>,
+    #[serde(borrow)]
+    old_image: Option<&'a RawValue>,
+    sequence_number: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    #[serde(rename = "PK")]
+    pk: Text,
+    #[serde(rename = "SK")]
+    sk: Digits,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    #[serde(rename = "S")]
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct Digits {
+    #[serde(rename = "N")]
+    value: String,
+}
+
+struct Envelope<'a> {
+    record_id: String,
+    stream: String,
+    sequence: SequenceNumber,
+    source: ChangeSource,
+    raw: RawEnvelope<'a>,
+    change: RawChange<'a>,
+}
+
+impl<'a> Envelope<'a> {
+    fn read(raw: &'a str) -> Result<Self, String> {
+        let mut raw: RawEnvelope<'a> =
+            serde_json::from_str(raw).map_err(|error| format!("not a stream record: {error}"))?;
+        let change = raw.dynamodb.take().ok_or("not a stream record: no \"dynamodb\"")?;
+        let number = change.sequence_number.as_deref().ok_or("no SequenceNumber")?;
+        let sequence = SequenceNumber::new(number)
+            .ok_or_else(|| format!("SequenceNumber {number:?} is not 1 to 40 decimal digits"))?;
+        let stream = raw.stream.take().unwrap_or_default();
+        let record_id = match raw.event_id.take() {
+            Some(id) if !id.is_empty() => id,
+            _ => format!("{stream}#{sequence}"),
+        };
+        let source = if raw.event_source.as_deref() == Some("postgres") {
+            ChangeSource::Postgres
+        } else {
+            ChangeSource::Dynamodb
+        };
+        Ok(Self { record_id, stream, sequence, source, raw, change })
+    }
+
+    fn content(&self) -> Result<RecordContent, String> {
+        match self.raw.event_name.as_deref() {
+            Some("INSERT" | "MODIFY") => {}
+            Some("REMOVE") => return Ok(RecordContent::Skipped(self.removal())),
+            other => {
+                let name = other.unwrap_or("missing");
+                return Err(format!("eventName is {name:?}; accepted are INSERT, MODIFY and REMOVE"));
+            }
+        }
+
+        // The keys come first: records that are not handled end here, with their images unread.
+        let keys = self.change.keys.ok_or("no Keys")?;
+        let keys: Keys = serde_json::from_str(keys.get()).map_err(|error| format!("Keys: {error}"))?;
+        let key = RowKey::parse(&keys.pk.value);
+        match key {
+            RowKey::Other => return Ok(RecordContent::Skipped(SkipReason::OtherRow)),
+            RowKey::Daily => return Ok(RecordContent::Skipped(SkipReason::DailyTvl)),
+            RowKey::Tvl(_) | RowKey::Coingecko(_) | RowKey::Asset(..) | RowKey::Protocol(_) => {}
+        }
+        let sk: f64 =
+            keys.sk.value.parse().map_err(|_| format!("Keys: SK {:?} is not a number", keys.sk.value))?;
+        if sk != 0.0 && matches!(key, RowKey::Coingecko(_) | RowKey::Asset(..)) {
+            return Ok(RecordContent::Skipped(SkipReason::PriceHistory));
+        }
+
+        // The rows after and before the change, and their times.
+        let image = image("NewImage", self.change.new_image)?.ok_or("no NewImage")?;
+        let row = match read_row(&key, &image).map_err(|error| error.to_string())? {
+            Ok(row) => row,
+            Err(reason) => return Ok(RecordContent::Skipped(reason)),
+        };
+        let previous = self.previous_row(&key, sk);
+        let created_ms = self.created_ms();
+        let data_time_ms = data_time(&image, sk, created_ms).ok_or(
+            "no time: none of SK_ORIGNAL, timestamp, SK and ApproximateCreationDateTime is a time after 1970",
+        )?;
+        Ok(RecordContent::Row(Box::new(SourceRow {
+            record_id: self.record_id.clone(),
+            stream: self.stream.clone(),
+            sequence: self.sequence.clone(),
+            source: self.source,
+            pk: keys.pk.value,
+            created_ms,
+            data_time_ms,
+            row,
+            previous,
+        })))
+    }
+
+    /// The row before the change, if the record has a readable one. An unreadable old image counts as missing: the new
+    /// image replaces it, so it is no reason to refuse the record.
+    fn previous_row(&self, key: &RowKey, sk: f64) -> Option<PreviousRow> {
+        let image = image("OldImage", self.change.old_image).ok()??;
+        let row = read_row(key, &image).ok()?.ok()?;
+        Some(PreviousRow { row, data_time_ms: data_time(&image, sk, None) })
+    }
+
+    fn removal(&self) -> SkipReason {
+        let principal = self.raw.user_identity.as_ref().and_then(|identity| identity.principal_id.as_deref());
+        if principal == Some(TTL_PRINCIPAL) { SkipReason::RemovedByTtl } else { SkipReason::Removed }
+    }
+
+    /// The creation time, which is in seconds, with or without fractions, or in milliseconds. `None` if missing or
+    /// unreadable.
+    fn created_ms(&self) -> Option<i64> {
+        let raw = self.change.approximate_creation_date_time?;
+        raw.get().trim_matches('"').parse().ok().and_then(to_ms)
+    }
+}
+
+fn image(name: &str, raw: Option<&RawValue>) -> Result<Option<Image>, String> {
+    let Some(raw) = raw else { return Ok(None) };
+    let item: Option<serde_dynamo::Item> =
+        serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {error}"))?;
+    Ok(item.map(serde_dynamo::Item::into_inner))
+}
+
+fn read_row(key: &RowKey, image: &Image) -> Result<Result<Row, SkipReason>, RowError> {
+    Ok(match key {
+        RowKey::Tvl(id) => {
+            let row = tvl_row(id.clone(), image)?;
+            if row.is_empty() { Err(SkipReason::NoValue) } else { Ok(Row::Tvl(row)) }
+        }
+        RowKey::Coingecko(id) => price(price_row(id.clone(), None, image)?),
+        RowKey::Asset(id, chain) => price(price_row(id.clone(), Some(chain.clone()), image)?),
+        RowKey::Protocol(id) => Ok(Row::Protocol(protocol_row(id.clone(), image)?)),
+        RowKey::Daily => Err(SkipReason::DailyTvl),
+        RowKey::Other => Err(SkipReason::OtherRow),
+    })
+}
+
+fn price(image: PriceImage) -> Result<Row, SkipReason> {
+    match image {
+        PriceImage::Price(row) => Ok(Row::Price(row)),
+        PriceImage::Redirect => Err(SkipReason::PriceRedirect),
+        PriceImage::NoValue => Err(SkipReason::NoValue),
+    }
+}
+
+/// The data time: `SK_ORIGNAL`, else `timestamp`, else `SK` if > 0, else the creation time.
+///
+/// A data time after the creation time is clamped to it. Otherwise one row written by a clock that ran ahead would make
+/// every later row late.
+fn data_time(image: &Image, sk: f64, created_ms: Option<i64>) -> Option<i64> {
+    let attribute = |name| match image.get(name) {
+        Some(serde_dynamo::AttributeValue::N(text) | serde_dynamo::AttributeValue::S(text)) => {
+            text.parse().ok().and_then(to_ms)
+        }
+        _ => None,
+    };
+    let time =
+        attribute("SK_ORIGNAL").or_else(|| attribute("timestamp")).or_else(|| to_ms(sk)).or(created_ms)?;
+    Some(created_ms.map_or(time, |created| time.min(created)))
+}
+
+/// Converts seconds or milliseconds since 1970 to milliseconds. `None` if the number is not a time from 1970 to 9999.
+fn to_ms(time: f64) -> Option<i64> {
+    let ms = if time > LARGEST_SECONDS { time } else { time * 1000.0 };
+    // The check limits the number to 1..=LATEST_MS, so the conversion is exact to the millisecond.
+    (1.0..=LATEST_MS).contains(&ms).then(|| ms.round() as i64)
+}

@@ -1,0 +1,203 @@
+//! Reads rows from item images.
+//!
+//! This module decides which attributes of a TVL row name a chain. The rule follows the contents of the real tables
+//! (specification, section 1).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_dynamo::AttributeValue;
+
+use super::attribute::{field, nesting_depth};
+use crate::source::{PriceRow, ProtocolRow, TvlRow};
+use crate::value::{Number, NumberError};
+
+/// An item image: attribute name → value.
+pub(super) type Image = HashMap<String, AttributeValue>;
+
+/// Attributes of a TVL row that are not data, so never a chain.
+const ENVELOPE: [&str; 9] =
+    ["PK", "SK", "SK_ORIGNAL", "SK_ORIG", "source", "sourceTag", "subType", "totalCirculating", "timestamp"];
+
+/// Kinds of TVL that are not part of the total, with their old spellings. They are never a chain.
+const SECTIONS: [&str; 22] = [
+    "staking",
+    "pool2",
+    "borrowed",
+    "vesting",
+    "treasury",
+    "offers",
+    "ownTokens",
+    "doublecounted",
+    "liquidstaking",
+    "dcAndLsOverlap",
+    "Earn",
+    "Stake",
+    "WooPP",
+    "avaxStaking",
+    "bscStaking",
+    "eth",
+    "masterchef",
+    "oec",
+    "pool3",
+    "staking_bsc",
+    "staking_eth",
+    "treasury_bsc",
+];
+
+/// Attributes of a protocol row that state where and when it was written. They are not metadata.
+const PROTOCOL_ENVELOPE: [&str; 7] =
+    ["PK", "SK", "SK_ORIGNAL", "SK_ORIG", "source", "sourceTag", "timestamp"];
+
+/// DynamoDB nests lists and maps at most 32 levels deep. A deeper value cannot come from DynamoDB, and `serde_json`
+/// could not parse a baseline that contains it.
+const MAX_NESTING: usize = 32;
+
+/// Why an item image of a handled key cannot be read as a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RowError {
+    /// A number attribute that DynamoDB cannot hold.
+    Number(String, NumberError),
+    /// A price below zero.
+    NegativePrice,
+    /// An attribute with lists and maps nested deeper than DynamoDB allows.
+    TooDeep(String),
+}
+
+impl std::fmt::Display for RowError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(attribute, error) => write!(f, "attribute {attribute:?}: {error}"),
+            Self::NegativePrice => f.write_str("attribute \"price\": a price below zero"),
+            Self::TooDeep(attribute) => {
+                write!(f, "attribute {attribute:?}: lists and maps nested more than {MAX_NESTING} deep")
+            }
+        }
+    }
+}
+
+/// Reads a TVL image. The row may hold no value at all: see [`TvlRow::is_empty`].
+pub(super) fn tvl_row(protocol_id: String, image: &Image) -> Result<TvlRow, RowError> {
+    let mut row = TvlRow { protocol_id, ..TvlRow::default() };
+    row.total = number(image, "tvl")?;
+    row.previous_hour = number(image, "tvlPrev1Hour")?.filter(|value| !value.is_zero());
+    let suffixes = section_suffixes(image);
+    let mut refused = BTreeMap::new();
+    for (key, value) in image {
+        if !is_chain_key(key) || suffixes.contains(key.as_str()) {
+            continue;
+        }
+        match value {
+            AttributeValue::N(text) => match parse_number(key, text) {
+                Ok(number) => drop(row.chains.insert(key.clone(), number)),
+                Err(error) => drop(refused.insert(key, error)),
+            },
+            AttributeValue::S(text) if is_non_finite(text) => {
+                row.unknown_chains.insert(key.clone());
+            }
+            _ => {}
+        }
+    }
+    // A hash map has no order. Report the first error by key, so that the same image always reports the same error.
+    refused.into_values().next().map_or(Ok(row), Err)
+}
+
+/// The content of an image of a price key.
+pub(super) enum PriceImage {
+    /// A price.
+    Price(PriceRow),
+    /// A redirect to another token, without a price.
+    Redirect,
+    /// No finite price.
+    NoValue,
+}
+
+/// Reads a price image.
+pub(super) fn price_row(
+    token_id: String,
+    chain: Option<String>,
+    image: &Image,
+) -> Result<PriceImage, RowError> {
+    let Some(price) = number(image, "price")? else {
+        let redirect = image.contains_key("redirect") && !image.contains_key("price");
+        return Ok(if redirect { PriceImage::Redirect } else { PriceImage::NoValue });
+    };
+    if price.is_negative() {
+        return Err(RowError::NegativePrice);
+    }
+    let float = |name| Ok(number(image, name)?.map(|value| value.to_f64()));
+    Ok(PriceImage::Price(PriceRow {
+        token_id,
+        chain,
+        price,
+        symbol: text(image, "symbol"),
+        decimals: float("decimals")?.and_then(small_integer),
+        confidence: float("confidence")?,
+        volume: float("volume")?,
+        market_cap: float("mcap")?,
+        adapter: text(image, "adapter"),
+    }))
+}
+
+/// Reads a metadata image.
+pub(super) fn protocol_row(protocol_id: String, image: &Image) -> Result<ProtocolRow, RowError> {
+    let mut fields = BTreeMap::new();
+    // A hash map has no order. Go by key, so that the same image always reports the same error.
+    for (key, value) in image.iter().collect::<BTreeMap<_, _>>() {
+        if !PROTOCOL_ENVELOPE.contains(&key.as_str()) {
+            if nesting_depth(value) > MAX_NESTING {
+                return Err(RowError::TooDeep(key.clone()));
+            }
+            let field = field(value).map_err(|error| RowError::Number(key.clone(), error))?;
+            fields.insert(key.clone(), if key == "chains" { field.into_set() } else { field });
+        }
+    }
+    Ok(ProtocolRow { protocol_id, fields })
+}
+
+/// True if a name can be a chain key: it has no `-`, and is neither an envelope or `tvl…` attribute nor a known
+/// section.
+fn is_chain_key(key: &str) -> bool {
+    !key.is_empty()
+        && !key.contains('-')
+        && !key.starts_with("tvl")
+        && !ENVELOPE.contains(&key)
+        && !SECTIONS.contains(&key)
+}
+
+/// The text after each `-` of each attribute name. `ethereum-staking` shows that `staking` is a section, even where
+/// [`SECTIONS`] does not list it.
+fn section_suffixes(image: &Image) -> BTreeSet<&str> {
+    image.keys().flat_map(|key| key.match_indices('-').map(|(at, _)| &key[at + 1..])).collect()
+}
+
+fn number(image: &Image, name: &str) -> Result<Option<Number>, RowError> {
+    match image.get(name) {
+        Some(AttributeValue::N(text)) => parse_number(name, text).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn parse_number(name: &str, text: &str) -> Result<Number, RowError> {
+    text.parse().map_err(|error| RowError::Number(name.to_owned(), error))
+}
+
+fn small_integer(value: f64) -> Option<u8> {
+    // The check leaves only whole numbers that fit.
+    (value.fract() == 0.0 && (0.0..=255.0).contains(&value)).then_some(value as u8)
+}
+
+fn text(image: &Image, name: &str) -> Option<String> {
+    match image.get(name) {
+        Some(AttributeValue::S(text)) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// True for a text that stands for a non-finite number. The tables store such numbers as text.
+fn is_non_finite(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    unsigned.eq_ignore_ascii_case("nan") || unsigned.eq_ignore_ascii_case("infinity")
+}
+
+#[cfg(test)]
+mod tests;

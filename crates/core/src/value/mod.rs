@@ -1,0 +1,9 @@
+//! Exact numbers, metadata fields, and ids derived from text.
+
+mod field;
+mod id;
+mod number;
+
+pub use field::{Field, Fields};
+pub use id::{of_event, of_text};
+pub use number::{Change, Number, NumberError};

@@ -1,0 +1,130 @@
+//! Tests of [`super`].
+
+use super::*;
+use proptest::prelude::*;
+
+fn n(text: &str) -> Number {
+    text.parse().unwrap()
+}
+
+#[test]
+fn numbers_of_the_stream_are_read() {
+    for (text, value) in [
+        ("33988709837.305595", 33_988_709_837.305_595),
+        ("1E+21", 1e21),
+        ("1e-20", 1e-20),
+        ("-0.0", 0.0),
+        ("+7", 7.0),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("12345678901234567890123456789012345678", 1.234_567_890_123_456_8e37),
+        ("9.9999999999999999999999999999999999999E+125", 1e126),
+        ("1E-130", 1e-130),
+        ("0E+999999", 0.0),
+        ("-0E-999999999999999999", 0.0),
+        ("000000000000000000000000000000000000000000001.10000000000000000000000000000000000000000000", 1.1),
+    ] {
+        assert_eq!(n(text).to_f64(), value, "{text}");
+    }
+}
+
+#[test]
+fn numbers_that_dynamodb_cannot_hold_are_refused() {
+    for (text, why) in [
+        ("", NumberError::Syntax),
+        ("NaN", NumberError::Syntax),
+        ("1_000", NumberError::Syntax),
+        ("1e", NumberError::Syntax),
+        ("--1", NumberError::Syntax),
+        ("1Eabcdefghijklmnopqrst", NumberError::Syntax),
+        ("0x10", NumberError::Syntax),
+        (" 1", NumberError::Syntax),
+        ("١", NumberError::Syntax),
+        ("123456789012345678901234567890123456789", NumberError::TooManyDigits),
+        ("1E+126", NumberError::OutOfRange),
+        ("1E-131", NumberError::OutOfRange),
+        ("1E+999999999999", NumberError::OutOfRange),
+        ("1E-99999999999999999999999", NumberError::OutOfRange),
+    ] {
+        assert_eq!(text.parse::<Number>().unwrap_err(), why, "{text}");
+    }
+}
+
+#[test]
+fn insignificant_zeros_are_dropped() {
+    let zeros = "0".repeat(300_000);
+    for (text, same) in [
+        ("0E-999999999999999999".to_owned(), "0"),
+        ("-0E+999999999999999999".to_owned(), "0"),
+        (format!("1.{zeros}"), "1"),
+        (format!("-{zeros}12.30"), "-12.3"),
+        (format!("7{zeros}E-300000"), "7"),
+        (format!("0.{zeros}7E300001"), "7"),
+    ] {
+        let (number, same) = (n(&text), n(same));
+        assert_eq!((number.exact.to_string(), number.to_f64()), (same.exact.to_string(), same.to_f64()));
+        let change = Change::between(&n("1"), &number);
+        assert_eq!(change.absolute(), same.to_f64() - 1.0);
+        assert!(change.reaches_percent(&number) || !number.is_zero());
+    }
+}
+
+#[test]
+fn a_change_of_exactly_the_threshold_reaches_it() {
+    let change = Change::between(&n("1.1"), &n("1.1011"));
+    // In f64 (1.1011 − 1.1) × 100 is below 0.1 × 1.1.
+    assert!(change.reaches_percent(&n("0.1")));
+    assert!(!Change::between(&n("1.1"), &n("1.1010999999999999")).reaches_percent(&n("0.1")));
+    assert!(!Change::between(&n("100"), &n("110")).exceeds_percent(10));
+    assert!(Change::between(&n("100"), &n("110.0000000000000000001")).exceeds_percent(10));
+}
+
+#[test]
+fn from_zero_every_change_is_a_hundred_percent() {
+    let up = Change::between(&n("0"), &n("1E-18"));
+    assert_eq!((up.percent(), up.absolute()), (100.0, 1e-18));
+    assert!(up.reaches_percent(&n("100")) && !up.reaches_percent(&n("101")));
+    assert!(up.exceeds_percent(99) && !up.exceeds_percent(100));
+    assert_eq!(Change::between(&n("0"), &n("-5")).percent(), -100.0);
+    assert_eq!(Change::between(&n("0"), &n("0.00")).percent(), 0.0);
+    assert!(Change::between(&n("0"), &n("-0")).is_zero());
+}
+
+#[test]
+fn a_negative_base_counts_by_its_magnitude() {
+    assert_eq!(Change::between(&n("-200"), &n("-100")).percent(), 50.0);
+    assert_eq!(Change::between(&n("-100"), &n("-200")).percent(), -100.0);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_parsed_or_refused_without_panic(text in "[-+0-9.eE_ ]{0,60}|\\PC{0,20}") {
+        if let Ok(number) = text.parse::<Number>() {
+            prop_assert!(number.to_f64().is_finite());
+            let again: Number = number.exact.to_string().parse().unwrap();
+            prop_assert_eq!(&again, &number);
+            prop_assert_eq!(again.to_f64(), number.to_f64());
+        }
+    }
+
+    #[test]
+    fn arithmetic_at_any_scale_is_finite(a in -999_999i64..999_999, x in -130i64..=120, b in -999_999i64..999_999, y in -130i64..=120) {
+        let change = Change::between(&n(&format!("{a}E{x}")), &n(&format!("{b}E{y}")));
+        prop_assert!(change.percent().is_finite() && change.absolute().is_finite());
+    }
+
+    #[test]
+    fn a_change_of_exactly_a_percentage_always_reaches_it(previous in 1u64..u64::MAX, hundredths in 1u32..100_000, scale in 0u32..20) {
+        // current = previous × (1 + hundredths / 10,000), exactly.
+        let previous = BigDecimal::new(previous.into(), i64::from(scale));
+        let step = &previous * BigDecimal::new(hundredths.into(), 4);
+        let percent = Number::from_str(&BigDecimal::new(hundredths.into(), 2).to_string()).unwrap();
+        let number = |d: &BigDecimal| Number { exact: d.clone(), approximate: 1.0 };
+        let (up, down) = (&previous + &step, &previous - &step);
+        for current in [up, down] {
+            prop_assert!(Change::between(&number(&previous), &number(&current)).reaches_percent(&percent));
+        }
+        let short = &previous + &step - BigDecimal::new(1.into(), 60);
+        prop_assert!(!Change::between(&number(&previous), &number(&short)).reaches_percent(&percent));
+    }
+}

@@ -1,0 +1,24 @@
+//! The progress of a batch: its plan, which never changes, and the results of sending and committing.
+
+use std::collections::BTreeMap;
+
+use events_core::delivery::{Message, OutboxAppend};
+use events_core::plan::RecordPlan;
+
+use crate::deadline::Deadline;
+use crate::outcome::Failures;
+use crate::tally::Tally;
+
+/// A batch in progress.
+pub(crate) struct BatchProgress<'a> {
+    /// The plan of each record.
+    pub(crate) plan: &'a [RecordPlan],
+    pub(crate) deadline: Deadline,
+    /// Failed records by index, with the reason.
+    pub(crate) failures: Failures,
+    /// Dead letters of messages that the queue rejected, each with the index of its record.
+    pub(crate) rejected: Vec<(usize, Message)>,
+    /// Events that go into the outbox, by the index of their record. The commit of the record appends them.
+    pub(crate) outbox_appends: BTreeMap<usize, OutboxAppend>,
+    pub(crate) tally: Tally,
+}

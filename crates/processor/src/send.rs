@@ -1,0 +1,99 @@
+//! Sends the messages and dead letters of a batch.
+
+use std::collections::BTreeMap;
+
+use events_core::delivery::{
+    Dispatch, Message, MessageRef, OutboxAppend, Rejection, Undeliverable, encode_entries,
+};
+
+use crate::context::Context;
+use crate::ports::{Queue, Store, Timer};
+use crate::progress::BatchProgress;
+use crate::settings::OutagePolicy;
+
+/// Sends all messages, then all dead letters. Unsent messages go into the outbox, or their records fail: see
+/// [`OutagePolicy`].
+///
+/// If `outbox_occupied`, older events wait in the outbox. No message is sent then, so that none overtakes them.
+pub(crate) async fn send_batch<S: Store, Q: Queue, D: Queue, T: Timer>(
+    context: &Context<S, Q, D, T>,
+    batch: &mut BatchProgress<'_>,
+    outbox_occupied: bool,
+) {
+    let messages: Vec<&[Message]> = batch.plan.iter().map(|record| record.messages.as_slice()).collect();
+    let mut dispatch = Dispatch::new(messages.iter().copied().enumerate(), context.request_limits());
+    if outbox_occupied {
+        dispatch.abandon("older events wait in the outbox");
+    }
+    let sender = context.sender(batch.deadline);
+    let circuit = Some(&context.circuits.queue);
+    batch.tally.sqs_published += sender.send(&context.queue, circuit, &mut dispatch, &messages).await;
+    match context.settings.outage {
+        OutagePolicy::Spill => spill(dispatch.unsent().iter().copied(), context, batch),
+        OutagePolicy::Block => batch.failures.extend(dispatch.failed().clone()),
+    }
+    for rejection in dispatch.take_rejected() {
+        let dead_letter = dead_letter(&rejection, context, batch);
+        batch.rejected.push((rejection.entry.record, dead_letter));
+    }
+    send_dead_letters(context, batch).await;
+}
+
+/// Puts messages into the outbox: the commit of their record will append them.
+fn spill<S, Q, D, T>(
+    unsent: impl IntoIterator<Item = MessageRef>,
+    context: &Context<S, Q, D, T>,
+    batch: &mut BatchProgress<'_>,
+) {
+    let mut records: BTreeMap<usize, Vec<&Message>> = BTreeMap::new();
+    for MessageRef { record, message } in unsent {
+        records.entry(record).or_default().push(&batch.plan[record].messages[message]);
+    }
+    for (index, messages) in records {
+        if batch.plan[index].commit.is_some() {
+            let (key, entries) = (context.settings.core.keys.outbox(), encode_entries(&messages));
+            batch.outbox_appends.insert(index, OutboxAppend { key, entries });
+        } else {
+            batch
+                .failures
+                .insert(index, "outbox: the record has no commit that could append its events".to_owned());
+        }
+    }
+}
+
+/// The dead letter of a message that the queue rejected. The event in it states the number of retries.
+fn dead_letter<S, Q, D, T: Timer>(
+    rejection: &Rejection,
+    context: &Context<S, Q, D, T>,
+    batch: &BatchProgress<'_>,
+) -> Message {
+    let record = &batch.plan[rejection.entry.record];
+    let message = &record.messages[rejection.entry.message];
+    let event = record.events.iter().find(|event| event.event_id == message.dedup_id).cloned();
+    let with_retries = event.and_then(|mut event| {
+        event.metadata.retry_count = rejection.retries;
+        event.to_json().ok()
+    });
+    let event = Undeliverable::Event(with_retries.as_deref().unwrap_or(&message.body));
+    let group = Some(message.group_id.clone());
+    context.dead_letters().write(event, &message.dedup_id, group, &rejection.reason, "queue")
+}
+
+/// Sends the dead letters of the plan and of rejected messages. A record fails if one of its
+/// dead letters cannot be sent.
+async fn send_dead_letters<S, Q, D: Queue, T: Timer>(
+    context: &Context<S, Q, D, T>,
+    batch: &mut BatchProgress<'_>,
+) {
+    let planned = batch.plan.iter().enumerate();
+    let planned = planned
+        .flat_map(|(index, record)| record.dead_letters.iter().map(move |dead_letter| (index, dead_letter)));
+    let rejected = batch.rejected.iter().map(|(index, dead_letter)| (*index, dead_letter));
+    let mut dead_letters: Vec<(usize, &Message)> = planned.chain(rejected).collect();
+    dead_letters.sort_by_key(|(index, _)| *index);
+    let sender = context.sender(batch.deadline);
+    let (accepted, failed) =
+        sender.send_dead_letters(&context.dead_letter_queue, &dead_letters, context.request_limits()).await;
+    batch.tally.dlq_published += accepted;
+    batch.failures.extend(failed);
+}

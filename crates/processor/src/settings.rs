@@ -1,0 +1,41 @@
+//! The settings of the processor.
+
+use events_core::delivery::BreakerSettings;
+use events_core::plan::Config;
+
+/// What to do with events that the queue does not accept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutagePolicy {
+    /// Report their records as failed. The stream keeps the records.
+    #[default]
+    Block,
+    /// Put the events into the outbox and commit their rows. Subscribers get the events meanwhile.
+    Spill,
+}
+
+/// The settings of the processor.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What to detect, and what to write, publish and queue.
+    pub core: Config,
+    /// Most retries of a failed call.
+    pub max_retries: u32,
+    /// Most requests to a queue in flight at once.
+    pub max_requests_in_flight: usize,
+    /// What to do with events that the queue does not accept.
+    pub outage: OutagePolicy,
+    /// When a circuit breaker opens, and how long it stays open.
+    pub breaker: BreakerSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            core: Config::default(),
+            max_retries: 3,
+            max_requests_in_flight: 16,
+            outage: OutagePolicy::default(),
+            breaker: BreakerSettings::default(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Records and a failing store for the tests of this crate.
+#![allow(dead_code, clippy::unwrap_used, reason = "test code; each test file uses a part of the helpers")]
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use events_core::delivery::{ReadRequest, RowCommit, Snapshot};
+use events_core::source::Record;
+use events_core::source::dynamodb::decode_batch;
+use events_processor::memory::MemoryStore;
+use events_processor::ports::{CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Store, Timer};
+use serde_json::value::RawValue;
+
+/// Data time of hour 0, s since 1970.
+pub(crate) const HOUR_0: i64 = 1_767_225_600;
+/// More time than any test needs.
+pub(crate) const AMPLE: Duration = Duration::from_secs(60);
+
+pub(crate) fn raw(json: String) -> Box<RawValue> {
+    RawValue::from_string(json).unwrap()
+}
+
+/// The TVL row of a protocol for one hour. The TVL grows every hour, so every hour but the first makes an event.
+pub(crate) fn tvl_row(protocol: i64, hour: i64) -> Box<RawValue> {
+    let (at, tvl) = (HOUR_0 + hour * 3_600, 1_000_000 * (hour + 1));
+    raw(format!(
+        r#"{{"eventID":"e{protocol}-{hour}","eventName":"INSERT","eventSourceARN":"arn:s","dynamodb":{{"SequenceNumber":"{}","ApproximateCreationDateTime":{at},
+        "Keys":{{"PK":{{"S":"hourlyTvl#{protocol}"}},"SK":{{"N":"{at}"}}}},"NewImage":{{"tvl":{{"N":"{tvl}"}}}}}}}}"#,
+        100 * (hour + 1) + protocol
+    ))
+}
+
+pub(crate) fn decode(records: &[Box<RawValue>]) -> Vec<Record> {
+    decode_batch(records.iter().map(AsRef::as_ref))
+}
+
+pub(crate) fn error<T>(kind: ErrorKind) -> Result<T, PortError> {
+    Err(PortError::new(kind, "not now"))
+}
+
+/// The pause before retry number `attempt`.
+pub(crate) fn backoff(attempt: u32) -> Duration {
+    Duration::from_millis(100 << attempt)
+}
+
+/// A clock that only sleeping moves. It records every sleep, in ms.
+#[derive(Default)]
+pub(crate) struct SleepClock {
+    pub(crate) now: Cell<Duration>,
+    pub(crate) slept: RefCell<Vec<u64>>,
+}
+
+impl Timer for SleepClock {
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.now.get().as_millis()).unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.now.get()
+    }
+
+    async fn sleep(&self, pause: Duration) {
+        self.slept.borrow_mut().push(u64::try_from(pause.as_millis()).unwrap());
+        self.now.set(self.now.get() + pause);
+    }
+
+    fn backoff(&self, attempt: u32) -> Duration {
+        backoff(attempt)
+    }
+}
+
+/// A store whose calls fail while an error is set for them. Its pages of the outbox hold two entries at most.
+#[derive(Default)]
+pub(crate) struct FailingStore {
+    pub(crate) inner: MemoryStore,
+    pub(crate) read_error: Cell<Option<ErrorKind>>,
+    pub(crate) commit_error: Cell<Option<ErrorKind>>,
+    pub(crate) outbox_error: Cell<Option<ErrorKind>>,
+}
+
+impl Store for FailingStore {
+    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
+        match self.read_error.get() {
+            Some(kind) => error(kind),
+            None => self.inner.read(request).await,
+        }
+    }
+
+    async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
+        match self.commit_error.get() {
+            Some(kind) => commits.iter().map(|_| error(kind)).collect(),
+            None => self.inner.commit(commits).await,
+        }
+    }
+
+    async fn outbox_page(&self, request: &OutboxRequest) -> Result<OutboxPage, PortError> {
+        let request = OutboxRequest { limit: request.limit.min(2), ..request.clone() };
+        match self.outbox_error.get() {
+            Some(kind) => error(kind),
+            None => self.inner.outbox_page(&request).await,
+        }
+    }
+}
