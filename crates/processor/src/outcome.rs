@@ -38,3 +38,13 @@ pub struct DrainOutcome {
     /// What went wrong, if anything.
     pub problem: Option<String>,
 }
+
+impl Tally {
+    /// Adds the counts of draining the outbox.
+    pub fn add_drain(&mut self, drain: &DrainOutcome) {
+        self.drained += drain.sent;
+        self.sqs_published += drain.sent;
+        self.dlq_published += drain.dead_letters;
+        self.outbox = drain.waiting.unwrap_or(self.outbox);
+    }
+}

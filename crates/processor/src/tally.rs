@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use events_core::source::SkipReason;
 
-use crate::outcome::DrainOutcome;
-
 /// Counts of one invocation. Each becomes a metric.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
@@ -43,14 +41,4 @@ pub struct Tally {
     pub breaker_open: u64,
     /// ms from the change to the commit, for each committed row with a known creation time.
     pub end_to_end_ms: Vec<i64>,
-}
-
-impl Tally {
-    /// Adds the counts of draining the outbox.
-    pub fn add_drain(&mut self, drain: &DrainOutcome) {
-        self.drained += drain.sent;
-        self.sqs_published += drain.sent;
-        self.dlq_published += drain.dead_letters;
-        self.outbox = drain.waiting.unwrap_or(self.outbox);
-    }
 }
