@@ -1,9 +1,8 @@
-# Each alarm says in its description what to do; the first three things to look at are in README.md under its name.
+# The description of each alarm says what to do. README.md lists the first three checks under the alarm's name.
 locals {
   alarm_actions = [aws_sns_topic.alarms.arn]
 
-  # The processor's own metrics. The stage tells two deployments in one account apart: it writes the dimension from
-  # METRICS_STAGE.
+  # The processor's own metrics. Their dimension `Stage`, from METRICS_STAGE, distinguishes two deployments in one account.
   metrics_namespace  = "DeFiLlama/Events"
   metrics_dimensions = { Stage = var.stage }
 }
@@ -51,7 +50,7 @@ resource "aws_sns_topic_subscription" "email" {
 
 resource "aws_cloudwatch_metric_alarm" "errors" {
   alarm_name        = "${local.prefix}-errors"
-  alarm_description = "More than 5 invocations failed within 5 minutes. Look at the function's log for the first error: a setting refused at start names itself; a panic or a timeout names the request. The stream keeps the records meanwhile."
+  alarm_description = "More than 5 invocations failed within 5 minutes. Find the first error in the function's log: a refused setting is named in the line `wrong settings`; a panic or a timeout has its request id. The stream keeps the records meanwhile."
 
   namespace           = "AWS/Lambda"
   metric_name         = "Errors"
@@ -70,7 +69,7 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
 
 resource "aws_cloudwatch_metric_alarm" "duration" {
   alarm_name        = "${local.prefix}-duration"
-  alarm_description = "An invocation took longer than 60 s. Look at what it waited for (Redis or SQS latency in the log); lower batch_size or raise memory_mb if it is the work itself."
+  alarm_description = "An invocation took longer than 60 s. Find what it waited for: the log line `records failed` names timeouts of Redis or SQS. If the processing itself is slow, lower batch_size or raise memory_mb."
 
   namespace           = "AWS/Lambda"
   metric_name         = "Duration"
@@ -89,7 +88,7 @@ resource "aws_cloudwatch_metric_alarm" "duration" {
 
 resource "aws_cloudwatch_metric_alarm" "throttles" {
   alarm_name        = "${local.prefix}-throttles"
-  alarm_description = "Invocations were throttled, so shards wait. Raise reserved_concurrency above the number of open shards of both tables, or the account's limit."
+  alarm_description = "Lambda throttled invocations, so shards wait. Raise reserved_concurrency above the number of open shards of both tables, or raise the account's limit."
 
   namespace           = "AWS/Lambda"
   metric_name         = "Throttles"
@@ -110,7 +109,7 @@ resource "aws_cloudwatch_metric_alarm" "throttles" {
 
 resource "aws_cloudwatch_metric_alarm" "iterator_age" {
   alarm_name        = "${local.prefix}-iterator-age"
-  alarm_description = "The processor is behind the streams by more than alarm_iterator_age_seconds. If it rises steadily, one record or one dead dependency holds a shard: find the failing sequence number in the log, or the open breaker. Records are given up at maximum_record_age_seconds."
+  alarm_description = "The processor lags behind the streams by more than alarm_iterator_age_seconds. If the lag rises steadily, one failing record or an unavailable Redis or SQS blocks a shard: look for the failing sequence number in the log and for an open breaker. Lambda gives up records at the age of maximum_record_age_seconds."
 
   namespace           = "AWS/Lambda"
   metric_name         = "IteratorAge"
@@ -132,7 +131,7 @@ resource "aws_cloudwatch_metric_alarm" "dropped_records" {
   for_each = aws_lambda_event_source_mapping.stream
 
   alarm_name        = "${local.prefix}-dropped-records-${each.key}"
-  alarm_description = "Lambda gave up records of this stream and could not keep them in the on-failure bucket. Mend the bucket, its key or the function's role at once, before more follow; the rows themselves are still in the table, and the next row of each key is compared with the last one applied."
+  alarm_description = "Lambda gave up records of this stream and could not write them to the on-failure bucket. Repair the bucket, its KMS key or the function's role at once, before more records are lost. The rows are still in the table. The next row of each key is compared with the last committed row."
 
   namespace           = "AWS/Lambda"
   metric_name         = "DroppedEventCount"
@@ -153,7 +152,7 @@ resource "aws_cloudwatch_metric_alarm" "on_failure_deliveries" {
   for_each = aws_lambda_event_source_mapping.stream
 
   alarm_name        = "${local.prefix}-on-failure-deliveries-${each.key}"
-  alarm_description = "Records of this stream were given up and put into the on-failure bucket (output on_failure_bucket). Read the object's condition and sequence numbers, mend the cause, then replay it."
+  alarm_description = "Lambda gave up records of this stream and wrote them to the on-failure bucket (output on_failure_bucket). Read the condition and the sequence numbers in the object, fix the cause, then replay the object."
 
   namespace           = "AWS/Lambda"
   metric_name         = "OnFailureDestinationDeliveredEventCount"
@@ -172,7 +171,7 @@ resource "aws_cloudwatch_metric_alarm" "on_failure_deliveries" {
 
 resource "aws_cloudwatch_metric_alarm" "on_failure_delivery_failed" {
   alarm_name        = "${local.prefix}-on-failure-delivery-failed"
-  alarm_description = "Lambda could not put given-up records into the on-failure bucket. Check the bucket, its key and the function's role at once; dropped_records says how many were lost to the stream."
+  alarm_description = "Lambda could not write given-up records to the on-failure bucket. Check the bucket, its KMS key and the function's role at once. The alarm dropped_records shows how many records were lost."
 
   namespace           = "AWS/Lambda"
   metric_name         = "DestinationDeliveryFailures"
@@ -193,7 +192,7 @@ resource "aws_cloudwatch_metric_alarm" "on_failure_delivery_failed" {
 
 resource "aws_cloudwatch_metric_alarm" "queue_depth" {
   alarm_name        = "${local.prefix}-queue-depth"
-  alarm_description = "More than 1,000 events wait in the queue. Look at the consumer: is it running, is it failing, has it enough concurrency? The queue keeps events for 14 days."
+  alarm_description = "More than 1,000 events wait in the queue. Check the consumer: is it running, is it failing, does it have enough concurrency? The queue keeps events for 14 days."
 
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
@@ -212,7 +211,7 @@ resource "aws_cloudwatch_metric_alarm" "queue_depth" {
 
 resource "aws_cloudwatch_metric_alarm" "dlq_depth" {
   alarm_name        = "${local.prefix}-dlq-depth"
-  alarm_description = "There is something in the dead-letter queue. Read a message: error says what was wrong with the event or record. Mend it, then redrive or delete the messages; they expire after 14 days."
+  alarm_description = "The dead-letter queue is not empty. Read a message: its field error says what is wrong with the event or record. Fix the cause, then redrive or delete the messages. They expire after 14 days."
 
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
@@ -231,7 +230,7 @@ resource "aws_cloudwatch_metric_alarm" "dlq_depth" {
 
 resource "aws_cloudwatch_metric_alarm" "oldest_message_age" {
   alarm_name        = "${local.prefix}-oldest-message-age"
-  alarm_description = "The oldest event has waited longer than alarm_oldest_message_seconds. A consumer is stuck or slow, or one group is held by a message that keeps failing: find it by its receive count."
+  alarm_description = "The oldest event has waited longer than alarm_oldest_message_seconds. A consumer is stuck or slow, or one message keeps failing and blocks its group: find it by its receive count."
 
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateAgeOfOldestMessage"
@@ -248,13 +247,13 @@ resource "aws_cloudwatch_metric_alarm" "oldest_message_age" {
   tags          = local.tags
 }
 
-# What the processor says of itself
+# The processor's own metrics
 
 resource "aws_cloudwatch_metric_alarm" "breaker_open" {
   alarm_name        = "${local.prefix}-breaker-open"
-  alarm_description = "A breaker is open: SQS or Redis keeps failing and the processor stopped trying. The log names which one; look at its health and the network. It closes by itself when the dependency answers."
+  alarm_description = "A circuit breaker is open: SQS or Redis keeps failing, so the processor stopped calling it. The log says which one. Check its health and the network. The breaker closes by itself when calls succeed again."
 
-  # In five minutes, because not each need have an invocation: Lambda waits longer and longer between retries of a batch.
+  # Three of five minutes, because a minute may have no invocation: Lambda waits longer and longer between retries.
   namespace           = local.metrics_namespace
   metric_name         = "breakerOpen"
   dimensions          = local.metrics_dimensions
@@ -273,7 +272,7 @@ resource "aws_cloudwatch_metric_alarm" "breaker_open" {
 
 resource "aws_cloudwatch_metric_alarm" "outbox_depth" {
   alarm_name        = "${local.prefix}-outbox-depth"
-  alarm_description = "Events waited in the outbox in each of the last three periods of 5 minutes: SQS is down, or the schedule that drains it does not run. They are safe as long as Redis is; consumers of the queue are behind by them."
+  alarm_description = "Events waited in the outbox in each of the last three periods of 5 minutes: SQS is down, or the schedule that drains the outbox does not run. Redis holds the events, so they are as safe as Redis. Consumers of the queue do not have them yet."
 
   namespace           = local.metrics_namespace
   metric_name         = "outboxDepth"
@@ -292,9 +291,9 @@ resource "aws_cloudwatch_metric_alarm" "outbox_depth" {
 
 resource "aws_cloudwatch_metric_alarm" "cache_hit_ratio" {
   alarm_name        = "${local.prefix}-cache-hit-ratio"
-  alarm_description = "Less than 90 % of baselines were found in Redis for 15 minutes, so changes go unseen. Look for a flush, a failover or evictions of the cache, and at BASELINE_TTL_SECS. After a loss it recovers within a round of updates."
+  alarm_description = "For 15 minutes, fewer than 90 % of the baselines were found in Redis, so changes go undetected. Look for a flush, a failover or evictions of the cache, and check BASELINE_TTL_SECS. After a loss, the ratio recovers once each key has had a new row."
 
-  # Below 100 lookups in 5 minutes a ratio says nothing.
+  # With fewer than 100 lookups in 5 minutes the ratio means nothing and counts as 100 %.
   evaluation_periods  = 3
   datapoints_to_alarm = 3
   comparison_operator = "LessThanThreshold"
@@ -330,7 +329,7 @@ resource "aws_cloudwatch_metric_alarm" "cache_hit_ratio" {
 
 resource "aws_cloudwatch_metric_alarm" "no_events" {
   alarm_name        = "${local.prefix}-no-events"
-  alarm_description = "Not one event was made for an hour, which real data never does. Is the event source mapping enabled, do the tables get rows, do the rows pass the filters, are the thresholds right?"
+  alarm_description = "The processor made no event for an hour, which does not happen with real data. Check that the event source mappings are enabled, that the tables receive rows, that the rows pass the filters, and that the thresholds are right."
 
   namespace           = local.metrics_namespace
   metric_name         = "eventsGenerated"
@@ -347,9 +346,9 @@ resource "aws_cloudwatch_metric_alarm" "no_events" {
   tags          = local.tags
 }
 
-# The cache made here
+# The cache created here
 locals {
-  # ElastiCache numbers the nodes of a group like this; their ids are not known before they are made.
+  # ElastiCache numbers the nodes of a group in this form. The plan cannot read their ids, because they do not exist yet.
   cache_nodes = { for i in range(local.make_cache ? 1 + var.cache_replicas : 0) : format("%03d", i + 1) => format("%s-%03d", local.prefix, i + 1) }
 }
 
@@ -357,7 +356,7 @@ resource "aws_cloudwatch_metric_alarm" "cache_memory" {
   for_each = local.cache_nodes
 
   alarm_name        = "${local.prefix}-cache-memory-${each.key}"
-  alarm_description = "A node of the cache uses more than 80 % of its memory; when full it drops keys, those with the least time left first; with sqs_outage = spill it refuses writes instead, and rows stay in the stream. Look for a growing outbox or key count; take a larger cache_node_type."
+  alarm_description = "A node of the cache uses more than 80 % of its memory. When full, it evicts keys, those closest to expiry first; with sqs_outage = spill it refuses writes instead, and rows stay in the stream. Look for a growing outbox or key count, or use a larger cache_node_type."
 
   namespace           = "AWS/ElastiCache"
   metric_name         = "DatabaseMemoryUsagePercentage"
@@ -378,7 +377,7 @@ resource "aws_cloudwatch_metric_alarm" "cache_evictions" {
   for_each = local.cache_nodes
 
   alarm_name        = "${local.prefix}-cache-evictions-${each.key}"
-  alarm_description = "The cache is full and drops keys before their time; dropped baselines mean changes that go unseen. Take a larger cache_node_type or lower the times to live."
+  alarm_description = "The cache is full and evicts keys before they expire. Without its baseline, a change goes undetected. Use a larger cache_node_type or lower the times to live."
 
   namespace           = "AWS/ElastiCache"
   metric_name         = "Evictions"

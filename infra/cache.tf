@@ -1,4 +1,4 @@
-# Redis: an ElastiCache for Valkey of our own with its URL in a secret, or the secret of an existing one.
+# Redis: either a new ElastiCache for Valkey with its URL in a secret, or an existing Redis, given by the secret of its URL.
 locals {
   make_cache           = var.redis_url_secret_arn == null
   cache_port           = 6379
@@ -19,9 +19,9 @@ resource "aws_elasticache_parameter_group" "this" {
   name   = "${local.prefix}-valkey8"
   family = "valkey8"
 
-  # When memory runs out, keys with the least time left go first: markers and hot keys before baselines. Where events may
-  # wait in the outbox, nothing goes: a full outbox would drive the baselines out, and changes would go unseen. Rows are
-  # refused then and stay in the stream.
+  # When memory is full, evict the keys closest to expiry first: dedupe markers and hot keys before baselines. If events may
+  # wait in the outbox, evict nothing: a full outbox would evict the baselines, and changes would go undetected. Redis then
+  # refuses commits, and their rows stay in the stream.
   parameter {
     name  = "maxmemory-policy"
     value = var.sqs_outage == "spill" ? "noeviction" : "volatile-ttl"
@@ -34,14 +34,14 @@ resource "aws_elasticache_parameter_group" "this" {
   }
 }
 
-# The AUTH token: two random UUIDs, 244 bits, as 64 characters. It is kept in a parameter of its own because no plan ever
-# shows the value of one, not even when it is replaced. Terraform's state holds it (as it would hold any password it
-# sets): keep the state encrypted, or bring your own secret.
+# The AUTH token: two random UUIDs, 244 bits, as 64 characters. It has an SSM parameter of its own because a plan never shows
+# the value of a parameter, even when it is replaced. Terraform's state holds the token, as it holds any password it sets:
+# encrypt the state, or provide your own secret.
 resource "aws_ssm_parameter" "auth_token" {
   count = local.make_cache ? 1 : 0
 
   name        = "/${local.prefix}/redis-auth-token"
-  description = "AUTH token of the Redis of ${local.prefix}; clients read the secret with the URL"
+  description = "AUTH token of the Redis of ${local.prefix}. Clients read the secret with the URL instead."
   type        = "SecureString"
   key_id      = aws_kms_key.this.arn
   value       = replace("${uuid()}${uuid()}", "-", "")
@@ -91,10 +91,10 @@ resource "aws_elasticache_replication_group" "this" {
 }
 
 resource "aws_secretsmanager_secret" "redis_url" {
-  # checkov:skip=CKV2_AWS_57: The token is rotated by raising var.cache_auth_token_version, which changes the cache and the secret together.
+  # checkov:skip=CKV2_AWS_57: To rotate the token, raise var.cache_auth_token_version: it changes the cache and the secret together.
   count = local.make_cache ? 1 : 0
 
-  # A secret's name stays taken for days after it was deleted; a prefix lets a stage be torn down and made again.
+  # The name of a deleted secret stays reserved for days. With a prefix, a stage can be destroyed and created again.
   name_prefix = "${local.prefix}-redis-url-"
   description = "URL of the Redis of ${local.prefix}, with its AUTH token"
   kms_key_id  = aws_kms_key.this.arn

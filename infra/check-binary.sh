@@ -1,5 +1,6 @@
 #!/bin/sh
-# Whether a binary can start on provided.al2023: infra/check-binary.sh FILE MACHINE GLIBC, such as bootstrap AArch64 2.34
+# Checks that a binary can start on provided.al2023: infra/check-binary.sh FILE MACHINE GLIBC
+# Example: infra/check-binary.sh bootstrap AArch64 2.34
 set -eu
 
 file=$1 machine=$2 glibc=$3

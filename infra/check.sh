@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Everything that can be checked without an AWS account: format, types, plans, a security scan, the tables of the README.
-# Needs terraform and python3. The scanner is put into .tools of the repository on first use.
+# Checks all of infra without an AWS account: format, types, plans, a security scan, the tables of the README.
+# Needs terraform and python3. Installs the scanner into .tools of the repository on first use.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 terraform fmt -check -diff -recursive
 
-# Tests name what they look at; a resource that none of them names would go unseen, be it a permission or a way in.
+# Every resource must be named by a test. Permissions and network rules must be named by the security tests.
 for resource in $(sed -nE 's/^resource "([a-z0-9_]+)" "([a-z0-9_]+)".*/\1.\2/p' ./*.tf); do
   tests=(tests/*.tftest.hcl)
   case $resource in aws_iam_* | aws_vpc_security_group_*) tests=(tests/security.tftest.hcl) ;; esac
-  grep -qwF "$resource" "${tests[@]}" || { echo "${tests[*]}: nothing there looks at $resource" >&2; exit 1; }
+  grep -qwF "$resource" "${tests[@]}" || { echo "${tests[*]}: no test names $resource; add a check of it" >&2; exit 1; }
 done
 
 for root in . examples/*/; do
@@ -23,13 +23,13 @@ for root in . examples/*/; do
   )
 done
 
-# The order in which things are made is in no plan. A mapping that is there before what the function needs invokes it in
-# vain until that is made, and raises alarms in a deployment with nothing wrong.
+# A plan does not show the order of creation. If a mapping exists before everything that the function needs, its invocations
+# fail until the rest exists, and a correct deployment raises alarms.
 graph=$(terraform graph)
 for needed in aws_secretsmanager_secret_version.redis_url aws_vpc_endpoint.interface \
   $(sed -nE 's/^resource "(aws_vpc_security_group_[a-z_]+)" "([a-z_]+)".*/\1.\2/p' security_groups.tf); do
   grep -qF "\"aws_lambda_event_source_mapping.stream\" -> \"$needed\"" <<<"$graph" ||
-    { echo "stream.tf: the event source mappings do not wait for $needed" >&2; exit 1; }
+    { echo "stream.tf: the event source mappings do not depend on $needed; add it to depends_on" >&2; exit 1; }
 done
 
 checkov=3.3.30

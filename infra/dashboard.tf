@@ -1,7 +1,7 @@
 locals {
   function = ["FunctionName", aws_lambda_function.processor.function_name]
 
-  # Title, statistic and metrics of each graph, row by row, three in a row.
+  # Title, statistic and metrics of each graph: three graphs a row, from top to bottom.
   graphs = [
     {
       title   = "Behind the streams, ms", stat = "Maximum"

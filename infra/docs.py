@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the tables of inputs, outputs and alarms in README.md from the .tf files; with --check only says if they differ.
+"""Writes the tables of inputs and outputs and the descriptions of the alarms into README.md, from the .tf files.
 
-Reads what `terraform fmt` writes, where a block's own attributes stand two spaces in. Python's standard library only.
+With --check it changes nothing and fails if README.md is out of date. It relies on the layout of `terraform fmt`, which
+indents a block's own attributes by two spaces. It uses only Python's standard library.
 """
 import difflib
 import json
@@ -14,7 +15,7 @@ README = HERE / "README.md"
 
 
 def blocks(kind, file):
-    """Every block of a kind: its labels and the first line of each attribute. No description or default is longer."""
+    """Every block of a kind: its labels and the first line of each attribute. Descriptions and defaults fit on one line."""
     text = (HERE / file).read_text()
     for match in re.finditer(rf'^{kind} ((?:"\w+" ?)+)\{{\n(.*?)^\}}', text, re.M | re.S):
         attributes = dict(re.findall(r"^  (\w+)\s+= (.*)$", match[2], re.M))
@@ -38,7 +39,7 @@ def inputs(file):
     yield row("---", "---", "---", "---")
     for (name,), attributes in blocks("variable", file):
         if attributes.get("default") != "null" and attributes.get("nullable") != "false":
-            sys.exit(f"{file}: {name} has a default that a null would replace: nullable = false")
+            sys.exit(f"{file}: {name} has a default that an explicit null would override: add nullable = false")
         default = code(attributes["default"]) if "default" in attributes else "required"
         kind = attributes["type"]
         kind = code("object" if kind.startswith("object") else kind)
@@ -58,7 +59,7 @@ def alarms():
 
 
 def written(text):
-    """The README with every generated part put in anew."""
+    """The README with every generated part replaced."""
     tables = {
         "inputs": inputs("variables.tf"),
         "settings": inputs("variables_settings.tf"),
@@ -70,7 +71,7 @@ def written(text):
         _, tail = rest.split(end)
         text = head + begin + "\n" + "\n".join(lines) + "\n\n" + end + tail
     for name, description in alarms().items():
-        # The description stands under the alarm's heading as a quotation; what to look at is written by hand below it.
+        # Quotes the description below the alarm's heading. The checks that follow it are written by hand.
         text = re.sub(rf"(^### {name}\n\n)(?:> .*\n)?", lambda m: f"{m[1]}> {description}\n", text, flags=re.M)
     return text
 
@@ -80,7 +81,7 @@ def main():
     after = written(before)
     headings = re.findall(r"^### (\w+)\n\n>", after, re.M)
     if sorted(headings) != sorted(alarms()):
-        sys.exit(f"README.md: headings of alarms that differ from alarms.tf: {sorted(set(headings) ^ set(alarms()))}")
+        sys.exit(f"README.md and alarms.tf differ in these alarm headings: {sorted(set(headings) ^ set(alarms()))}")
     if "--check" not in sys.argv:
         README.write_text(after)
     elif before != after:

@@ -1,6 +1,6 @@
-# Ways from the network made here to AWS, each for the function's role and for what that role may do there. The function
-# itself uses SQS and Secrets Manager and nothing else: streams are read, records given up are put away and logs are
-# written by Lambda, from its own network.
+# Endpoints of AWS services in the network created here. The policy of each allows only the function's role, and only what
+# that role may do there. The function itself calls only SQS and Secrets Manager. Lambda reads the streams, writes given-up
+# records to the bucket and writes logs from its own network.
 locals {
   endpoints = local.make_network ? {
     sqs            = { actions = ["sqs:SendMessage"], resources = [aws_sqs_queue.events.arn, aws_sqs_queue.dlq.arn] }

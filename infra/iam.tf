@@ -1,4 +1,5 @@
-# What the function and the schedule may do. Each statement names its resources; the two actions that take none say so.
+# Permissions of the function and the schedule. Each statement names its resources, except those whose actions accept none;
+# a comment marks these.
 
 resource "aws_iam_role" "function" {
   name = "${local.prefix}-function"
@@ -15,7 +16,7 @@ resource "aws_iam_role" "function" {
 }
 
 locals {
-  # Keys of data that is the caller's.
+  # KMS keys of the existing tables and of an existing secret.
   foreign_kms_key_arns = concat(var.table_kms_key_arns, compact([var.redis_url_secret_kms_key_arn]))
 
   function_statements = [
@@ -26,7 +27,7 @@ locals {
       Resource = values(local.streams)
     },
     {
-      # Lambda asks for it before it takes an event source mapping. The action takes no resource.
+      # Lambda requires this permission to create an event source mapping. The action accepts no resource.
       Sid      = "ListStreams"
       Effect   = "Allow"
       Action   = ["dynamodb:ListStreams"]
@@ -45,7 +46,7 @@ locals {
       Resource = [local.redis_url_secret_arn]
     },
     {
-      # Lambda looks for the bucket before it writes there, and does both under this role.
+      # Lambda checks that the bucket exists before it writes to it, both with this role.
       Sid      = "FindOnFailureBucket"
       Effect   = "Allow"
       Action   = ["s3:ListBucket"]
@@ -78,7 +79,8 @@ locals {
 
   ec2 = "arn:${local.partition}:ec2:${local.region}:${local.account}"
 
-  # What Lambda itself does under the function's role to put it into the network; the function's code may do none of it.
+  # What Lambda does with the function's role to connect the function to the network. The statement `NotFromTheCode` denies
+  # all of it to the function's own code.
   function_network_statements = [
     {
       Sid    = "MakeInterfaces"
@@ -90,14 +92,14 @@ locals {
       )
     },
     {
-      # Lambda tests these against any resource of the account before it takes the role, whatever it then uses them on.
+      # Lambda accepts the role only if these actions are allowed on every resource of the account, whichever it then uses.
       Sid      = "ManageInterfaces"
       Effect   = "Allow"
       Action   = ["ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"]
       Resource = ["${local.ec2}:*/*"]
     },
     {
-      # The actions take no resource.
+      # The actions accept no resource.
       Sid      = "DescribeNetwork"
       Effect   = "Allow"
       Action   = ["ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"]

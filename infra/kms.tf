@@ -1,11 +1,11 @@
-# One key for what is stored here: the secret, the cache, the tables made here, the on-failure bucket, logs and alarms.
+# One KMS key for all stored data: the secret, the cache, the tables created here, the on-failure bucket, logs and alarms.
 resource "aws_kms_key" "this" {
   description             = "Data of ${local.prefix}"
   enable_key_rotation     = true
   deletion_window_in_days = 30
   tags                    = local.tags
 
-  # In a key's policy the resource "*" is the key itself.
+  # In a key policy, the resource "*" means the key itself.
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -25,7 +25,7 @@ resource "aws_kms_key" "this" {
         Condition = { ArnEquals = { "kms:EncryptionContext:aws:logs:arn" = local.log_group_arn } }
       },
       {
-        # An alarm publishes to an encrypted topic only with a key that lets it.
+        # An alarm can publish to an encrypted topic only if the key policy allows it.
         Sid       = "Alarms"
         Effect    = "Allow"
         Principal = { Service = "cloudwatch.amazonaws.com" }

@@ -3,7 +3,7 @@ locals {
 }
 
 resource "aws_cloudwatch_log_group" "function" {
-  # checkov:skip=CKV_AWS_338: How long logs are kept is var.log_retention_days; they hold no payloads and are no record of anything.
+  # checkov:skip=CKV_AWS_338: var.log_retention_days sets the retention. The logs hold no payloads and are not kept for audit.
   name              = local.log_group_name
   retention_in_days = var.log_retention_days
   kms_key_id        = aws_kms_key.this.arn
@@ -11,10 +11,10 @@ resource "aws_cloudwatch_log_group" "function" {
 }
 
 resource "aws_lambda_function" "processor" {
-  # checkov:skip=CKV_AWS_50: X-Ray needs an SDK in the function and an endpoint in the network; endToEndLatency and processingTime say where time goes.
-  # checkov:skip=CKV_AWS_116: A function's own dead-letter queue is for asynchronous invocations; records of the streams go to the on-failure bucket, and a missed drain of the outbox is followed by the next.
-  # checkov:skip=CKV_AWS_173: There is no secret in the environment, only the ARN of one; the variables are encrypted with the key of AWS.
-  # checkov:skip=CKV_AWS_272: The package is built from this repository, reproducibly, and its hash is in the plan.
+  # checkov:skip=CKV_AWS_50: X-Ray needs an SDK in the function and an endpoint in the network. The metrics endToEndLatency and processingTime show where time goes.
+  # checkov:skip=CKV_AWS_116: A function's own dead-letter queue is for asynchronous invocations only. Failed stream records go to the on-failure bucket, and the next drain of the outbox replaces a failed one.
+  # checkov:skip=CKV_AWS_173: The environment holds the ARN of the secret, not the secret. AWS encrypts the variables with its own key.
+  # checkov:skip=CKV_AWS_272: The package is built reproducibly from this repository, and the plan shows its hash.
   function_name = local.function_name
   description   = "Turns changes in the event and coins tables into events (${var.stage})"
   role          = aws_iam_role.function.arn
@@ -38,7 +38,7 @@ resource "aws_lambda_function" "processor" {
     security_group_ids = [aws_security_group.function.id]
   }
 
-  # Text leaves the lines as the processor writes them: its own JSON, and the embedded metrics.
+  # The format Text keeps the lines as the processor writes them: JSON log lines and embedded metrics.
   logging_config {
     log_format = "Text"
     log_group  = aws_cloudwatch_log_group.function.name
@@ -46,11 +46,11 @@ resource "aws_lambda_function" "processor" {
 
   tags = local.tags
 
-  # Without its permissions the function can be made, but not put into the network.
+  # Lambda connects the function to the network with these permissions, so they must exist first.
   depends_on = [aws_iam_role_policy.function, aws_iam_role_policy.function_network]
 }
 
-# Only the schedule invokes asynchronously. A drain that failed is not worth repeating: the next one is a minute away.
+# Only the schedule invokes the function asynchronously. A failed drain is not retried: the next one replaces it.
 resource "aws_lambda_function_event_invoke_config" "processor" {
   function_name                = aws_lambda_function.processor.function_name
   maximum_retry_attempts       = 0

@@ -8,8 +8,8 @@ locals {
   partition = data.aws_partition.current.partition
   region    = data.aws_region.current.region
 
-  # Put together rather than referred to where a reference would make a circle: the function needs its role and its log
-  # group first.
+  # These names are built from parts, because a reference to the function would make a cycle: the function needs its role
+  # and its log group first.
   function_name  = local.prefix
   function_arn   = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${local.function_name}"
   log_group_name = "/aws/lambda/${local.function_name}"

@@ -1,5 +1,5 @@
-# A network of our own without a way to the internet, or an existing one. In both, the function talks to Redis and, over
-# HTTPS, to the endpoints it needs; nothing talks to the function.
+# Either a new network without access to the internet, or an existing one. In both, the function connects only to Redis and,
+# over HTTPS, to the endpoints it needs. Nothing connects to the function.
 locals {
   make_network       = var.existing_network == null
   availability_zones = coalesce(var.availability_zones, ["${local.region}a", "${local.region}b"])
@@ -9,7 +9,7 @@ locals {
 }
 
 resource "aws_vpc" "this" {
-  # checkov:skip=CKV2_AWS_11: Nothing leaves this network and only the groups below connect within it; flow logs are the account's to decide.
+  # checkov:skip=CKV2_AWS_11: No traffic leaves this network, and only the security groups below connect within it. Flow logs are a decision of the account.
   count = local.make_network ? 1 : 0
 
   cidr_block           = var.vpc_cidr
@@ -18,7 +18,8 @@ resource "aws_vpc" "this" {
   tags                 = merge(local.tags, { Name = local.prefix })
 }
 
-# The default group would let its members talk to each other and to the world; without rules it lets nothing.
+# By default, the VPC's default security group allows traffic between its members and all outgoing traffic. Without rules it
+# allows nothing.
 resource "aws_default_security_group" "none" {
   count = local.make_network ? 1 : 0
 

@@ -4,81 +4,81 @@ output "function_name" {
 }
 
 output "function_role_arn" {
-  description = "Role of the function; an existing table's or secret's key must let it decrypt."
+  description = "ARN of the function's role. The key policy of an existing table or secret must allow it to decrypt."
   value       = aws_iam_role.function.arn
 }
 
 output "function_security_group_id" {
-  description = "Security group of the function, for the rules of an existing Redis and existing endpoints."
+  description = "Security group of the function, to allow it in the rules of an existing Redis and of existing endpoints."
   value       = aws_security_group.function.id
 }
 
 output "event_source_mapping_ids" {
-  description = "Event source mapping of each stream, to disable and enable it."
+  description = "Id of each stream's event source mapping, to disable and enable it."
   value       = { for table, mapping in aws_lambda_event_source_mapping.stream : table => mapping.uuid }
 }
 
 output "stream_arns" {
-  description = "Stream of each table; a second stage reads the same."
+  description = "Stream ARN of each table. A second stage reads the same streams."
   value       = local.streams
 }
 
 output "table_names" {
-  description = "Tables made here."
+  description = "Names of the tables created here."
   value       = { for key, table in aws_dynamodb_table.this : key => table.name }
 }
 
 output "events_queue_url" {
-  description = "Queue of the events, for consumers."
+  description = "URL of the events queue, for consumers."
   value       = aws_sqs_queue.events.url
 }
 
 output "events_queue_arn" {
-  description = "The same, for the policies of consumers."
+  description = "ARN of the events queue, for the policies of consumers."
   value       = aws_sqs_queue.events.arn
 }
 
 output "events_dlq_url" {
-  description = "Queue of what could not be sent or consumed."
+  description = "URL of the dead-letter queue: what could not be sent or consumed."
   value       = aws_sqs_queue.dlq.url
 }
 
 output "redis_url_secret_arn" {
-  description = "Secret with the URL of Redis, for subscribers."
+  description = "ARN of the secret with the Redis URL, for subscribers."
   value       = local.redis_url_secret_arn
 }
 
 output "on_failure_bucket" {
-  description = "Bucket of the records Lambda gave up."
+  description = "Bucket with the records that Lambda gave up."
   value       = aws_s3_bucket.on_failure.bucket
 }
 
 output "alarm_topic_arn" {
-  description = "Topic every alarm is published to."
+  description = "ARN of the topic that every alarm is published to."
   value       = aws_sns_topic.alarms.arn
 }
 
 output "alarms" {
-  description = "Every alarm and what to do about it."
+  description = "Every alarm, with what to do when it fires."
   value       = { for name, alarm in local.alarms : name => alarm.alarm_description }
 }
 
 output "dashboard_name" {
-  description = "CloudWatch dashboard."
+  description = "Name of the CloudWatch dashboard."
   value       = aws_cloudwatch_dashboard.this.dashboard_name
 }
 
 output "vpc_id" {
-  description = "Network the function is in."
+  description = "VPC of the function."
   value       = local.vpc_id
 }
 
 output "subnet_ids" {
-  description = "Subnets the function is in."
+  description = "Subnets of the function."
   value       = local.subnet_ids
 }
 
 output "kms_key_arn" {
-  description = "Key of what is stored here; whoever else reads the secret or the tables made here needs it."
+  description = "ARN of the KMS key that encrypts all data stored here. Any other reader of the secret or of the tables created here needs it."
   value       = aws_kms_key.this.arn
 }

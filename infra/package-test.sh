@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts each zip of `make package` behind a Lambda Runtime API and feeds it batches: infra/package-test.sh [ZIP...]
-# One for arm64 on x86-64 runs under Debian's qemu, unpacked into .tools.
+# Starts each zip of `make package` behind a Lambda Runtime API and sends it batches: infra/package-test.sh [ZIP...]
+# On x86-64, a zip for arm64 runs under Debian's qemu, which the script unpacks into .tools.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -15,11 +15,11 @@ for zip; do
         'AArch64 aarch64' | 'AArch64 arm64' | 'X86-64 x86_64') ;;
         'AArch64 x86_64')
             sh infra/debian-unpack.sh qemu qemu-user-static libc6:arm64 ||
-                fail "$zip needs qemu-aarch64-static and Debian's libc6:arm64 to be tried here"
+                fail "$zip needs qemu-aarch64-static and Debian's libc6:arm64 to run on this machine"
             unpacked=$(pwd -P)/.tools/qemu/root
             runner="'$unpacked/usr/bin/qemu-aarch64-static' -L '$unpacked'"
             ;;
-        *) fail "$zip cannot be tried on $(uname -m)" ;;
+        *) fail "$zip cannot run on $(uname -m)" ;;
     esac
     echo "$zip"
     BOOTSTRAP_ZIP=$zip BOOTSTRAP_RUNNER=$runner BOOTSTRAP_MACHINE=$machine \

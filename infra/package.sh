@@ -1,11 +1,11 @@
 #!/bin/sh
 # Builds the Lambda as a zip for provided.al2023: infra/package.sh [arm64|x86-64]
 #
-# The compilers are pinned and every path is remapped, so that one commit and one rustc give the same bytes in any folder.
+# Pins the linker and remaps every path, so that the same commit and rustc give the same bytes in any folder.
 # Writes target/lambda/bootstrap-arm64.zip or bootstrap-x86_64.zip, and prints its size and hashes.
 set -eu
 
-# What provided.al2023 has.
+# The glibc version of provided.al2023.
 glibc=2.34
 
 cd "$(dirname "$0")/.."
@@ -25,12 +25,13 @@ has readelf || fail 'readelf is missing: install binutils (Debian: apt-get insta
 sh tests/install-tools.sh package
 tools=$root/.tools
 
-# A rustc with the standard library of the target. rustup has it; Debian 12's is the way out where rustup cannot be reached.
+# Needs a rustc with the standard library of the target. rustup can install it. Where rustup is not reachable, use Debian 12's
+# rustc.
 rustc=${RUSTC:-rustc}
 if ! [ -d "$("$rustc" --print target-libdir --target "$triple")" ]; then
     missing="rustc has no standard library for $triple"
     [ "$arch" = arm64 ] || fail "$missing: rustup target add $triple"
-    say "$missing (rustup target add $triple); taking Debian's rustc"
+    say "$missing (rustup target add $triple); using Debian's rustc instead"
     sh infra/debian-unpack.sh debian-rustc rustc-web libstd-rust-web-1.96 libstd-rust-web-dev libstd-rust-web-dev:arm64 \
         libllvm22 || fail "$missing: rustup target add $triple"
     rustc=$tools/debian-rustc/rustc
@@ -43,7 +44,7 @@ WRAPPER
     [ -d "$("$rustc" --print target-libdir --target "$triple")" ] || fail "$missing: rustup target add $triple"
 fi
 
-# Only what is named here reaches the compilers.
+# Remove flags of the environment, so that only the flags below reach the compilers.
 unset RUSTFLAGS CFLAGS CXXFLAGS CPPFLAGS LDFLAGS RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER || true
 for name in $(env | sed -n 's/^\(CARGO_PROFILE_RELEASE_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
 sources=$("$rustc" --print sysroot)/lib/rustlib/src/rust
@@ -53,7 +54,7 @@ set --
 CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$root=/src"
 home=${CARGO_HOME:-$HOME/.cargo}
 cargo fetch --locked --quiet
-# The folder of crates is named after the registry or mirror they came from.
+# The name of this folder depends on the registry or mirror that the crates came from.
 for folder in "$home" "$home"/registry/src/*; do set -- "$@" "$folder=/cargo"; done
 for pair in "$@" "$sources=/rustc/$commit"; do
     CARGO_ENCODED_RUSTFLAGS="$CARGO_ENCODED_RUSTFLAGS$separator--remap-path-prefix=$pair"
@@ -80,7 +81,7 @@ import base64, hashlib, os, sys, zipfile
 binary, path = sys.argv[1:]
 entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
 entry.compress_type = zipfile.ZIP_DEFLATED
-entry.create_system = 3  # Unix: the permissions count
+entry.create_system = 3  # Unix, so that unzipping sets the permissions
 entry.external_attr = 0o100755 << 16
 with open(binary, "rb") as file:
     data = file.read()

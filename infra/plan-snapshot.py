@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes the part of Terraform's plan that the rehearsal uses to tests/plan.snapshot.json.
 
-plan-snapshot.py           writes it anew
-plan-snapshot.py --check   says whether it still is what Terraform plans
+plan-snapshot.py           writes the file
+plan-snapshot.py --check   fails if the file differs from what Terraform plans
 
-Needs terraform and the AWS provider, but no account: the plan is that of tests/plan.tftest.hcl, where AWS is mocked.
+Needs terraform and the AWS provider, but no account: the plan comes from tests/plan.tftest.hcl, where AWS is mocked.
 """
 
 import json
@@ -63,7 +63,7 @@ def excerpt(unanswered, answered):
         {"address": c["address"], "change": {"after_unknown": kept(c["type"], c["change"]["after_unknown"])}}
         for c in changes
     ]
-    # The one thing the rehearsal has to put together itself: the policy names a queue that is not there yet.
+    # The rehearsal builds the redrive policy itself: the policy names a queue that does not exist in the plan.
     events = next(c for c in answered["resource_changes"] if c["address"] == "aws_sqs_queue.events")
     receives = json.loads(events["change"]["after"]["redrive_policy"])["maxReceiveCount"]
     return {
@@ -76,6 +76,6 @@ def excerpt(unanswered, answered):
 text = json.dumps(excerpt(**plans()), indent=2, sort_keys=True) + "\n"
 if sys.argv[1:] == ["--check"]:
     if not SNAPSHOT.exists() or SNAPSHOT.read_text() != text:
-        sys.exit(f"infra/tests/{SNAPSHOT.name} is not what Terraform plans now: run make plan-snapshot, and look at the difference")
+        sys.exit(f"infra/tests/{SNAPSHOT.name} differs from what Terraform plans: run make plan-snapshot and review the difference")
 else:
     SNAPSHOT.write_text(text)

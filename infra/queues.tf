@@ -1,14 +1,15 @@
-# One group per protocol and per token; see "Queues" in README.md for why deduplication by group agrees with the event ids.
+# The queues. Each protocol and each token has its own message group. README.md, "Order and failures", explains why
+# deduplication within a group finds every repeated event.
 locals {
-  queue_retention_seconds = 1209600 # 14 days, the most SQS keeps
+  queue_retention_seconds = 1209600 # 14 days, the maximum of SQS
 }
 
 resource "aws_sqs_queue" "events" {
   name       = "${local.prefix}-events.fifo"
   fifo_queue = true
 
-  # Both together are high-throughput mode. An event's id is its deduplication id, and all deliveries of one event have the
-  # same group (the subject of its record), so looking for duplicates within the group finds them all.
+  # The two attributes together are high-throughput mode. An event's id is its deduplication id. All deliveries of one event
+  # have the same group (the subject of its record), so a search for duplicates within the group finds all of them.
   deduplication_scope         = "messageGroup"
   fifo_throughput_limit       = "perMessageGroupId"
   content_based_deduplication = false
@@ -17,7 +18,7 @@ resource "aws_sqs_queue" "events" {
   visibility_timeout_seconds = var.queue_visibility_timeout_seconds
   receive_wait_time_seconds  = 20
   max_message_size           = var.sqs_max_message_bytes
-  # The key of SQS, so that a consumer needs no permission on a key of ours.
+  # Encrypt with the key of SQS, so that a consumer needs no permission for our own KMS key.
   sqs_managed_sse_enabled = true
 
   redrive_policy = jsonencode({
@@ -28,7 +29,7 @@ resource "aws_sqs_queue" "events" {
   tags = local.tags
 }
 
-# What the processor could never send, and what consumers received too often.
+# The dead-letter queue: records and events that can never succeed, and messages that consumers received too often.
 resource "aws_sqs_queue" "dlq" {
   name       = "${local.prefix}-events-dlq.fifo"
   fifo_queue = true

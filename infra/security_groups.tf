@@ -1,4 +1,4 @@
-# Who may talk to whom. Every rule names the other side; there is no rule to or from everywhere.
+# Which network connections are allowed. Every rule names the other side; no rule allows all addresses.
 
 resource "aws_security_group" "function" {
   name_prefix = "${local.prefix}-function-"
@@ -14,7 +14,7 @@ resource "aws_security_group" "function" {
 locals {
   https = 443
 
-  # Where the function may connect to, by a name for each.
+  # The destinations that the function may connect to, each under a name.
   egress_to_groups = merge(
     local.make_network ? { endpoints = { group = aws_security_group.endpoints[0].id, port = local.https } } : {},
     local.make_cache ? { cache = { group = aws_security_group.cache[0].id, port = local.cache_port } } : {},

@@ -1,4 +1,4 @@
-# The processor's environment. A URL with a password is never in it: the function reads the secret at start.
+# The processor's environment. It never holds a URL with a password: the function reads the secret at start.
 locals {
   environment = merge(
     {
@@ -42,7 +42,7 @@ locals {
       SQS_ATTEMPT_TIMEOUT_MS = tostring(var.sqs_attempt_timeout_ms)
       SQS_CONNECT_TIMEOUT_MS = tostring(var.sqs_connect_timeout_ms)
     },
-    # An empty value is an unset one to the processor; leaving it out says so.
+    # The processor treats an empty value as not set, so leave the variable out.
     var.redis_key_prefix == "" ? {} : { REDIS_KEY_PREFIX = var.redis_key_prefix },
     var.redis_ca_file == null ? {} : { REDIS_CA_FILE = var.redis_ca_file },
   )

@@ -4,15 +4,15 @@ locals {
     coins  = var.coins_table_stream_arn == null ? aws_dynamodb_table.this["coins"].stream_arn : var.coins_table_stream_arn
   }
 
-  # What the processor would skip anyway is not worth an invocation. Rows are told apart by their key, not by their table,
-  # so both tables have the same filters. Deletes never mean a change and match none of them.
+  # Do not invoke the function for records that the processor would skip. The key of a row decides its kind, not its table,
+  # so both tables have the same filters. Deletes never mean a change and match no filter.
   filters = [
     {
       eventName = ["INSERT", "MODIFY"]
       dynamodb  = { Keys = { PK = { S = [{ prefix = "hourlyTvl#" }, { prefix = "protocol#" }] } } }
     },
     {
-      # SK 0 is the current price; every other SK repeats it as history. Numbers are texts in a stream record.
+      # SK 0 is the current price. Every other SK repeats it as history. A stream record holds numbers as strings.
       eventName = ["INSERT", "MODIFY"]
       dynamodb = {
         Keys = {
@@ -34,23 +34,23 @@ resource "aws_lambda_event_source_mapping" "stream" {
   batch_size                         = var.batch_size
   maximum_batching_window_in_seconds = var.batching_window_seconds
 
-  # Fixed. Above 1 Lambda runs several batches of a shard at once and keeps order only among records of one item, that is
+  # Must be 1. Above 1, Lambda runs several batches of a shard at once and keeps order only among records of one item, that is
   # of one PK *and* SK. Every hourly row has its own SK, so rows of one protocol would overtake each other.
   parallelization_factor = 1
 
-  # The processor names the first record it could not finish; Lambda goes on from there, and does not repeat what is done.
+  # The processor names the first record that it could not finish. Lambda retries from there and does not repeat what is done.
   function_response_types = ["ReportBatchItemFailures"]
-  # A batch that kills the function names nothing: halving finds the record.
+  # If a batch crashes the function, there is no response. Lambda then halves the batch until it finds the record.
   bisect_batch_on_function_error = true
 
-  # Records are given up by age, not by count: an outage of SQS or Redis is waited out. The age is below the stream's 24 h,
-  # because only a record that is still in the stream can be put into the bucket.
+  # Lambda gives up records by age, not by the number of attempts, so that an outage of SQS or Redis costs no record. The age
+  # is below 24 h, because Lambda can write only records to the bucket that are still in the stream.
   maximum_retry_attempts        = var.maximum_retry_attempts
   maximum_record_age_in_seconds = var.maximum_record_age_seconds
 
   destination_config {
     on_failure {
-      # A bucket, because it alone gets the records themselves; a queue or topic gets only their sequence numbers.
+      # A bucket receives the records themselves. A queue or topic would receive only their sequence numbers.
       destination_arn = aws_s3_bucket.on_failure.arn
     }
   }
@@ -64,15 +64,15 @@ resource "aws_lambda_event_source_mapping" "stream" {
     }
   }
 
-  # Filtered, dropped and delivered counts of each mapping, which the alarms need.
+  # Counts of filtered, dropped and delivered records for each mapping. The alarms need them.
   metrics_config {
     metrics = ["EventCount"]
   }
 
   tags = local.tags
 
-  # No invocation before the function can reach what it needs (the cache alone takes ten minutes to make), and none when
-  # that is being torn down.
+  # Start invocations only when the function can reach everything it needs (creating the cache alone takes ten minutes), and
+  # stop them before any of it is destroyed.
   depends_on = [
     aws_iam_role_policy.function,
     aws_secretsmanager_secret_version.redis_url,
@@ -84,11 +84,11 @@ resource "aws_lambda_event_source_mapping" "stream" {
   ]
 }
 
-# Records that were given up, whole, as Lambda writes them: aws/lambda/<mapping>/<shard>/<date>/…
+# The on-failure bucket: Lambda writes each batch that it gives up, with its records, to aws/lambda/<mapping>/<shard>/<date>/…
 resource "aws_s3_bucket" "on_failure" {
-  # checkov:skip=CKV_AWS_18: Only Lambda writes here, under the role of the function, and CloudTrail says who reads.
-  # checkov:skip=CKV_AWS_144: Records here are a day's remains to be replayed in this region.
-  # checkov:skip=CKV2_AWS_62: The alarm on_failure_deliveries says when something arrives.
+  # checkov:skip=CKV_AWS_18: Only Lambda writes here, with the role of the function, and CloudTrail records who reads.
+  # checkov:skip=CKV_AWS_144: These records are replayed in this region, so a copy in another region has no use.
+  # checkov:skip=CKV2_AWS_62: The alarm on_failure_deliveries reports each new object.
   bucket_prefix = "${local.prefix}-failed-"
   force_destroy = !var.deletion_protection
   tags          = local.tags

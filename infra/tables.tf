@@ -1,4 +1,4 @@
-# The tables, where none are given: as DeFiLlama's are, with a stream of both images.
+# Tables, if no stream of an existing one is given: with the keys of DeFiLlama's tables and a stream of both images.
 locals {
   tables_made = toset(concat(
     var.event_table_stream_arn == null ? ["events"] : [],

@@ -1,9 +1,9 @@
-# What is built, and how big. What the processor itself can be told is in variables_settings.tf.
+# Inputs: what Terraform creates and how large it is. The processor's own settings are in variables_settings.tf.
 
 # Names
 
 variable "name" {
-  description = "First part of every resource's name."
+  description = "First part of the name of every resource."
   type        = string
   default     = "defillama-events"
   nullable    = false
@@ -15,7 +15,7 @@ variable "name" {
 }
 
 variable "stage" {
-  description = "Second part of every resource's name and the `Stage` dimension of every metric: what tells two deployments in one account apart."
+  description = "Second part of the name of every resource, and the value of the dimension `Stage` of every metric. It distinguishes two deployments in one account."
   type        = string
   default     = "prod"
   nullable    = false
@@ -27,7 +27,7 @@ variable "stage" {
 }
 
 variable "tags" {
-  description = "Tags of every resource, beside `Application` and `Stage`."
+  description = "Tags of every resource, in addition to `Application` and `Stage`."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -36,13 +36,13 @@ variable "tags" {
 # Function
 
 variable "package_file" {
-  description = "The zip that `make package` wrote; null for `target/lambda/bootstrap-<architecture>.zip` of this repository. It has to be there for `apply`, not for `plan`."
+  description = "The zip that `make package` wrote; null uses `target/lambda/bootstrap-<architecture>.zip` of this repository. `apply` needs the file, `plan` does not."
   type        = string
   default     = null
 }
 
 variable "architecture" {
-  description = "Processor the package was built for: `arm64` or `x86_64`."
+  description = "Processor architecture of the package: `arm64` or `x86_64`."
   type        = string
   default     = "arm64"
   nullable    = false
@@ -54,7 +54,7 @@ variable "architecture" {
 }
 
 variable "memory_mb" {
-  description = "Memory of the function, MB; processing power grows with it (one whole processor at 1,769)."
+  description = "Memory of the function, MB. Lambda assigns CPU in proportion: one full vCPU at 1,769 MB."
   type        = number
   default     = 512
   nullable    = false
@@ -66,108 +66,108 @@ variable "memory_mb" {
 }
 
 variable "timeout_seconds" {
-  description = "Longest time of one invocation, s. Above 60, so that the alarm on the duration comes before the end."
+  description = "Time limit of one invocation, s. Must be above 60, so that the duration alarm fires before the limit."
   type        = number
   default     = 120
   nullable    = false
 
   validation {
     condition     = var.timeout_seconds > 60 && var.timeout_seconds <= 900 && floor(var.timeout_seconds) == var.timeout_seconds
-    error_message = "timeout_seconds must be a whole number from 61 to 900: the alarm on the duration is at 60 s."
+    error_message = "timeout_seconds must be a whole number from 61 to 900: the duration alarm fires at 60 s."
   }
 }
 
 variable "reserved_concurrency" {
-  description = "Invocations at once that are kept for, and allowed to, the function; -1 for none kept. One is needed for every open shard of both tables and one for the outbox. AWS refuses a number that leaves the account less than 100."
+  description = "Concurrent invocations reserved for the function, which is also its limit; -1 reserves none. It needs one for each open shard of both tables and one for the outbox. AWS refuses a number that leaves fewer than 100 for the rest of the account."
   type        = number
   default     = 50
   nullable    = false
 
   validation {
     condition     = var.reserved_concurrency == -1 || (var.reserved_concurrency >= 3 && floor(var.reserved_concurrency) == var.reserved_concurrency)
-    error_message = "reserved_concurrency must be -1 (none kept) or a whole number from 3 up: a shard of each table and the outbox."
+    error_message = "reserved_concurrency must be -1 (reserves none) or a whole number from 3 up: one for a shard of each table and one for the outbox."
   }
 }
 
 variable "log_retention_days" {
-  description = "How long logs are kept, days."
+  description = "Retention of the logs, days."
   type        = number
   default     = 30
   nullable    = false
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days must be a number CloudWatch knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+    error_message = "log_retention_days must be a number that CloudWatch accepts: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
   }
 }
 
 # Tables and their streams
 
 variable "event_table_stream_arn" {
-  description = "Stream (`NEW_AND_OLD_IMAGES`) of the existing event table; null makes a table."
+  description = "Stream (`NEW_AND_OLD_IMAGES`) of an existing event table; null creates a table."
   type        = string
   default     = null
 
   validation {
     condition     = var.event_table_stream_arn == null || can(regex("^arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]+/stream/.+$", var.event_table_stream_arn))
-    error_message = "event_table_stream_arn must be the ARN of a stream, not of a table: arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL. Give null to have a table made."
+    error_message = "event_table_stream_arn must be the ARN of a stream, not of a table: arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL. Use null to create a table."
   }
 }
 
 variable "coins_table_stream_arn" {
-  description = "Stream (`NEW_AND_OLD_IMAGES`) of the existing coins table; null makes a table."
+  description = "Stream (`NEW_AND_OLD_IMAGES`) of an existing coins table; null creates a table."
   type        = string
   default     = null
 
   validation {
     condition     = var.coins_table_stream_arn == null || can(regex("^arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]+/stream/.+$", var.coins_table_stream_arn))
-    error_message = "coins_table_stream_arn must be the ARN of a stream, not of a table: arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL. Give null to have a table made."
+    error_message = "coins_table_stream_arn must be the ARN of a stream, not of a table: arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL. Use null to create a table."
   }
 
   validation {
     condition     = var.coins_table_stream_arn == null || var.coins_table_stream_arn != var.event_table_stream_arn
-    error_message = "coins_table_stream_arn must be another stream than event_table_stream_arn: a function reads a stream once."
+    error_message = "coins_table_stream_arn must differ from event_table_stream_arn: a function can read a stream only once."
   }
 }
 
 variable "table_kms_key_arns" {
-  description = "Customer-managed keys the existing tables are encrypted with, where they are."
+  description = "ARNs of the customer-managed KMS keys that encrypt the existing tables, if any."
   type        = list(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = alltrue([for arn in var.table_kms_key_arns : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
-    error_message = "table_kms_key_arns must be ARNs of keys: arn:aws:kms:REGION:ACCOUNT:key/ID."
+    error_message = "table_kms_key_arns must be ARNs of KMS keys: arn:aws:kms:REGION:ACCOUNT:key/ID."
   }
 }
 
 variable "batching_window_seconds" {
-  description = "How long Lambda collects records for a batch that is not full, s; 0 invokes at once: lowest latency, most invocations."
+  description = "How long Lambda waits for a batch to fill, s. 0 invokes at once: lowest latency, most invocations."
   type        = number
   default     = 0
   nullable    = false
 
   validation {
     condition     = contains([0, 1, 2, 3, 4, 5], var.batching_window_seconds)
-    error_message = "batching_window_seconds must be a whole number from 0 to 5: events are late by it."
+    error_message = "batching_window_seconds must be a whole number from 0 to 5: it delays events by up to this long."
   }
 }
 
 variable "maximum_record_age_seconds" {
-  description = "Age at which a record that still fails is given up and put into the on-failure bucket, s. Below the 24 h a stream keeps records: past those they vanish without a trace."
+  description = "Age at which Lambda gives up a record that still fails and writes it to the on-failure bucket, s. Must be below 24 h: the stream then deletes the record without a trace."
   type        = number
   default     = 79200
   nullable    = false
 
   validation {
     condition     = var.maximum_record_age_seconds >= 3600 && var.maximum_record_age_seconds <= 82800 && floor(var.maximum_record_age_seconds) == var.maximum_record_age_seconds
-    error_message = "maximum_record_age_seconds must be a whole number from 3600 to 82800 (23 h): the stream drops records after 24 h, and what it dropped can't be put into the on-failure bucket any more."
+    error_message = "maximum_record_age_seconds must be a whole number from 3600 to 82800 (23 h): the stream deletes records after 24 h, and Lambda cannot write a deleted record to the on-failure bucket."
   }
 }
 
 variable "maximum_retry_attempts" {
-  description = "How often a failing batch is retried; -1 for as long as `maximum_record_age_seconds` allows. The processor reports only what a retry can mend, so a number here gives up records in an outage that is merely long."
+  description = "How often Lambda retries a failing batch; -1 retries until `maximum_record_age_seconds`. The processor reports only records that a retry can fix, so a limit here gives up records during a long outage."
   type        = number
   default     = -1
   nullable    = false
@@ -179,7 +179,7 @@ variable "maximum_retry_attempts" {
 }
 
 variable "on_failure_retention_days" {
-  description = "How long records that were given up are kept in the on-failure bucket, days."
+  description = "Retention of given-up records in the on-failure bucket, days."
   type        = number
   default     = 90
   nullable    = false
@@ -191,7 +191,7 @@ variable "on_failure_retention_days" {
 }
 
 variable "deletion_protection" {
-  description = "Whether tables made here refuse to be deleted and a bucket with records in it does too. Turn off, apply, then destroy."
+  description = "Whether AWS refuses to delete the tables created here, and the on-failure bucket while it holds records. To tear down: set to false, apply, then destroy."
   type        = bool
   default     = true
   nullable    = false
@@ -200,7 +200,7 @@ variable "deletion_protection" {
 # Queues
 
 variable "queue_visibility_timeout_seconds" {
-  description = "How long a received event is hidden from other consumers, s: at least six times what a consumer takes for a batch."
+  description = "How long a received event is hidden from other consumers, s. Use at least six times the time that a consumer needs for a batch."
   type        = number
   default     = 300
   nullable    = false
@@ -212,7 +212,7 @@ variable "queue_visibility_timeout_seconds" {
 }
 
 variable "queue_max_receive_count" {
-  description = "How often an event may be received before it goes to the dead-letter queue; later events of its group are then delivered without it."
+  description = "How often an event may be received before SQS moves it to the dead-letter queue. Later events of its group are then delivered without it."
   type        = number
   default     = 5
   nullable    = false
@@ -226,39 +226,39 @@ variable "queue_max_receive_count" {
 # Redis
 
 variable "redis_url_secret_arn" {
-  description = "Secret in Secrets Manager whose text is the URL of an existing Redis or Valkey, password included (`rediss://:PASSWORD@HOST:6379`); null makes an ElastiCache for Valkey and its secret. Needs `existing_network`."
+  description = "ARN of a Secrets Manager secret whose text is the URL of an existing Redis or Valkey, with its password (`rediss://:PASSWORD@HOST:6379`). Needs `existing_network`. null creates an ElastiCache for Valkey and its secret."
   type        = string
   default     = null
 
   validation {
     condition     = var.redis_url_secret_arn == null || can(regex("^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+-[A-Za-z0-9]{6}$", var.redis_url_secret_arn))
-    error_message = "redis_url_secret_arn must be the whole ARN of a secret, with the six characters at its end: arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-AbCdEf. The URL itself does not belong here."
+    error_message = "redis_url_secret_arn must be the complete ARN of a secret, with the six characters at its end: arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-AbCdEf. Do not put the URL itself here."
   }
 
   validation {
     condition     = var.redis_url_secret_arn == null || var.existing_network != null
-    error_message = "redis_url_secret_arn needs existing_network: the network made here leads to no Redis but its own."
+    error_message = "redis_url_secret_arn needs existing_network: the network created here reaches only the Redis created here."
   }
 
   validation {
     condition     = var.redis_url_secret_arn == null || var.existing_network == null || try(length(var.existing_network.redis_security_group_ids) + length(var.existing_network.redis_cidrs) > 0, false)
-    error_message = "redis_url_secret_arn needs redis_security_group_ids or redis_cidrs in existing_network: without them the function does not reach Redis."
+    error_message = "redis_url_secret_arn needs redis_security_group_ids or redis_cidrs in existing_network: without them the function cannot reach Redis."
   }
 }
 
 variable "redis_url_secret_kms_key_arn" {
-  description = "Customer-managed key `redis_url_secret_arn` is encrypted with, where it is."
+  description = "ARN of the customer-managed KMS key that encrypts `redis_url_secret_arn`, if any."
   type        = string
   default     = null
 
   validation {
     condition     = var.redis_url_secret_kms_key_arn == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.redis_url_secret_kms_key_arn))
-    error_message = "redis_url_secret_kms_key_arn must be the ARN of a key: arn:aws:kms:REGION:ACCOUNT:key/ID."
+    error_message = "redis_url_secret_kms_key_arn must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID."
   }
 }
 
 variable "cache_node_type" {
-  description = "Size of the nodes of the ElastiCache made here."
+  description = "Node type of the ElastiCache created here."
   type        = string
   default     = "cache.t4g.small"
   nullable    = false
@@ -270,14 +270,14 @@ variable "cache_node_type" {
 }
 
 variable "cache_replicas" {
-  description = "Replicas beside the primary. At least one: without it there is no failover."
+  description = "Number of replicas, not counting the primary. At least 1: failover needs a replica."
   type        = number
   default     = 1
   nullable    = false
 
   validation {
     condition     = contains([1, 2, 3, 4, 5], var.cache_replicas)
-    error_message = "cache_replicas must be a whole number from 1 to 5: without a replica there is no failover."
+    error_message = "cache_replicas must be a whole number from 1 to 5: failover needs a replica."
   }
 }
 
@@ -289,12 +289,12 @@ variable "cache_engine_version" {
 
   validation {
     condition     = can(regex("^8\\.[0-9]+$", var.cache_engine_version))
-    error_message = "cache_engine_version must be a version 8 of Valkey, such as 8.0: the parameter group is that of version 8."
+    error_message = "cache_engine_version must be a version 8 of Valkey, such as 8.0: the parameter group is for version 8."
   }
 }
 
 variable "cache_snapshot_retention_days" {
-  description = "Daily snapshots of the cache that are kept; 0 for none."
+  description = "Number of daily snapshots of the cache to keep; 0 makes none."
   type        = number
   default     = 1
   nullable    = false
@@ -306,7 +306,7 @@ variable "cache_snapshot_retention_days" {
 }
 
 variable "cache_auth_token_version" {
-  description = "Raise by one for a new AUTH token; the one before stays valid until the next time."
+  description = "Increase by one to rotate the AUTH token. The previous token stays valid until the next rotation."
   type        = number
   default     = 1
   nullable    = false
@@ -318,7 +318,7 @@ variable "cache_auth_token_version" {
 }
 
 variable "cache_client_security_group_ids" {
-  description = "Security groups of subscribers (the WebSocket service) that may connect to the cache made here."
+  description = "Security groups of subscribers (the WebSocket service) that may connect to the cache created here."
   type        = list(string)
   default     = []
   nullable    = false
@@ -332,7 +332,7 @@ variable "cache_client_security_group_ids" {
 # Network
 
 variable "vpc_cidr" {
-  description = "Addresses of the network made here; a /16 to /24."
+  description = "IPv4 range of the network created here, from /16 to /24."
   type        = string
   default     = "10.64.0.0/24"
   nullable    = false
@@ -344,18 +344,18 @@ variable "vpc_cidr" {
 }
 
 variable "availability_zones" {
-  description = "Two or three zones of the network made here; null for the region's a and b, which not every account has."
+  description = "Two or three availability zones of the network created here. null uses zones a and b of the region, which some accounts do not have."
   type        = list(string)
   default     = null
 
   validation {
     condition     = var.availability_zones == null || try(length(distinct(var.availability_zones)) == length(var.availability_zones) && contains([2, 3], length(var.availability_zones)), false)
-    error_message = "availability_zones must be two or three different zones, such as [\"eu-central-1a\", \"eu-central-1b\"]."
+    error_message = "availability_zones must be two or three different availability zones, such as [\"eu-central-1a\", \"eu-central-1b\"]."
   }
 }
 
 variable "existing_network" {
-  description = "Network to use instead of one made here: its VPC, private subnets, where HTTPS goes (SQS, Secrets Manager: security groups of interface endpoints, or address ranges) and, with `redis_url_secret_arn`, where Redis is."
+  description = "Existing network to use instead of creating one: its VPC, its private subnets, the destinations of HTTPS (security groups of the interface endpoints of SQS and Secrets Manager, or address ranges) and, with `redis_url_secret_arn`, the location of Redis."
   type = object({
     vpc_id                   = string
     subnet_ids               = list(string)
@@ -369,19 +369,19 @@ variable "existing_network" {
 
   validation {
     condition     = var.existing_network == null || try(length(var.existing_network.subnet_ids) >= 2, false)
-    error_message = "existing_network.subnet_ids must name at least two subnets, in different zones."
+    error_message = "existing_network.subnet_ids must name at least two subnets in different availability zones."
   }
 
   validation {
     condition     = var.existing_network == null || try(length(var.existing_network.https_security_group_ids) + length(var.existing_network.https_cidrs) > 0, false)
-    error_message = "existing_network needs https_security_group_ids or https_cidrs: without them the function reaches neither SQS nor Secrets Manager."
+    error_message = "existing_network needs https_security_group_ids or https_cidrs: without them the function can reach neither SQS nor Secrets Manager."
   }
 }
 
 # Alarms and schedule
 
 variable "alarm_emails" {
-  description = "Addresses that get the alarms; each must confirm the mail AWS sends."
+  description = "E-mail addresses that receive the alarms. Each recipient must confirm the mail that AWS sends."
   type        = set(string)
   default     = []
   nullable    = false
@@ -393,31 +393,31 @@ variable "alarm_emails" {
 }
 
 variable "alarm_iterator_age_seconds" {
-  description = "How far the processor may be behind the streams before the alarm, s."
+  description = "Lag behind the streams (iterator age) above which the alarm fires, s."
   type        = number
   default     = 300
   nullable    = false
 
   validation {
     condition     = var.alarm_iterator_age_seconds >= 1 && var.alarm_iterator_age_seconds <= 43200
-    error_message = "alarm_iterator_age_seconds must be from 1 to 43200 (12 h): later there is no time left to mend anything before records are given up."
+    error_message = "alarm_iterator_age_seconds must be from 1 to 43200 (12 h): a later alarm leaves too little time to fix the cause before Lambda gives up records."
   }
 }
 
 variable "alarm_oldest_message_seconds" {
-  description = "How long the oldest event may wait in the queue before the alarm, s."
+  description = "Age of the oldest event in the queue above which the alarm fires, s."
   type        = number
   default     = 900
   nullable    = false
 
   validation {
     condition     = var.alarm_oldest_message_seconds >= 1 && var.alarm_oldest_message_seconds <= 1209600
-    error_message = "alarm_oldest_message_seconds must be from 1 to 1209600 (14 days, what the queue keeps)."
+    error_message = "alarm_oldest_message_seconds must be from 1 to 1209600 (14 days, the retention of the queue)."
   }
 }
 
 variable "outbox_drain_schedule" {
-  description = "How often the outbox is drained on schedule, beside every invocation that comes anyway."
+  description = "How often the schedule drains the outbox. Every batch drains it, too."
   type        = string
   default     = "rate(1 minute)"
   nullable    = false
@@ -429,7 +429,7 @@ variable "outbox_drain_schedule" {
 }
 
 variable "outbox_drain_enabled" {
-  description = "Whether the schedule runs; null for: with `sqs_outage` = `spill` only. Set it when going back from `spill` to `block` until the outbox is empty."
+  description = "Whether the schedule runs. null runs it only with `sqs_outage` = `spill`. After a change from `spill` to `block`, keep it at true until the outbox is empty."
   type        = bool
   default     = null
 }

@@ -1,10 +1,10 @@
-# Every setting of the processor, with the name, the default and the range it has there. The descriptions begin with the
-# name of the environment variable. Not among them: AWS_REGION, which Lambda sets to the region it runs in.
+# Every setting of the processor, with the same name, default and range as in the processor. Each description begins with
+# the name of the environment variable. AWS_REGION is missing because Lambda sets it to its own region.
 
-# What is a change
+# What counts as a change
 
 variable "tvl_min_change_percent" {
-  description = "`TVL_MIN_CHANGE_PERCENT`: change of a TVL that makes an event, %."
+  description = "`TVL_MIN_CHANGE_PERCENT`: smallest TVL change that makes an event, %. Inclusive; reaching this or the absolute threshold is enough."
   type        = number
   default     = 1
   nullable    = false
@@ -16,7 +16,7 @@ variable "tvl_min_change_percent" {
 }
 
 variable "tvl_min_change_absolute" {
-  description = "`TVL_MIN_CHANGE_ABSOLUTE`: change of a TVL that makes an event, USD."
+  description = "`TVL_MIN_CHANGE_ABSOLUTE`: smallest TVL change that makes an event, USD. Inclusive; reaching this or the percentage is enough."
   type        = number
   default     = 10000
   nullable    = false
@@ -28,7 +28,7 @@ variable "tvl_min_change_absolute" {
 }
 
 variable "price_min_change_percent" {
-  description = "`PRICE_MIN_CHANGE_PERCENT`: change of a price that makes an event, %."
+  description = "`PRICE_MIN_CHANGE_PERCENT`: smallest price change that makes an event, %. Inclusive; reaching this or the absolute threshold is enough."
   type        = number
   default     = 0.1
   nullable    = false
@@ -40,7 +40,7 @@ variable "price_min_change_percent" {
 }
 
 variable "price_min_change_absolute" {
-  description = "`PRICE_MIN_CHANGE_ABSOLUTE`: change of a price that makes an event, USD."
+  description = "`PRICE_MIN_CHANGE_ABSOLUTE`: smallest price change that makes an event, USD. Inclusive; reaching this or the percentage is enough."
   type        = number
   default     = 0.01
   nullable    = false
@@ -52,14 +52,14 @@ variable "price_min_change_absolute" {
 }
 
 variable "protocol_always_trigger" {
-  description = "`PROTOCOL_ALWAYS_TRIGGER`: whether any change of a protocol's metadata makes an event, or only one of status, category or chains."
+  description = "`PROTOCOL_ALWAYS_TRIGGER`: `true`: any change of a protocol's metadata makes an event. `false`: only a change of status, category or chains does."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "change_baseline" {
-  description = "`CHANGE_BASELINE`: what values are compared with: the `previous` row, or the `last_event`, so that slow drift adds up."
+  description = "`CHANGE_BASELINE`: what a row is compared with. `previous`: the row before it. `last_event`: the value last announced, so that slow drift adds up."
   type        = string
   default     = "previous"
   nullable    = false
@@ -73,28 +73,28 @@ variable "change_baseline" {
 # Outputs
 
 variable "enable_caching" {
-  description = "`ENABLE_CACHING`: whether the hot keys are written to Redis."
+  description = "`ENABLE_CACHING`: whether the processor writes the hot keys to Redis."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "enable_pubsub" {
-  description = "`ENABLE_PUBSUB`: whether events are published on Redis channels."
+  description = "`ENABLE_PUBSUB`: whether the processor publishes events on Redis channels."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "enable_sqs" {
-  description = "`ENABLE_SQS`: whether events are queued."
+  description = "`ENABLE_SQS`: whether the processor sends events to the queue."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "sqs_min_priority" {
-  description = "`SQS_MIN_PRIORITY`: lowest priority of an event that is queued."
+  description = "`SQS_MIN_PRIORITY`: lowest priority that is sent to the queue: `low`, `medium` or `high`."
   type        = string
   default     = "low"
   nullable    = false
@@ -106,7 +106,7 @@ variable "sqs_min_priority" {
 }
 
 variable "sqs_max_message_bytes" {
-  description = "`SQS_MAX_MESSAGE_BYTES`: size above which an event goes out without its breakdown, bytes; also the limit of the queues."
+  description = "`SQS_MAX_MESSAGE_BYTES`: size limit of a message, bytes. A larger event is sent without its breakdown. Also the limit of the events queue."
   type        = number
   default     = 1048576
   nullable    = false
@@ -120,7 +120,7 @@ variable "sqs_max_message_bytes" {
 # Processing
 
 variable "batch_size" {
-  description = "`BATCH_SIZE`: most records in a batch; also that of the event source mappings."
+  description = "`BATCH_SIZE`: largest number of records in a batch. The event source mappings use the same value."
   type        = number
   default     = 100
   nullable    = false
@@ -132,7 +132,7 @@ variable "batch_size" {
 }
 
 variable "max_retries" {
-  description = "`MAX_RETRIES`: how often a refused request is sent again within an invocation."
+  description = "`MAX_RETRIES`: how often the processor repeats a failed call within one invocation."
   type        = number
   default     = 3
   nullable    = false
@@ -144,7 +144,7 @@ variable "max_retries" {
 }
 
 variable "deadline_margin_ms" {
-  description = "`DEADLINE_MARGIN_MS`: how long before the end of an invocation no more work is started, ms."
+  description = "`DEADLINE_MARGIN_MS`: time before the end of an invocation at which the processor stops sending, ms."
   type        = number
   default     = 1000
   nullable    = false
@@ -156,12 +156,12 @@ variable "deadline_margin_ms" {
 
   validation {
     condition     = var.deadline_margin_ms < var.timeout_seconds * 1000
-    error_message = "deadline_margin_ms must be less than timeout_seconds, in ms: nothing would ever be started."
+    error_message = "deadline_margin_ms must be less than timeout_seconds (in ms): otherwise the processor would never send anything."
   }
 }
 
 variable "breaker_open_secs" {
-  description = "`BREAKER_OPEN_SECS`: how long a breaker stays open before one request is tried, s."
+  description = "`BREAKER_OPEN_SECS`: how long a breaker stays open before it lets one call through as a trial, s."
   type        = number
   default     = 10
   nullable    = false
@@ -173,7 +173,7 @@ variable "breaker_open_secs" {
 }
 
 variable "sqs_outage" {
-  description = "`SQS_OUTAGE`: what happens while SQS is down: `block` leaves the records in the stream, `spill` keeps the events in Redis in order and goes on (refused at start with a `redis-cluster://` URL)."
+  description = "`SQS_OUTAGE`: what happens while SQS is down. `block`: the records stay in the stream. `spill`: the events wait in Redis, in order, and processing continues. With a `redis-cluster://` URL the function refuses `spill` at start."
   type        = string
   default     = "block"
   nullable    = false
@@ -185,7 +185,7 @@ variable "sqs_outage" {
 }
 
 variable "log_level" {
-  description = "`LOG_LEVEL`: least weight of a log line; payloads appear at `debug` and below only."
+  description = "`LOG_LEVEL`: lowest level that is logged. Only `debug` and `trace` log payloads."
   type        = string
   default     = "info"
   nullable    = false
@@ -199,26 +199,26 @@ variable "log_level" {
 # Redis
 
 variable "redis_key_prefix" {
-  description = "`REDIS_KEY_PREFIX`: goes before every key, for a Redis that others use too (channels have no prefix)."
+  description = "`REDIS_KEY_PREFIX`: prefix of every key, for a Redis that other programs use, too. Channels have no prefix."
   type        = string
   default     = ""
   nullable    = false
 
   validation {
     condition     = can(regex("^[!-~]{0,64}$", var.redis_key_prefix))
-    error_message = "redis_key_prefix must be up to 64 printable characters without blanks."
+    error_message = "redis_key_prefix must be at most 64 printable ASCII characters without spaces."
   }
 }
 
 variable "redis_key_hashtag" {
-  description = "`REDIS_KEY_HASHTAG`: braces around the id in every key; needed with a `redis-cluster://` URL."
+  description = "`REDIS_KEY_HASHTAG`: puts braces around the id in every key. Must be true with a `redis-cluster://` URL."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "redis_ca_file" {
-  description = "`REDIS_CA_FILE`: certificates in the package that sign the existing Redis's own; null for the public ones."
+  description = "`REDIS_CA_FILE`: absolute path of a PEM file in the package, with certificates to trust for an existing Redis in addition to the public authorities; null adds none."
   type        = string
   default     = null
 
@@ -229,7 +229,7 @@ variable "redis_ca_file" {
 }
 
 variable "redis_connect_timeout_ms" {
-  description = "`REDIS_CONNECT_TIMEOUT_MS`: longest time of connecting, ms."
+  description = "`REDIS_CONNECT_TIMEOUT_MS`: time limit for connecting to Redis, ms."
   type        = number
   default     = 1000
   nullable    = false
@@ -241,7 +241,7 @@ variable "redis_connect_timeout_ms" {
 }
 
 variable "redis_command_timeout_ms" {
-  description = "`REDIS_COMMAND_TIMEOUT_MS`: longest time of a command, ms."
+  description = "`REDIS_COMMAND_TIMEOUT_MS`: time limit of one Redis command, ms."
   type        = number
   default     = 2000
   nullable    = false
@@ -253,7 +253,7 @@ variable "redis_command_timeout_ms" {
 }
 
 variable "redis_probe_after_ms" {
-  description = "`REDIS_PROBE_AFTER_MS`: pause after which the connection is probed before use, ms."
+  description = "`REDIS_PROBE_AFTER_MS`: idle time after which the processor probes the Redis connection before it uses it, ms."
   type        = number
   default     = 5000
   nullable    = false
@@ -265,7 +265,7 @@ variable "redis_probe_after_ms" {
 }
 
 variable "redis_probe_timeout_ms" {
-  description = "`REDIS_PROBE_TIMEOUT_MS`: longest time of that probe, ms."
+  description = "`REDIS_PROBE_TIMEOUT_MS`: time limit of that probe, ms."
   type        = number
   default     = 250
   nullable    = false
@@ -327,7 +327,7 @@ variable "event_ttl_secs" {
 }
 
 variable "baseline_ttl_secs" {
-  description = "`BASELINE_TTL_SECS`: time to live of `cache:{pk}`, what rows are compared with, s."
+  description = "`BASELINE_TTL_SECS`: time to live of `cache:{pk}`, the baselines that rows are compared with, s."
   type        = number
   default     = 90000
   nullable    = false
@@ -341,7 +341,7 @@ variable "baseline_ttl_secs" {
 # SQS
 
 variable "sqs_attempt_timeout_ms" {
-  description = "`SQS_ATTEMPT_TIMEOUT_MS`: longest time of one request to SQS, ms."
+  description = "`SQS_ATTEMPT_TIMEOUT_MS`: time limit of one request to SQS, ms."
   type        = number
   default     = 2000
   nullable    = false
@@ -353,7 +353,7 @@ variable "sqs_attempt_timeout_ms" {
 }
 
 variable "sqs_connect_timeout_ms" {
-  description = "`SQS_CONNECT_TIMEOUT_MS`: longest time of connecting to SQS, ms."
+  description = "`SQS_CONNECT_TIMEOUT_MS`: time limit for connecting to SQS, ms."
   type        = number
   default     = 1000
   nullable    = false

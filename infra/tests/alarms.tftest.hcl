@@ -1,4 +1,4 @@
-# Every alarm is there, watches what it says, says what to do, and tells someone.
+# Every alarm exists, watches the right metric, says what to do, and notifies the topic.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
@@ -22,12 +22,12 @@ run "all_present" {
       "breaker-open", "outbox-depth", "cache-hit-ratio", "no-events",
       "cache-memory-001", "cache-memory-002", "cache-evictions-001", "cache-evictions-002",
     ])
-    error_message = "An alarm is missing, or new."
+    error_message = "An alarm is missing, or a new one is not in this list."
   }
 
   assert {
     condition     = alltrue([for a in local.alarms : a.alarm_actions == toset([aws_sns_topic.alarms.arn]) && a.ok_actions == toset([aws_sns_topic.alarms.arn])])
-    error_message = "Every alarm must tell the topic when it rises and when it is over."
+    error_message = "Every alarm must notify the topic when it fires and when it ends."
   }
 
   assert {
@@ -41,7 +41,7 @@ run "all_present" {
   }
 }
 
-# The whole of each, so that none is changed in passing: what it watches, how, and from when on.
+# The complete definition of each alarm, so that nobody changes one by accident: metric, statistic, period and threshold.
 run "what_they_watch" {
   command = plan
 
@@ -73,11 +73,11 @@ run "what_they_watch" {
       cache-evictions-001          = ["AWS/ElastiCache", "Evictions", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
       cache-evictions-002          = ["AWS/ElastiCache", "Evictions", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
     })
-    error_message = "An alarm watches something else, or otherwise, than it did: if that is meant, change it here."
+    error_message = "The definition of an alarm changed. If the change is intended, change this list, too."
   }
 
   assert {
-    # The lists of dimensions, by alarm; the function's are checked below, as they are many.
+    # The dimensions of each alarm. The many alarms on the function are checked below.
     condition = jsonencode({ for name, a in local.alarms : name => a.dimensions if try(a.dimensions.FunctionName, null) == null }) == jsonencode({
       dropped-records-events       = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["events"].uuid }
       dropped-records-coins        = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["coins"].uuid }
@@ -95,22 +95,22 @@ run "what_they_watch" {
       cache-evictions-001          = { CacheClusterId = "defillama-events-prod-001" }
       cache-evictions-002          = { CacheClusterId = "defillama-events-prod-002" }
     })
-    error_message = "An alarm watches another queue, stream, node or stage."
+    error_message = "An alarm watches the wrong queue, stream, node or stage."
   }
 
   assert {
     condition     = alltrue([for name, a in local.alarms : jsonencode(a.dimensions) == jsonencode({ FunctionName = "defillama-events-prod" }) if try(a.dimensions.FunctionName, null) != null])
-    error_message = "An alarm watches another function."
+    error_message = "An alarm watches the wrong function."
   }
 
   assert {
     condition     = keys(aws_cloudwatch_metric_alarm.cache_memory) == ["001", "002"] && keys(aws_cloudwatch_metric_alarm.cache_evictions) == ["001", "002"]
-    error_message = "Every node of the cache must be watched."
+    error_message = "Every node of the cache must have its alarms."
   }
 
   assert {
     condition     = alltrue([for a in local.alarms : a.actions_enabled != false])
-    error_message = "An alarm must not be silent."
+    error_message = "An alarm must not have its actions disabled."
   }
 }
 
@@ -124,7 +124,7 @@ run "thresholds_are_settings" {
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.iterator_age.threshold == 60000 && aws_cloudwatch_metric_alarm.oldest_message_age.threshold == 30
-    error_message = "The thresholds must be those given."
+    error_message = "The thresholds must be those of the variables."
   }
 }
 
@@ -157,7 +157,7 @@ run "of_the_stream" {
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.iterator_age.metric_name == "IteratorAge" && aws_cloudwatch_metric_alarm.iterator_age.threshold == 300000
-    error_message = "Being 5 minutes behind must raise an alarm."
+    error_message = "A lag of 5 minutes must raise an alarm."
   }
 
   assert {
@@ -167,7 +167,7 @@ run "of_the_stream" {
 
   assert {
     condition     = alltrue([for a in aws_cloudwatch_metric_alarm.on_failure_deliveries : a.metric_name == "OnFailureDestinationDeliveredEventCount" && a.threshold == 0])
-    error_message = "A record that was given up must raise an alarm."
+    error_message = "A given-up record must raise an alarm."
   }
 
   assert {
@@ -188,7 +188,7 @@ run "of_the_processor" {
       for a in [aws_cloudwatch_metric_alarm.breaker_open, aws_cloudwatch_metric_alarm.outbox_depth, aws_cloudwatch_metric_alarm.no_events] :
       a.namespace == "DeFiLlama/Events" && a.dimensions == tomap({ Stage = "dev" })
     ]) && aws_lambda_function.processor.environment[0].variables["METRICS_STAGE"] == "dev"
-    error_message = "The processor's metrics must be told apart by stage, in the alarms as in the function."
+    error_message = "The alarms and the function must use the same stage as the dimension of the processor's metrics."
   }
 
   assert {
@@ -198,7 +198,7 @@ run "of_the_processor" {
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.no_events.metric_name == "eventsGenerated" && aws_cloudwatch_metric_alarm.no_events.period == 3600 && aws_cloudwatch_metric_alarm.no_events.threshold == 1 && aws_cloudwatch_metric_alarm.no_events.comparison_operator == "LessThanThreshold" && aws_cloudwatch_metric_alarm.no_events.treat_missing_data == "breaching"
-    error_message = "An hour without events, or without a word, must raise an alarm."
+    error_message = "An hour without events, or without metrics, must raise an alarm."
   }
 
   assert {
@@ -216,7 +216,7 @@ run "of_the_processor" {
       one([for q in aws_cloudwatch_metric_alarm.cache_hit_ratio.metric_query : q.expression if q.id == "ratio"]) == "IF(hits + misses >= 100, 100 * hits / (hits + misses), 100)" &&
       alltrue([for q in aws_cloudwatch_metric_alarm.cache_hit_ratio.metric_query : alltrue([for m in q.metric : m.namespace == "DeFiLlama/Events" && m.stat == "Sum" && m.period == 300])])
     )
-    error_message = "The ratio must be that of hits to lookups, and be none of few."
+    error_message = "The ratio must be hits to lookups, and must not alarm with few lookups."
   }
 }
 
@@ -230,7 +230,7 @@ run "without_a_cache_of_our_own" {
 
   assert {
     condition     = length(output.alarms) == 16
-    error_message = "Only the alarms on the cache made here may be left out with it."
+    error_message = "Without a cache created here, only its own alarms may be missing."
   }
 }
 
@@ -243,7 +243,7 @@ run "mails" {
 
   assert {
     condition     = one(values(aws_sns_topic_subscription.email)).endpoint == "ops@example.org" && one(values(aws_sns_topic_subscription.email)).protocol == "email" && one(values(aws_sns_topic_subscription.email)).topic_arn == aws_sns_topic.alarms.arn
-    error_message = "Given addresses must get the alarms."
+    error_message = "The given addresses must receive the alarms."
   }
 }
 
@@ -271,6 +271,6 @@ run "dashboard" {
       ]]
       "Baselines found and missed, breakers" = ["Sum", [for m in ["cacheHits", "cacheMisses", "breakerOpen"] : "DeFiLlama/Events ${m} Stage prod"]]
     })
-    error_message = "The dashboard must show where records come from, go to and are held up."
+    error_message = "The dashboard must show where records come from, where they go and where they wait."
   }
 }

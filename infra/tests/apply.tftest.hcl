@@ -1,4 +1,4 @@
-# What is known only after apply. Nothing is made: AWS is mocked.
+# Values that are known only after apply. AWS is mocked, so nothing is created.
 mock_provider "aws" {
   source = "./tests/mocks"
 }
@@ -8,17 +8,17 @@ run "token" {
 
   assert {
     condition     = terraform_data.auth_token_version.output == 1
-    error_message = "The token must be replaced when its version is raised."
+    error_message = "A higher version must replace the token."
   }
 
   assert {
     condition     = can(regex("^[0-9a-f]{64}$", aws_ssm_parameter.auth_token[0].value)) && aws_ssm_parameter.auth_token[0].type == "SecureString" && aws_ssm_parameter.auth_token[0].key_id == aws_kms_key.this.arn
-    error_message = "The token must be long, need no escape in a URL, and be encrypted with our key."
+    error_message = "The token must be long, must need no escaping in a URL, and must be encrypted with our KMS key."
   }
 
   assert {
     condition     = aws_elasticache_replication_group.this[0].auth_token == aws_ssm_parameter.auth_token[0].value
-    error_message = "The cache must ask for the token."
+    error_message = "The cache must require the token."
   }
 
   assert {

@@ -1,4 +1,4 @@
-# The function: what it runs, and that every setting reaches it.
+# The function: what it runs, and whether every setting reaches it.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
@@ -20,32 +20,32 @@ run "function" {
 
   assert {
     condition     = endswith(aws_lambda_function.processor.filename, "/../target/lambda/bootstrap-arm64.zip")
-    error_message = "The package must be what make package writes."
+    error_message = "The default package must be the file that make package writes."
   }
 
   assert {
     condition     = aws_lambda_function.processor.reserved_concurrent_executions == 50 && aws_lambda_function.processor.timeout == 120 && aws_lambda_function.processor.memory_size == 512
-    error_message = "The function must have concurrency of its own and end some time."
+    error_message = "The function must have reserved concurrency and a time limit."
   }
 
   assert {
     condition     = aws_cloudwatch_log_group.function.retention_in_days == 30 && aws_lambda_function.processor.logging_config[0].log_format == "Text"
-    error_message = "Logs must expire, and lines must stay as the processor writes them: metrics are among them."
+    error_message = "Logs must expire. The log format must keep the lines as the processor writes them, because they include the metrics."
   }
 
   assert {
     condition     = aws_lambda_function.processor.logging_config[0].log_group == aws_cloudwatch_log_group.function.name && aws_cloudwatch_log_group.function.name == "/aws/lambda/defillama-events-prod" && aws_cloudwatch_log_group.function.kms_key_id == aws_kms_key.this.arn
-    error_message = "The log group must be the function's, and encrypted with our key."
+    error_message = "The log group must belong to the function and be encrypted with our KMS key."
   }
 
   assert {
     condition     = toset(aws_lambda_function.processor.vpc_config[0].subnet_ids) == toset(aws_subnet.private[*].id) && aws_lambda_function.processor.vpc_config[0].security_group_ids == toset([aws_security_group.function.id])
-    error_message = "The function must be in the network, in a group of its own."
+    error_message = "The function must be in the network, with a security group of its own."
   }
 
   assert {
     condition     = aws_lambda_function_event_invoke_config.processor.function_name == aws_lambda_function.processor.function_name && aws_lambda_function_event_invoke_config.processor.maximum_retry_attempts == 0 && aws_lambda_function_event_invoke_config.processor.maximum_event_age_in_seconds == 60
-    error_message = "A drain that failed must not pile up behind the next."
+    error_message = "A failed drain must not be retried: the next one replaces it."
   }
 }
 
@@ -58,11 +58,11 @@ run "x86_64" {
 
   assert {
     condition     = aws_lambda_function.processor.architectures == tolist(["x86_64"]) && endswith(aws_lambda_function.processor.filename, "bootstrap-x86_64.zip")
-    error_message = "The package must fit the architecture."
+    error_message = "The package must match the architecture."
   }
 }
 
-# The hash in the plan is what makes an upgrade and a rollback.
+# A changed hash in the plan triggers an upgrade or a rollback.
 run "another_package" {
   command = plan
 
@@ -72,7 +72,7 @@ run "another_package" {
 
   assert {
     condition     = aws_lambda_function.processor.filename == "versions.tf" && aws_lambda_function.processor.source_code_hash == filebase64sha256("versions.tf")
-    error_message = "The given package must be deployed, and known by its hash."
+    error_message = "The given package must be deployed, with its own hash."
   }
 }
 
@@ -97,7 +97,7 @@ run "names_and_tags" {
         aws_scheduler_schedule_group.this.name, aws_scheduler_schedule.outbox.name,
       ], [for t in aws_dynamodb_table.this : t.name], [for a in local.alarms : a.alarm_name]) : startswith(name, "other-dev")
     ])
-    error_message = "Every name must begin with name and stage: two stages in one account must not meet."
+    error_message = "Every name must begin with name and stage, so that two stages in one account do not collide."
   }
 
   assert {
@@ -112,7 +112,7 @@ run "names_and_tags" {
         values(aws_dynamodb_table.this), values(aws_lambda_event_source_mapping.stream), values(local.alarms),
       ) : r.tags["Application"] == "other" && r.tags["Stage"] == "dev" && r.tags["Owner"] == "data"
     ])
-    error_message = "What can be tagged must be."
+    error_message = "Every resource that supports tags must have them."
   }
 }
 
@@ -154,16 +154,16 @@ run "defaults_of_every_setting" {
       SQS_ATTEMPT_TIMEOUT_MS    = "2000"
       SQS_CONNECT_TIMEOUT_MS    = "1000"
     })
-    error_message = "The environment must hold every setting with the processor's own default."
+    error_message = "The environment must hold every setting, with the processor's own default."
   }
 
   assert {
     condition     = endswith(aws_lambda_function.processor.environment[0].variables["EVENTS_QUEUE_URL"], ".fifo") && endswith(aws_lambda_function.processor.environment[0].variables["EVENTS_DLQ_URL"], ".fifo")
-    error_message = "The function must know both queues."
+    error_message = "The function must get the URLs of both queues."
   }
 }
 
-# Every one of them different from its default and from every other.
+# Each value differs from its default and from all other values.
 run "every_setting_reaches_the_function" {
   command = plan
 
@@ -241,7 +241,7 @@ run "every_setting_reaches_the_function" {
       SQS_ATTEMPT_TIMEOUT_MS    = "18"
       SQS_CONNECT_TIMEOUT_MS    = "19"
     })
-    error_message = "A setting must reach the function as it was given, and nothing else may be in its environment."
+    error_message = "Every setting must reach the function unchanged, and its environment may hold nothing else."
   }
 }
 
@@ -255,7 +255,7 @@ run "schedule_of_another_pace" {
 
   assert {
     condition     = aws_scheduler_schedule.outbox.schedule_expression == "rate(5 minutes)"
-    error_message = "The pace of the schedule must be a setting."
+    error_message = "outbox_drain_schedule must set the rate of the schedule."
   }
 }
 
@@ -293,7 +293,7 @@ run "schedule_drains_the_outbox" {
       aws_scheduler_schedule.outbox.target[0].retry_policy[0].maximum_retry_attempts == 0 &&
       aws_scheduler_schedule.outbox.target[0].retry_policy[0].maximum_event_age_in_seconds == 60
     )
-    error_message = "The schedule must call under its own role, on time, and not repeat what the next call does."
+    error_message = "The schedule must invoke with its own role, at the exact time, and without retries."
   }
 }
 
@@ -306,6 +306,6 @@ run "schedule_can_be_kept_on" {
 
   assert {
     condition     = aws_scheduler_schedule.outbox.state == "ENABLED"
-    error_message = "The schedule must stay on where it was asked to."
+    error_message = "outbox_drain_enabled = true must keep the schedule running."
   }
 }

@@ -1,4 +1,4 @@
-# Inputs that are refused. Each names the variable whose message the caller gets; the messages say what is accepted.
+# Inputs that Terraform must refuse. Each run names the variable whose validation fails.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan

@@ -1,5 +1,5 @@
-# What plan-snapshot.py writes down: the plan of an empty account with the defaults, where AWS has not answered yet; and
-# the same with its answers, for what is made up of them.
+# The two plans that plan-snapshot.py reads, both for an empty account with default values. In the first, computed attributes
+# of AWS are unknown. In the second they are mocked, for values that are built from them.
 mock_provider "aws" {
   source = "./tests/mocks"
 }
@@ -28,6 +28,6 @@ run "answered" {
 
   assert {
     condition     = aws_sqs_queue.events.redrive_policy != null
-    error_message = "The redrive policy must be known once the dead-letter queue is."
+    error_message = "The redrive policy must be known when the ARN of the dead-letter queue is known."
   }
 }

@@ -30,7 +30,7 @@ run "fifo" {
 
   assert {
     condition     = alltrue([for q in [aws_sqs_queue.events, aws_sqs_queue.dlq] : q.content_based_deduplication == false])
-    error_message = "Duplicates are known by the event's id, not by a body whose processingTime differs."
+    error_message = "Deduplication must use the event's id, not the body: its processingTime differs between deliveries."
   }
 
   assert {
@@ -45,12 +45,12 @@ run "fifo" {
 
   assert {
     condition     = aws_sqs_queue.dlq.max_message_size == 1048576 && aws_sqs_queue.events.max_message_size == 1048576
-    error_message = "The queues must take what the processor sends, and the dead-letter queue any letter."
+    error_message = "The events queue must accept the largest message of the processor, and the dead-letter queue any dead letter."
   }
 
   assert {
     condition     = aws_sqs_queue.events.receive_wait_time_seconds == 20 && alltrue([for q in [aws_sqs_queue.events, aws_sqs_queue.dlq] : q.delay_seconds == null || q.delay_seconds == 0])
-    error_message = "Messages must be there at once, and consumers wait for them."
+    error_message = "Messages must be available without delay, and receiving must use long polling."
   }
 }
 
@@ -59,7 +59,7 @@ run "redrive" {
 
   assert {
     condition     = aws_sqs_queue.events.redrive_policy == jsonencode({ deadLetterTargetArn = aws_sqs_queue.dlq.arn, maxReceiveCount = 5 })
-    error_message = "What is received too often must go to the dead-letter queue."
+    error_message = "Messages that are received too often must go to the dead-letter queue."
   }
 
   assert {
@@ -90,7 +90,7 @@ run "closed" {
         }]
       }]
     })
-    error_message = "Both queues must refuse what comes without TLS, and allow nobody anything."
+    error_message = "The policies of both queues must deny requests without TLS, and allow nothing."
   }
 }
 
@@ -108,16 +108,16 @@ run "known_to_the_processor_and_to_consumers" {
       aws_lambda_function.processor.environment[0].variables["EVENTS_QUEUE_URL"] == aws_sqs_queue.events.url &&
       aws_lambda_function.processor.environment[0].variables["EVENTS_DLQ_URL"] == aws_sqs_queue.dlq.url
     )
-    error_message = "The processor must know each queue as what it is."
+    error_message = "The processor must get each queue under the right setting."
   }
 
   assert {
     condition     = output.events_queue_url == aws_sqs_queue.events.url && output.events_queue_arn == aws_sqs_queue.events.arn && output.events_dlq_url == aws_sqs_queue.dlq.url
-    error_message = "The outputs must name each queue as what it is."
+    error_message = "Each output must name the right queue."
   }
 
   assert {
     condition     = aws_sqs_queue.events.max_message_size == 262144 && aws_sqs_queue.events.visibility_timeout_seconds == 60 && jsondecode(aws_sqs_queue.events.redrive_policy).maxReceiveCount == 3
-    error_message = "Size, visibility and the number of receipts must be settings."
+    error_message = "The variables must set the message size, the visibility timeout and the receive count."
   }
 }

@@ -1,10 +1,10 @@
-# Who may do what, who may talk to whom, and where secrets are.
+# Permissions, network connections, and the places of secrets.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
 }
 
-# Groups, keys and roles of their own, so that a wrong one shows.
+# Every group, key and role has a different id, so that a mix-up fails the test.
 override_resource {
   target          = aws_security_group.function
   override_during = plan
@@ -42,7 +42,7 @@ override_resource {
 }
 
 variables {
-  # Actions that take no resource in IAM.
+  # Actions that accept no resource in IAM.
   without_resource = ["dynamodb:ListStreams", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"]
 }
 
@@ -65,11 +65,11 @@ run "iam" {
         s.Effect == "Deny" || !contains(flatten([s.Resource]), "*") || length(setsubtract(flatten([s.Action]), var.without_resource)) == 0
       ])
     ])
-    error_message = "Only actions that take no resource may be allowed on *."
+    error_message = "Only actions that accept no resource may be allowed on *."
   }
 
   assert {
-    # What stands for objects, log streams and interfaces that do not exist yet, and nothing else.
+    # Wildcards may stand only for objects, log streams and network interfaces that do not exist yet.
     condition = toset(flatten([
       for p in [aws_iam_role_policy.function, aws_iam_role_policy.function_network, aws_iam_role_policy.schedule] : [
         for s in jsondecode(p.policy).Statement : [for r in flatten([s.Resource]) : r if strcontains(r, "*") && r != "*"]
@@ -80,11 +80,11 @@ run "iam" {
       "arn:aws:logs:eu-central-1:000000000000:log-group:/aws/lambda/defillama-events-prod:*",
       "arn:aws:s3:::mock/*",
     ])
-    error_message = "A resource with a wildcard in it is new here: name it whole, or say in the test why it can't be."
+    error_message = "A statement has a new resource with a wildcard. Name the whole resource, or add it to this list with the reason."
   }
 
   assert {
-    # By statement, so that a new permission is a change of this test.
+    # Listed by statement, so that a new permission needs a change of this test.
     condition = jsonencode({ for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s.Sid => sort(s.Action) }) == jsonencode({
       ReadStreams         = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
       ListStreams         = ["dynamodb:ListStreams"]
@@ -95,7 +95,7 @@ run "iam" {
       UseKeys             = ["kms:Decrypt", "kms:GenerateDataKey"]
       WriteLogs           = ["logs:CreateLogStream", "logs:PutLogEvents"]
     })
-    error_message = "The function may do what it needs and no more."
+    error_message = "The function must have exactly the permissions of this list."
   }
 
   assert {
@@ -109,24 +109,24 @@ run "iam" {
       UseKeys             = [aws_kms_key.this.arn]
       WriteLogs           = ["arn:aws:logs:eu-central-1:000000000000:log-group:/aws/lambda/defillama-events-prod:*"]
     })
-    error_message = "The function may do it with what is its own."
+    error_message = "Each permission of the function must name exactly the resources of this list."
   }
 
   assert {
     condition = jsonencode({ for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s.Sid => s.Condition if try(s.Condition, null) != null }) == jsonencode({
       UseKeys = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "s3", "dynamodb"] : "${service}.eu-central-1.amazonaws.com"] } }
     })
-    error_message = "The function may use keys only through the services that hold its data."
+    error_message = "The function may use KMS keys only through the services that hold its data."
   }
 
   assert {
-    # NotAction and NotResource would allow what nobody thought of.
+    # NotAction and NotResource would also allow actions and resources that AWS adds later.
     condition = alltrue([
       for p in [aws_iam_role_policy.function, aws_iam_role_policy.function_network, aws_iam_role_policy.schedule] : alltrue([
         for s in jsondecode(p.policy).Statement : length(setsubtract(keys(s), ["Sid", "Effect", "Action", "Resource", "Condition"])) == 0
       ])
     ])
-    error_message = "Statements must say what is allowed, not what is not."
+    error_message = "Statements must use Action and Resource, not NotAction or NotResource."
   }
 
   assert {
@@ -136,7 +136,7 @@ run "iam" {
 
   assert {
     condition     = alltrue([for role in [aws_iam_role.function, aws_iam_role.schedule] : length(coalesce(role.managed_policy_arns, [])) == 0 && length(role.inline_policy) == 0])
-    error_message = "The roles must have no policies but those looked at here."
+    error_message = "The roles must have no policies except those checked here."
   }
 
   assert {
@@ -157,7 +157,7 @@ run "iam" {
       [{ Effect = "Allow", Principal = { Service = "lambda.amazonaws.com" }, Action = "sts:AssumeRole" }],
       [{ Effect = "Allow", Principal = { Service = "scheduler.amazonaws.com" }, Action = "sts:AssumeRole", Condition = { StringEquals = { "aws:SourceAccount" = "000000000000" } } }],
     ])
-    error_message = "Only Lambda and the scheduler may take the roles."
+    error_message = "Only Lambda and the scheduler may assume the roles."
   }
 
 }
@@ -174,7 +174,7 @@ run "keys_of_others" {
     condition = one([for s in jsondecode(aws_iam_role_policy.function.policy).Statement : jsonencode(s.Resource) if s.Sid == "UseKeys"]) == jsonencode([
       aws_kms_key.this.arn, "arn:aws:kms:eu-central-1:000000000000:key/table", "arn:aws:kms:eu-central-1:000000000000:key/secret",
     ])
-    error_message = "The function must be allowed the keys of existing tables and of an existing secret."
+    error_message = "The function must have permission for the KMS keys of existing tables and of an existing secret."
   }
 }
 
@@ -183,7 +183,7 @@ run "key_and_topic" {
 
   assert {
     condition     = aws_kms_key.this.enable_key_rotation && aws_kms_key.this.deletion_window_in_days == 30 && aws_kms_alias.this.target_key_id == aws_kms_key.this.key_id
-    error_message = "The key must be rotated, and not be gone at once."
+    error_message = "The KMS key must be rotated, and its deletion must have a waiting period."
   }
 
   assert {
@@ -192,7 +192,7 @@ run "key_and_topic" {
       ["Allow", { Service = "logs.eu-central-1.amazonaws.com" }, ["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey"], { ArnEquals = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:eu-central-1:000000000000:log-group:/aws/lambda/defillama-events-prod" } }],
       ["Allow", { Service = "cloudwatch.amazonaws.com" }, ["kms:Decrypt", "kms:GenerateDataKey"], { StringEquals = { "aws:SourceAccount" = "000000000000" } }],
     ])
-    error_message = "The key must serve this account, its log group and its alarms, and nobody else."
+    error_message = "Only this account, its log group and its alarms may use the KMS key."
   }
 
   assert {
@@ -214,12 +214,12 @@ run "key_and_topic" {
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       },
     ])
-    error_message = "Alarms of this account, and nothing else, may publish to the topic, with the key that lets them."
+    error_message = "Only alarms of this account may publish to the topic, and the KMS key must allow them."
   }
 
   assert {
     condition     = output.alarm_topic_arn == aws_sns_topic.alarms.arn && output.kms_key_arn == aws_kms_key.this.arn
-    error_message = "Topic and key must be outputs."
+    error_message = "The topic and the KMS key must be outputs."
   }
 }
 
@@ -241,7 +241,7 @@ run "secrets" {
 
   assert {
     condition     = aws_secretsmanager_secret.redis_url[0].kms_key_id == aws_kms_key.this.arn
-    error_message = "The secret must be encrypted with our key."
+    error_message = "The secret must be encrypted with our KMS key."
   }
 }
 
@@ -255,7 +255,7 @@ run "cache" {
       aws_elasticache_replication_group.this[0].transit_encryption_mode == "required" &&
       tobool(aws_elasticache_replication_group.this[0].at_rest_encryption_enabled)
     )
-    error_message = "The cache must be a Valkey, encrypted on the way and at rest."
+    error_message = "The cache must be Valkey, encrypted in transit and at rest."
   }
 
   assert {
@@ -264,12 +264,12 @@ run "cache" {
       aws_elasticache_replication_group.this[0].automatic_failover_enabled &&
       aws_elasticache_replication_group.this[0].multi_az_enabled
     )
-    error_message = "The cache must have a replica in another zone and fail over to it."
+    error_message = "The cache must have a replica in another availability zone and fail over to it."
   }
 
   assert {
     condition     = one([for p in aws_elasticache_parameter_group.this[0].parameter : p.value if p.name == "maxmemory-policy"]) == "volatile-ttl"
-    error_message = "A full cache must never drop the outbox, which has no time to live."
+    error_message = "A full cache must never evict the outbox, which has no time to live."
   }
 
   assert {
@@ -281,7 +281,7 @@ run "cache" {
       aws_elasticache_replication_group.this[0].snapshot_retention_limit == 1 &&
       aws_elasticache_replication_group.this[0].auth_token_update_strategy == "ROTATE"
     )
-    error_message = "The cache must have its parameters, group, subnets and key, a snapshot, and two tokens while one takes over from the other."
+    error_message = "The cache must have its parameters, security group, subnets, KMS key and snapshots, and must accept two tokens during a rotation."
   }
 }
 
@@ -290,22 +290,22 @@ run "network" {
 
   assert {
     condition     = jsonencode({ for name, e in aws_vpc_endpoint.interface : name => e.service_name }) == jsonencode({ sqs = "com.amazonaws.eu-central-1.sqs", secretsmanager = "com.amazonaws.eu-central-1.secretsmanager" })
-    error_message = "The network must have the endpoints the function uses, and no other way out."
+    error_message = "The network must have the endpoints that the function uses, and no other way out."
   }
 
   assert {
     condition     = alltrue([for e in aws_vpc_endpoint.interface : e.private_dns_enabled]) && aws_vpc.this[0].enable_dns_support && aws_vpc.this[0].enable_dns_hostnames
-    error_message = "The endpoints must answer to the services' own names."
+    error_message = "The services' own DNS names must resolve to the endpoints."
   }
 
   assert {
     condition     = alltrue([for e in aws_vpc_endpoint.interface : e.security_group_ids == toset([aws_security_group.endpoints[0].id]) && toset(e.subnet_ids) == toset(aws_subnet.private[*].id)])
-    error_message = "The endpoints must be in every subnet, in a group of their own."
+    error_message = "The endpoints must be in every subnet, with a security group of their own."
   }
 
   assert {
     condition     = jsonencode([for s in aws_subnet.private : [s.availability_zone, s.cidr_block]]) == jsonencode([["eu-central-1a", "10.64.0.0/26"], ["eu-central-1b", "10.64.0.64/26"]]) && alltrue([for s in aws_subnet.private : s.map_public_ip_on_launch != true])
-    error_message = "The subnets must be private, in different zones."
+    error_message = "The subnets must be private and in different availability zones."
   }
 
   assert {
@@ -318,7 +318,7 @@ run "network" {
       sqs            = [["Allow", ["sqs:SendMessage"], [aws_sqs_queue.events.arn, aws_sqs_queue.dlq.arn], { ArnEquals = { "aws:PrincipalArn" = aws_iam_role.function.arn } }]]
       secretsmanager = [["Allow", ["secretsmanager:GetSecretValue"], [aws_secretsmanager_secret.redis_url[0].arn], { ArnEquals = { "aws:PrincipalArn" = aws_iam_role.function.arn } }]]
     })
-    error_message = "Each endpoint must let only the function do only what it does."
+    error_message = "Each endpoint must allow only the function, and only the actions that it uses."
   }
 
   assert {
@@ -338,14 +338,14 @@ run "network" {
   }
 
   assert {
-    # What a group holds itself comes on top of its rules.
+    # Rules inside a security group resource would add to the rules checked above.
     condition     = alltrue([for g in [aws_security_group.function, aws_security_group.endpoints[0], aws_security_group.cache[0]] : length(g.ingress) == 0 && length(g.egress) == 0])
-    error_message = "The groups must have no rules but those looked at here."
+    error_message = "The security groups must have no rules except those checked here."
   }
 
   assert {
     condition     = length(aws_default_security_group.none) == 1 && length(aws_default_security_group.none[0].ingress) == 0 && length(aws_default_security_group.none[0].egress) == 0
-    error_message = "The default security group must let nothing through."
+    error_message = "The default security group must allow nothing."
   }
 }
 
@@ -378,7 +378,7 @@ run "existing_network_and_redis" {
 
   assert {
     condition     = length(aws_vpc.this) == 0 && length(aws_vpc_endpoint.interface) == 0 && length(aws_elasticache_replication_group.this) == 0 && length(aws_secretsmanager_secret.redis_url) == 0
-    error_message = "What exists must not be made again."
+    error_message = "Nothing that already exists may be created again."
   }
 
   assert {
@@ -410,6 +410,6 @@ run "a_full_cache_keeps_baselines_beside_the_outbox" {
 
   assert {
     condition     = one([for p in aws_elasticache_parameter_group.this[0].parameter : p.value if p.name == "maxmemory-policy"]) == "noeviction"
-    error_message = "Where events wait in the cache, a full one must refuse writes: evicted baselines are changes unseen."
+    error_message = "If events may wait in the cache, a full cache must refuse writes: without its baseline, a change goes undetected."
   }
 }

@@ -1,4 +1,4 @@
-# The event source mappings: order, partial responses, filters, and what becomes of records that fail.
+# The event source mappings: order, partial responses, filters, and the handling of failed records.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
@@ -40,17 +40,17 @@ run "mappings" {
 
   assert {
     condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : try(contains(m.function_response_types, "ReportBatchItemFailures"), false)])
-    error_message = "ReportBatchItemFailures must be on: without it the response is ignored and failed records are lost."
+    error_message = "ReportBatchItemFailures must be on: without it Lambda ignores the response, and failed records are lost."
   }
 
   assert {
     condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.bisect_batch_on_function_error == true])
-    error_message = "A batch that kills the function must be halved."
+    error_message = "Lambda must halve a batch that crashes the function."
   }
 
   assert {
     condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.batch_size == 100 && m.maximum_batching_window_in_seconds == 0])
-    error_message = "The batch size must be 100 and a batch must go at once by default."
+    error_message = "By default the batch size must be 100, without a batching window."
   }
 
   assert {
@@ -60,7 +60,7 @@ run "mappings" {
 
   assert {
     condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.tumbling_window_in_seconds == null || m.tumbling_window_in_seconds == 0])
-    error_message = "There must be no tumbling window: it asks for state in the response."
+    error_message = "There must be no tumbling window: it requires state in the response."
   }
 }
 
@@ -69,22 +69,22 @@ run "failed_records" {
 
   assert {
     condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.maximum_retry_attempts == -1])
-    error_message = "Records must be given up by age, not by count."
+    error_message = "Lambda must give up records by age, not by the number of attempts."
   }
 
   assert {
     condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.maximum_record_age_in_seconds == 79200])
-    error_message = "Records must be given up two hours before the stream's 24 h are over by default."
+    error_message = "By default Lambda must give up records at 22 h, two hours before the stream deletes them."
   }
 
   assert {
     condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.destination_config[0].on_failure[0].destination_arn == aws_s3_bucket.on_failure.arn])
-    error_message = "Given-up records must go to the bucket: it alone gets them whole."
+    error_message = "Given-up records must go to a bucket: no other destination receives the whole records."
   }
 
   assert {
     condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : try(contains(m.metrics_config[0].metrics, "EventCount"), false)])
-    error_message = "The mappings must count events: two alarms need it."
+    error_message = "The mappings must publish event counts: two alarms need them."
   }
 
   assert {
@@ -94,17 +94,17 @@ run "failed_records" {
       aws_s3_bucket_public_access_block.on_failure.ignore_public_acls &&
       aws_s3_bucket_public_access_block.on_failure.restrict_public_buckets
     )
-    error_message = "The on-failure bucket must be closed to the public."
+    error_message = "The on-failure bucket must block public access."
   }
 
   assert {
     condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.on_failure.rule).apply_server_side_encryption_by_default).sse_algorithm == "aws:kms"
-    error_message = "The on-failure bucket must be encrypted with our key."
+    error_message = "The on-failure bucket must be encrypted with our KMS key."
   }
 
   assert {
     condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.on_failure.rule).apply_server_side_encryption_by_default).kms_master_key_id == aws_kms_key.this.arn
-    error_message = "The on-failure bucket must be encrypted with our key, not with that of S3."
+    error_message = "The on-failure bucket must be encrypted with our KMS key, not with the key of S3."
   }
 
   assert {
@@ -119,17 +119,17 @@ run "failed_records" {
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       }]
     })
-    error_message = "The on-failure bucket must refuse what comes without TLS, and allow nobody anything."
+    error_message = "The policy of the on-failure bucket must deny requests without TLS, and allow nothing."
   }
 
   assert {
     condition     = aws_s3_bucket_versioning.on_failure.versioning_configuration[0].status == "Enabled" && one(aws_s3_bucket_ownership_controls.on_failure.rule).object_ownership == "BucketOwnerEnforced"
-    error_message = "What was given up must not be lost to an overwrite, and be the account's."
+    error_message = "The on-failure bucket must keep versions, and this account must own its objects."
   }
 
   assert {
     condition     = aws_s3_bucket.on_failure.force_destroy == false && one(aws_s3_bucket_lifecycle_configuration.on_failure.rule[0].expiration).days == 90
-    error_message = "What was given up must be kept for 90 days, and through a destroy, by default."
+    error_message = "By default given-up records must be kept for 90 days, and a destroy must not delete them."
   }
 }
 
@@ -144,7 +144,7 @@ run "filters" {
         "{\"dynamodb\":{\"Keys\":{\"PK\":{\"S\":[{\"prefix\":\"coingecko#\"},{\"prefix\":\"asset#\"}]},\"SK\":{\"N\":[\"0\"]}}},\"eventName\":[\"INSERT\",\"MODIFY\"]}",
       ])
     ])
-    error_message = "The filters must let through hourlyTvl# and protocol#, and coingecko# and asset# with SK 0, written but not deleted, and nothing else."
+    error_message = "The filters must pass only inserted and modified rows of hourlyTvl# and protocol#, and of coingecko# and asset# with SK 0."
   }
 }
 
@@ -157,12 +157,12 @@ run "existing_streams" {
 
   assert {
     condition     = aws_lambda_event_source_mapping.stream["events"].event_source_arn == var.event_table_stream_arn && aws_lambda_event_source_mapping.stream["coins"].event_source_arn == aws_dynamodb_table.this["coins"].stream_arn
-    error_message = "A given stream must be read, and one made for the table that was not given."
+    error_message = "The mappings must read the given stream, and a new stream for the table that was not given."
   }
 
   assert {
     condition     = keys(aws_dynamodb_table.this) == ["coins"]
-    error_message = "Only the table that was not given may be made."
+    error_message = "Only the table that was not given may be created."
   }
 }
 
@@ -171,7 +171,7 @@ run "made_tables" {
 
   assert {
     condition     = length(aws_dynamodb_table.this) == 2 && alltrue([for t in aws_dynamodb_table.this : t.stream_enabled && t.stream_view_type == "NEW_AND_OLD_IMAGES"])
-    error_message = "Tables made here must have a stream of both images."
+    error_message = "Tables created here must have a stream of both images."
   }
 
   assert {
@@ -179,17 +179,17 @@ run "made_tables" {
       for t in aws_dynamodb_table.this :
       t.hash_key == "PK" && t.range_key == "SK" && jsonencode({ for a in t.attribute : a.name => a.type }) == jsonencode({ PK = "S", SK = "N" })
     ])
-    error_message = "Tables made here must have PK (S) and SK (N) as their key."
+    error_message = "Tables created here must have PK (S) and SK (N) as their key."
   }
 
   assert {
     condition     = alltrue([for t in aws_dynamodb_table.this : t.deletion_protection_enabled && t.point_in_time_recovery[0].enabled])
-    error_message = "Tables made here must be protected from deletion by default, and be restorable."
+    error_message = "By default tables created here must have deletion protection and point-in-time recovery."
   }
 
   assert {
     condition     = alltrue([for t in aws_dynamodb_table.this : t.server_side_encryption[0].enabled && t.server_side_encryption[0].kms_key_arn == aws_kms_key.this.arn])
-    error_message = "Tables made here must be encrypted with our key."
+    error_message = "Tables created here must be encrypted with our KMS key."
   }
 }
 
@@ -206,7 +206,7 @@ run "batch_size_and_window_are_settings" {
       for m in aws_lambda_event_source_mapping.stream :
       m.batch_size == 250 && m.maximum_batching_window_in_seconds == 2
     ]) && aws_lambda_function.processor.environment[0].variables["BATCH_SIZE"] == "250"
-    error_message = "batch_size must reach the mappings and the processor alike."
+    error_message = "batch_size must reach both the mappings and the processor."
   }
 }
 
@@ -222,11 +222,11 @@ run "what_becomes_of_failures_is_a_setting" {
 
   assert {
     condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.maximum_record_age_in_seconds == 7200 && m.maximum_retry_attempts == 10])
-    error_message = "Age and attempts must reach the mappings."
+    error_message = "The maximum age and the number of attempts must reach the mappings."
   }
 
   assert {
     condition     = one(aws_s3_bucket_lifecycle_configuration.on_failure.rule[0].expiration).days == 7 && aws_s3_bucket.on_failure.force_destroy && alltrue([for t in aws_dynamodb_table.this : !t.deletion_protection_enabled])
-    error_message = "Retention and protection must reach bucket and tables: a stage must be possible to remove."
+    error_message = "Retention and deletion protection must reach the bucket and the tables, so that a stage can be removed."
   }
 }

@@ -1,11 +1,11 @@
-# Your own tables, network and Redis: only the function, its queues and what watches them are made.
+# Uses your own tables, network and Redis. Creates only the function, its queues, and their alarms and dashboard.
 #
-# The tables need a stream of both images (once; keep the ARN it answers with):
+# The tables need a stream of both images. Enable it once for each table, and keep the ARN that the command prints:
 #   aws dynamodb update-table --table-name prod-event-table \
 #     --stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES \
 #     --query TableDescription.LatestStreamArn --output text
 #
-# The URL of Redis goes into a secret, typed and not on the command line:
+# Put the URL of Redis into a secret. Type it, so that it does not appear on the command line:
 #   read -rs URL && aws secretsmanager create-secret --name redis-url --secret-string "$URL" --query ARN --output text
 
 terraform {
@@ -24,28 +24,28 @@ provider "aws" {
 }
 
 variable "aws_region" {
-  description = "Region of everything (`AWS_REGION`)."
+  description = "AWS region of all resources."
   type        = string
   default     = "eu-central-1"
 }
 
 variable "event_table_stream_arn" {
-  description = "Stream of prod-event-table."
+  description = "ARN of the stream of prod-event-table."
   type        = string
 }
 
 variable "coins_table_stream_arn" {
-  description = "Stream of the coins table."
+  description = "ARN of the stream of the coins table."
   type        = string
 }
 
 variable "redis_url_secret_arn" {
-  description = "Secret with the URL of Redis."
+  description = "ARN of the secret with the URL of Redis."
   type        = string
 }
 
 variable "network" {
-  description = "VPC, private subnets, security group of the endpoints of SQS and Secrets Manager, and that of Redis."
+  description = "VPC, private subnets, the security group of the SQS and Secrets Manager endpoints, and the security group of Redis."
   type = object({
     vpc_id                      = string
     subnet_ids                  = list(string)
@@ -55,13 +55,13 @@ variable "network" {
 }
 
 variable "package_file" {
-  description = "Zip to deploy instead of the one make package wrote last: an earlier one, to roll back."
+  description = "Zip to deploy instead of the last one that `make package` wrote, for example an earlier one to roll back to."
   type        = string
   default     = null
 }
 
 variable "deletion_protection" {
-  description = "Whether a bucket that holds records refuses to be deleted; turn off, apply, then destroy."
+  description = "Whether AWS refuses to delete the on-failure bucket while it holds records. To tear down: set to false, apply, then destroy."
   type        = bool
   default     = true
 }
@@ -76,7 +76,7 @@ module "events" {
   package_file           = var.package_file
   deletion_protection    = var.deletion_protection
 
-  # DeFiLlama's coin service has keys price:{id} of another shape in the same Redis.
+  # DeFiLlama's coin service already has keys `price:{id}` with values of another form in the same Redis.
   redis_key_prefix = "rt:"
 
   existing_network = {
@@ -87,7 +87,7 @@ module "events" {
   }
 }
 
-# The function may connect to them; they must let it in, too.
+# The function's security group allows these connections. The other side must allow them, too.
 resource "aws_vpc_security_group_ingress_rule" "from_the_function" {
   for_each = {
     endpoints = { group = var.network.endpoints_security_group_id, port = 443 }
@@ -103,6 +103,6 @@ resource "aws_vpc_security_group_ingress_rule" "from_the_function" {
 }
 
 output "events" {
-  description = "Everything a consumer or an operator needs to know."
+  description = "All outputs of the module, for consumers and operators."
   value       = module.events
 }

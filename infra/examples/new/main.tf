@@ -1,4 +1,4 @@
-# Everything new: tables with streams, a network, a cache, queues, the function, alarms.
+# Creates everything: tables with streams, a network, a cache, queues, the function and alarms.
 #
 #   terraform init && terraform apply -var 'alarm_emails=["you@example.org"]'
 
@@ -18,25 +18,25 @@ provider "aws" {
 }
 
 variable "aws_region" {
-  description = "Region of everything (`AWS_REGION`)."
+  description = "AWS region of all resources."
   type        = string
   default     = "eu-central-1"
 }
 
 variable "alarm_emails" {
-  description = "Addresses that get the alarms."
+  description = "E-mail addresses that receive the alarms."
   type        = set(string)
   default     = []
 }
 
 variable "package_file" {
-  description = "Zip to deploy instead of the one make package wrote last: an earlier one, to roll back."
+  description = "Zip to deploy instead of the last one that `make package` wrote, for example an earlier one to roll back to."
   type        = string
   default     = null
 }
 
 variable "deletion_protection" {
-  description = "Whether tables refuse to be deleted, and a bucket that holds records; turn off, apply, then destroy."
+  description = "Whether AWS refuses to delete the tables, and the on-failure bucket while it holds records. To tear down: set to false, apply, then destroy."
   type        = bool
   default     = true
 }
@@ -51,6 +51,6 @@ module "events" {
 }
 
 output "events" {
-  description = "Everything a consumer or an operator needs to know."
+  description = "All outputs of the module, for consumers and operators."
   value       = module.events
 }

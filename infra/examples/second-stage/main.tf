@@ -1,7 +1,7 @@
-# A second stage beside the first in one account: it reads the same streams, and has its own network, cache, queues,
-# alarms and dashboard. What tells them apart is the stage, in every name and in the metrics' dimension.
+# A second stage beside the first one in the same account. It reads the same streams and has its own network, cache, queues,
+# alarms and dashboard. The stage is in every name and in the dimension of the metrics, so the two do not collide.
 #
-# A stream takes two readers a shard; with two stages on it there is no room for a third.
+# A shard of a stream supports two readers. Two stages use both; a third stage is not possible.
 #
 #   terraform apply -var "first=$(terraform -chdir=../new output -json events)"
 
@@ -21,13 +21,13 @@ provider "aws" {
 }
 
 variable "aws_region" {
-  description = "Region of everything (`AWS_REGION`)."
+  description = "AWS region of all resources."
   type        = string
   default     = "eu-central-1"
 }
 
 variable "first" {
-  description = "The first stage: its output `events`, of which this is used."
+  description = "The output `events` of the first stage. Only these attributes are used."
   type = object({
     stream_arns = object({
       events = string
@@ -45,10 +45,10 @@ module "events" {
   coins_table_stream_arn = var.first.stream_arns.coins
   table_kms_key_arns     = [var.first.kms_key_arn]
 
-  # Next to the first stage's 10.64.0.0/24, so that the two can be peered.
+  # Does not overlap the first stage's 10.64.0.0/24, so that the two networks can be peered.
   vpc_cidr = "10.64.1.0/24"
 
-  # A trial: small, quick to remove, and louder in its log.
+  # A stage for trials: small, quick to remove, with a detailed log.
   cache_snapshot_retention_days = 0
   reserved_concurrency          = 10
   deletion_protection           = false
@@ -56,6 +56,6 @@ module "events" {
 }
 
 output "events" {
-  description = "Everything a consumer or an operator needs to know."
+  description = "All outputs of the module, for consumers and operators."
   value       = module.events
 }

@@ -1,4 +1,4 @@
-# Made-up answers of AWS in the shape of real ones, so that plans can be asserted whole. Account 000000000000.
+# Invented attribute values in the form of AWS's own, so that tests can check a complete plan. Account 000000000000.
 mock_data "aws_caller_identity" {
   defaults = { account_id = "000000000000" }
 }

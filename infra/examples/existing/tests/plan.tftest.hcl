@@ -26,6 +26,6 @@ run "makes_no_table_network_or_cache" {
       module.events.stream_arns.events == var.event_table_stream_arn &&
       length(module.events.alarms) == 16
     )
-    error_message = "What exists must be used and not made."
+    error_message = "Existing tables, networks and caches must be used and not created."
   }
 }

@@ -8,6 +8,6 @@ run "plans_everything" {
 
   assert {
     condition     = length(module.events.table_names) == 2 && length(module.events.alarms) == 20 && module.events.function_name == "defillama-events-prod"
-    error_message = "Both tables, the function and all alarms must be made."
+    error_message = "The plan must create both tables, the function and all alarms."
   }
 }

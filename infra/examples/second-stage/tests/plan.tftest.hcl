@@ -18,11 +18,11 @@ run "plans_beside_the_first" {
 
   assert {
     condition     = module.events.function_name == "defillama-events-staging" && module.events.dashboard_name == "defillama-events-staging"
-    error_message = "The stage must be in the names."
+    error_message = "The names must contain the stage."
   }
 
   assert {
     condition     = length(module.events.table_names) == 0 && jsonencode(module.events.stream_arns) == jsonencode(var.first.stream_arns)
-    error_message = "The first stage's streams must be read, and no table made."
+    error_message = "The mappings must read the first stage's streams, and no table may be created."
   }
 }
