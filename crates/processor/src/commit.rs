@@ -43,7 +43,7 @@ pub(crate) async fn commit_batch<S: Store, Q, D, T: Timer>(
 
 fn row_commit<'a>(batch: &'a BatchProgress<'_>, index: usize) -> Option<RowCommit<'a>> {
     let commit = batch.plan[index].commit.as_ref()?;
-    Some(RowCommit { commit, outbox: batch.outbox_appends.get(&index) })
+    Some(RowCommit { commit, outbox: batch.outbox_appends[index].as_ref() })
 }
 
 /// Makes the commits in one round trip, if both breakers let it through. Gives the round trip up at the deadline.
@@ -119,7 +119,7 @@ fn record_commit<S, Q, D, T: Timer>(
     match result {
         CommitResult::Applied { published } => {
             let writes = record.commit.as_ref().map_or(0, |commit| commit.writes.len());
-            let spilled = batch.outbox_appends.get(&index).map_or(0, |append| append.entries.len());
+            let spilled = batch.outbox_appends[index].as_ref().map_or(0, |append| append.entries.len());
             batch.tally.cache_updates += writes as u64;
             batch.tally.spilled += spilled as u64;
             batch.tally.pubsub_published += published;

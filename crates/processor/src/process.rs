@@ -1,6 +1,5 @@
 //! The processor: processes one batch, from reading to the response.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use events_core::delivery::{ReadRequest, Snapshot};
@@ -88,14 +87,7 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
             }
         };
         let (plan, failures) = self.plan(records, &snapshot, blocked, deadline);
-        let mut batch = BatchProgress {
-            plan: &plan,
-            deadline,
-            failures,
-            rejected: Vec::new(),
-            outbox_appends: BTreeMap::new(),
-            tally,
-        };
+        let mut batch = BatchProgress::new(&plan, deadline, failures, tally);
 
         // SQS first, then Redis: the events of a committed row are in the queue, or its commit put them into the
         // outbox.

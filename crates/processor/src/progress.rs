@@ -1,7 +1,5 @@
 //! The progress of a batch: its plan, which never changes, and the results of sending and committing.
 
-use std::collections::BTreeMap;
-
 use events_core::delivery::{Message, OutboxAppend};
 use events_core::plan::RecordPlan;
 
@@ -16,9 +14,17 @@ pub(crate) struct BatchProgress<'a> {
     pub(crate) deadline: Deadline,
     /// Failed records by index, with the reason.
     pub(crate) failures: Failures,
-    /// Dead letters of messages that the queue rejected, each with the index of its record.
-    pub(crate) rejected: Vec<(usize, Message)>,
+    /// Dead letters of messages that the queue rejected, by the index of their record.
+    pub(crate) rejected: Vec<Vec<Message>>,
     /// Events that go into the outbox, by the index of their record. The commit of the record appends them.
-    pub(crate) outbox_appends: BTreeMap<usize, OutboxAppend>,
+    pub(crate) outbox_appends: Vec<Option<OutboxAppend>>,
     pub(crate) tally: Tally,
+}
+
+impl<'a> BatchProgress<'a> {
+    pub(crate) fn new(plan: &'a [RecordPlan], deadline: Deadline, failures: Failures, tally: Tally) -> Self {
+        let rejected = plan.iter().map(|_| Vec::new()).collect();
+        let outbox_appends = plan.iter().map(|_| None).collect();
+        Self { plan, deadline, failures, rejected, outbox_appends, tally }
+    }
 }

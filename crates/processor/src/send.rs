@@ -1,6 +1,6 @@
 //! Sends the messages and dead letters of a batch.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use events_core::delivery::{
     Dispatch, Message, MessageRef, OutboxAppend, Rejection, Undeliverable, encode_entries,
@@ -29,30 +29,33 @@ pub(crate) async fn send_batch<S: Store, Q: Queue, D: Queue, T: Timer>(
     let circuit = Some(&context.circuits.queue);
     batch.tally.sqs_published += sender.send(&context.queue, circuit, &mut dispatch, &messages).await;
     match context.settings.outage {
-        OutagePolicy::Spill => spill(dispatch.unsent().iter().copied(), context, batch),
+        OutagePolicy::Spill => spill(dispatch.unsent(), context, batch),
         OutagePolicy::Block => batch.failures.extend(dispatch.failed().clone()),
     }
     for rejection in dispatch.take_rejected() {
         let dead_letter = dead_letter(&rejection, context, batch);
-        batch.rejected.push((rejection.entry.record, dead_letter));
+        batch.rejected[rejection.entry.record].push(dead_letter);
     }
     send_dead_letters(context, batch).await;
 }
 
 /// Puts messages into the outbox: the commit of their record will append them.
 fn spill<S, Q, D, T>(
-    unsent: impl IntoIterator<Item = MessageRef>,
+    unsent: &BTreeSet<MessageRef>,
     context: &Context<S, Q, D, T>,
     batch: &mut BatchProgress<'_>,
 ) {
-    let mut records: BTreeMap<usize, Vec<&Message>> = BTreeMap::new();
-    for MessageRef { record, message } in unsent {
-        records.entry(record).or_default().push(&batch.plan[record].messages[message]);
-    }
-    for (index, messages) in records {
-        if batch.plan[index].commit.is_some() {
+    let mut unsent = unsent.iter().peekable();
+    while let Some(MessageRef { record: index, message }) = unsent.next().copied() {
+        // The references are in order: those of one record follow each other.
+        let record = &batch.plan[index];
+        let mut messages = vec![&record.messages[message]];
+        while let Some(next) = unsent.next_if(|next| next.record == index) {
+            messages.push(&record.messages[next.message]);
+        }
+        if record.commit.is_some() {
             let (key, entries) = (context.settings.core.keys.outbox(), encode_entries(&messages));
-            batch.outbox_appends.insert(index, OutboxAppend { key, entries });
+            batch.outbox_appends[index] = Some(OutboxAppend { key, entries });
         } else {
             batch
                 .failures
@@ -85,12 +88,11 @@ async fn send_dead_letters<S, Q, D: Queue, T: Timer>(
     context: &Context<S, Q, D, T>,
     batch: &mut BatchProgress<'_>,
 ) {
-    let planned = batch.plan.iter().enumerate();
-    let planned = planned
-        .flat_map(|(index, record)| record.dead_letters.iter().map(move |dead_letter| (index, dead_letter)));
-    let rejected = batch.rejected.iter().map(|(index, dead_letter)| (*index, dead_letter));
-    let mut dead_letters: Vec<(usize, &Message)> = planned.chain(rejected).collect();
-    dead_letters.sort_by_key(|(index, _)| *index);
+    let records = batch.plan.iter().zip(&batch.rejected).enumerate();
+    let dead_letters = records.flat_map(|(index, (record, rejected))| {
+        record.dead_letters.iter().chain(rejected).map(move |dead_letter| (index, dead_letter))
+    });
+    let dead_letters: Vec<(usize, &Message)> = dead_letters.collect();
     let sender = context.sender(batch.deadline);
     let (accepted, failed) =
         sender.send_dead_letters(&context.dead_letter_queue, &dead_letters, context.request_limits()).await;

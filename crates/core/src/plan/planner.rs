@@ -171,7 +171,8 @@ impl<'a> Planner<'a> {
         let body: Arc<str> = match event.validate().and_then(|()| event.to_json()) {
             Ok(body) => body.into(),
             Err(error) => {
-                let text = serde_json::to_string(&event).unwrap_or_else(|_| format!("{event:?}"));
+                // Texts and numbers always serialise: JSON writes a number that is not finite as null.
+                let text = serde_json::to_string(&event).unwrap_or_default();
                 plan.dead_letters.push(self.dead_letter(&event, &text, &error.to_string(), "validate"));
                 return;
             }
