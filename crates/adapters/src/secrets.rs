@@ -57,5 +57,4 @@ fn client(settings: &AwsSettings) -> Client {
 }
 
 #[cfg(test)]
-#[path = "secrets_tests.rs"]
 mod tests;

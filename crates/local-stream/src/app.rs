@@ -11,13 +11,13 @@ use events_wiring::{FallbackProcessor, FallbackStore, with_fallback};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, DEFAULT_INPUT};
-use crate::events::EventLog;
+use crate::destinations::{Destinations, check_sqs, check_store};
+use crate::event_log::EventLog;
 use crate::progress::Progress;
 use crate::replay::{Replay, Stop, feed};
 use crate::report;
 use crate::source::{self, Source};
 use crate::summary::Summary;
-use crate::targets::{Places, check_sqs, check_store};
 
 /// Exit status when records were given up, or nothing could be delivered.
 const UNDELIVERED: u8 = 1;
@@ -53,7 +53,7 @@ async fn replay(args: &Args) -> Result<(), Failure> {
     let source = open_input(&args.input)?;
     args.events.as_deref().map_or(Ok(()), |path| check_events(path, args))?;
     let processor = with_fallback(&settings).map_err(unusable)?;
-    let places = Places::of(&settings);
+    let places = Destinations::of(&settings);
     reach_store(&processor, &places).await?;
     reach_sqs(&settings).await?;
     // Only now: a replay that never begins leaves the events of the one before.
@@ -85,7 +85,9 @@ fn finish(args: &Args, summary: &Summary, ended: Result<(), Stop>) -> Result<(),
     print(args, summary)?;
     match ended {
         Err(Stop::Interrupted) => Err((INTERRUPTED, None)),
-        Err(Stop::Hopeless(reason)) => Err((UNDELIVERED, Some(Stop::Hopeless(reason).to_string()))),
+        Err(Stop::NothingDelivered(reason)) => {
+            Err((UNDELIVERED, Some(Stop::NothingDelivered(reason).to_string())))
+        }
         _ if summary.records.given_up > 0 => Err((UNDELIVERED, None)),
         // Whoever read the events has seen enough.
         _ => Ok(()),
@@ -141,7 +143,7 @@ fn open_events(path: &Path) -> Result<EventLog, Failure> {
     EventLog::create(path).map_err(|error| unwritable(path, &format!("cannot be written: {error}")))
 }
 
-async fn reach_store(processor: &FallbackProcessor, places: &Places) -> Result<(), Failure> {
+async fn reach_store(processor: &FallbackProcessor, places: &Destinations) -> Result<(), Failure> {
     if let FallbackStore::Memory(_) = processor.store() {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 
 /// What is replayed when no file is named.
-pub const DEFAULT_INPUT: &str = "tests/fixtures/stream.jsonl";
+pub(crate) const DEFAULT_INPUT: &str = "tests/fixtures/stream.jsonl";
 
 /// Replays DynamoDB stream records through the event processor, on this machine.
 ///

@@ -10,16 +10,16 @@ const LONGEST_US: u64 = 3_600_000_000;
 /// Significant digits kept.
 const DIGITS: u8 = 3;
 
-/// Times, for their percentiles.
+/// ProcessingTimes, for their percentiles.
 #[derive(Debug)]
-pub struct Latency {
+pub(crate) struct Latency {
     /// `None` only if the constants above made no histogram, which a test rules out.
     times: Option<Histogram<u64>>,
 }
 
 /// Percentiles, ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Percentiles {
+pub(crate) struct Percentiles {
     /// Half were faster.
     pub p50: f64,
     /// 95 of 100 were faster.
@@ -38,7 +38,7 @@ impl Default for Latency {
 
 impl Latency {
     /// Takes `count` times of the same length in.
-    pub fn add(&mut self, took: Duration, count: u64) {
+    pub(crate) fn add(&mut self, took: Duration, count: u64) {
         if let Some(times) = &mut self.times {
             // Below a microsecond counts as one, above an hour as an hour.
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -47,7 +47,7 @@ impl Latency {
     }
 
     /// The percentiles; `None` when nothing was taken in.
-    pub fn percentiles(&self) -> Option<Percentiles> {
+    pub(crate) fn percentiles(&self) -> Option<Percentiles> {
         let times = self.times.as_ref().filter(|times| !times.is_empty())?;
         let ms = |micros: u64| micros as f64 / 1e3;
         let quantile = |quantile| ms(times.value_at_quantile(quantile));

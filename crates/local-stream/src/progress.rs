@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::humane::{clean, count, counted, shortened};
+use crate::format::{count, count_of, truncated, without_control_characters};
 
 /// Records between two plain lines.
 const RECORDS: u64 = 10_000;
@@ -18,7 +18,7 @@ const FRAMES: u8 = 10;
 
 /// How far a replay is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
+pub(crate) struct Position {
     /// Records settled.
     pub records: u64,
     /// Events made.
@@ -30,7 +30,7 @@ pub struct Position {
 }
 
 /// Where progress is shown.
-pub enum Progress {
+pub(crate) enum Progress {
     /// Nowhere.
     Hidden,
     /// A line that moves.
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Progress {
 
 impl Progress {
     /// On standard error, unless `quiet`; `bytes` is the size of the input, where known.
-    pub fn new(quiet: bool, bytes: Option<u64>) -> Self {
+    pub(crate) fn new(quiet: bool, bytes: Option<u64>) -> Self {
         if quiet {
             Self::Hidden
         } else if io::stderr().is_terminal() {
@@ -73,7 +73,7 @@ impl Progress {
     }
 
     /// The replay is here at the time `now` of its clock.
-    pub fn at(&mut self, now: Duration, position: Position) {
+    pub(crate) fn at(&mut self, now: Duration, position: Position) {
         match self {
             Self::Hidden => {}
             Self::Bar(bar) => {
@@ -92,8 +92,8 @@ impl Progress {
     }
 
     /// Records failed, and are about to be delivered again.
-    pub fn again(&mut self, now: Duration, reason: &str) {
-        let reason = shortened(&clean(reason), REASON);
+    pub(crate) fn again(&mut self, now: Duration, reason: &str) {
+        let reason = truncated(&without_control_characters(reason), REASON);
         match self {
             Self::Hidden => {}
             Self::Bar(bar) => bar.set_message(format!("failed, trying again: {reason}")),
@@ -107,7 +107,7 @@ impl Progress {
     }
 
     /// Takes the moving line away.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();
         }
@@ -115,7 +115,8 @@ impl Progress {
 }
 
 fn words(position: Position) -> String {
-    let mut text = format!("{}, {}", counted(position.records, "record"), counted(position.events, "event"));
+    let mut text =
+        format!("{}, {}", count_of(position.records, "record"), count_of(position.events, "event"));
     if position.retries > 0 {
         text += &format!(", {} retried", count(position.retries));
     }
@@ -137,11 +138,11 @@ fn bar(bytes: Option<u64>) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fakes::Shared;
+    use crate::test_support::SharedBuffer;
 
     #[test]
     fn a_plain_line_comes_every_ten_thousand_records() {
-        let shown = Shared::default();
+        let shown = SharedBuffer::default();
         let mut progress = Progress::plain(Box::new(shown.clone()));
         for records in (100..=25_000).step_by(100) {
             progress.at(
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn failures_are_told_of_but_not_each() {
-        let shown = Shared::default();
+        let shown = SharedBuffer::default();
         let mut progress = Progress::plain(Box::new(shown.clone()));
         (0..9).for_each(|_| progress.again(Duration::ZERO, "read: timed\nout"));
         let line = "failed, trying again: read: timed\u{fffd}out\n";

@@ -10,29 +10,29 @@ use events_processor::ports::{Queue, Store, Timer};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::timeout;
 
-use crate::events::EventLog;
-use crate::mapping::{Attempt, Delivery, Fate, deliver};
+use crate::batches::Batches;
+use crate::delivery::{Attempt, Delivery, RecordResult, deliver};
+use crate::event_log::EventLog;
 use crate::progress::{Position, Progress};
-use crate::shards::Shards;
 use crate::source::{SourceError, SourceRecord};
 use crate::summary::Summary;
 
 /// Records read ahead, and taken at once.
 const AHEAD: usize = 512;
 /// Batches that are not full go out when nothing has come in for so long: input may be somebody typing, or `tail -f`.
-const QUIET: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(1);
 /// How long is sent from the outbox once everything is replayed: what no later batch would do.
 const DRAIN_TIME: Duration = Duration::from_secs(60);
 /// The replay ends when so many batches in a row were given up whole …
-const HOPELESS_BATCHES: u32 = 2;
+const BATCHES_GIVEN_UP: u32 = 2;
 /// … and nothing was done for so long.
-const HOPELESS: Duration = Duration::from_secs(30);
+const TIME_WITHOUT_DELIVERY: Duration = Duration::from_secs(30);
 
 /// Records as they are read, on a thread of its own: a read that blocks must not keep Ctrl-C or a timer waiting.
-pub type Feed = Receiver<Result<SourceRecord, SourceError>>;
+pub(crate) type RecordFeed = Receiver<Result<SourceRecord, SourceError>>;
 
 /// Reads `source` ahead.
-pub fn feed<I>(source: I) -> io::Result<Feed>
+pub(crate) fn feed<I>(source: I) -> io::Result<RecordFeed>
 where
     I: Iterator<Item = Result<SourceRecord, SourceError>> + Send + 'static,
 {
@@ -50,23 +50,23 @@ where
 
 /// Why a replay ended before its input did.
 #[derive(Debug)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// The input cannot be read any further.
     Input(SourceError),
     /// Events cannot be written.
     Events(io::Error),
     /// Nothing can be delivered; the reason of the last failure.
-    Hopeless(String),
+    NothingDelivered(String),
     /// Somebody wants it to end.
     Interrupted,
 }
 
 /// A replay under way.
 #[derive(Debug)]
-pub struct Replay<'a, S, Q, D, T> {
+pub(crate) struct Replay<'a, S, Q, D, T> {
     processor: &'a Processor<S, Q, D, T>,
     max_attempts: usize,
-    shards: Shards,
+    shards: Batches,
     events: EventLog,
     progress: Progress,
     position: Position,
@@ -78,7 +78,7 @@ pub struct Replay<'a, S, Q, D, T> {
 
 impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
     /// A replay that is about to begin.
-    pub fn new(
+    pub(crate) fn new(
         processor: &'a Processor<S, Q, D, T>,
         max_attempts: usize,
         events: EventLog,
@@ -88,7 +88,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         Self {
             processor,
             max_attempts,
-            shards: Shards::new(summary.batch_size),
+            shards: Batches::new(summary.batch_size),
             events,
             progress,
             position: Position::default(),
@@ -98,7 +98,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
     }
 
     /// Replays everything, or until `interrupt` completes. What came before an error in the input is replayed too.
-    pub async fn run(&mut self, feed: Feed, interrupt: impl Future) -> Result<(), Stop> {
+    pub(crate) async fn run(&mut self, feed: RecordFeed, interrupt: impl Future) -> Result<(), Stop> {
         let started = self.now();
         let interrupt = pin!(interrupt);
         let ended = tokio::select! {
@@ -118,11 +118,11 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         self.processor.timer().monotonic()
     }
 
-    async fn work(&mut self, mut feed: Feed) -> Result<(), Stop> {
+    async fn work(&mut self, mut feed: RecordFeed) -> Result<(), Stop> {
         let mut records = Vec::with_capacity(AHEAD);
         let mut fault = None;
         while fault.is_none() {
-            match timeout(QUIET, feed.recv_many(&mut records, AHEAD)).await {
+            match timeout(IDLE, feed.recv_many(&mut records, AHEAD)).await {
                 Ok(0) => break,
                 Ok(_) => fault = self.take(&mut records),
                 Err(_) => self.shards.flush(),
@@ -161,7 +161,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
             };
             let delivery = deliver(self.processor, batch, self.max_attempts, again).await;
             self.delivered(&delivery).map_err(Stop::Events)?;
-            self.check_hope(&delivery)?;
+            self.check_progress(&delivery)?;
             // In memory nothing ever waits; a signal and the progress line are to have their turn.
             tokio::task::yield_now().await;
         }
@@ -176,26 +176,26 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         self.progress.at(self.processor.timer().monotonic(), self.position);
         for (record, fate) in &delivery.records {
             match fate {
-                Fate::Done { plan, .. } => self.events.settle(record.number, &plan.events)?,
-                Fate::GivenUp { .. } => self.events.settle(record.number, &[])?,
+                RecordResult::Done { plan, .. } => self.events.settle(record.number, &plan.events)?,
+                RecordResult::GivenUp { .. } => self.events.settle(record.number, &[])?,
             }
         }
         Ok(())
     }
 
-    fn check_hope(&mut self, delivery: &Delivery) -> Result<(), Stop> {
+    fn check_progress(&mut self, delivery: &Delivery) -> Result<(), Stop> {
         let reason = delivery.records.iter().try_fold("", |_, (_, fate)| match fate {
-            Fate::GivenUp { reason, .. } => Some(reason.as_str()),
-            Fate::Done { .. } => None,
+            RecordResult::GivenUp { reason, .. } => Some(reason.as_str()),
+            RecordResult::Done { .. } => None,
         });
         let Some(reason) = reason else {
             self.last_done = (self.now(), 0);
             return Ok(());
         };
         self.last_done.1 += 1;
-        let hopeless =
-            self.last_done.1 >= HOPELESS_BATCHES && self.now().saturating_sub(self.last_done.0) >= HOPELESS;
-        if hopeless { Err(Stop::Hopeless(reason.to_owned())) } else { Ok(()) }
+        let hopeless = self.last_done.1 >= BATCHES_GIVEN_UP
+            && self.now().saturating_sub(self.last_done.0) >= TIME_WITHOUT_DELIVERY;
+        if hopeless { Err(Stop::NothingDelivered(reason.to_owned())) } else { Ok(()) }
     }
 }
 
@@ -204,12 +204,11 @@ impl std::fmt::Display for Stop {
         match self {
             Self::Input(error) => error.fmt(f),
             Self::Events(error) => write!(f, "the events could not be written: {error}"),
-            Self::Hopeless(reason) => write!(f, "nothing could be delivered any more: {reason}"),
+            Self::NothingDelivered(reason) => write!(f, "nothing could be delivered any more: {reason}"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }
 
 #[cfg(test)]
-#[path = "replay_tests.rs"]
 mod tests;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use events_core::event::Priority;
 
-use crate::humane::{self, clean, count, counted, millis, percent, price, shortened, signed, usd};
+use crate::biggest_changes::Change;
+use crate::destinations::MEMORY;
+use crate::format::{
+    self, count, count_of, millis, percent, price, signed, truncated, usd, without_control_characters,
+};
 use crate::latency::Percentiles;
-use crate::movers::Mover;
 use crate::summary::Summary;
 use crate::table::{self, Column};
-use crate::targets::MEMORY;
 
 /// Reasons shown of each kind; the JSON form has more.
 const REASONS: usize = 15;
@@ -19,7 +21,7 @@ const REASON: usize = 84;
 const NUMBERS: [Column; 5] = [Column::Left, Column::Right, Column::Right, Column::Right, Column::Right];
 
 /// The summary as text, a blank line between its parts.
-pub fn text(summary: &Summary) -> String {
+pub(crate) fn text(summary: &Summary) -> String {
     let parts = [
         headline(summary),
         records(summary),
@@ -41,14 +43,14 @@ fn cell(text: impl Into<String>) -> String {
 }
 
 fn headline(summary: &Summary) -> Option<String> {
-    let records = counted(summary.records.total, "record");
+    let records = count_of(summary.records.total, "record");
     let took = millis(summary.seconds * 1e3);
     let speed = count(summary.records_per_second.round() as u64);
-    let batches = counted(summary.batches, "batch");
-    let shards = counted(summary.shards.len() as u64, "shard");
+    let batches = count_of(summary.batches, "batch");
+    let shards = count_of(summary.shards.len() as u64, "shard");
     let mut text = format!(
         "Replayed {records} of {} in {took}: {speed} records/s\n",
-        shortened(&clean(&summary.input), 120)
+        truncated(&without_control_characters(&summary.input), 120)
     );
     text += &format!("in {batches} of at most {}, from {shards}\n", count(summary.batch_size as u64));
     if summary.ended != "complete" {
@@ -96,14 +98,14 @@ fn events(summary: &Summary) -> Option<String> {
     Some(format!("Events by type and priority\n{}", table::lines(&NUMBERS, &rows)))
 }
 
-fn movers(title: &str, movers: &[Mover], kind: &str, amount: fn(f64) -> String) -> Option<String> {
+fn movers(title: &str, movers: &[Change], kind: &str, amount: fn(f64) -> String) -> Option<String> {
     if movers.is_empty() {
         return None;
     }
-    let row = |mover: &Mover| {
+    let row = |mover: &Change| {
         let name = match &mover.name {
-            Some(name) => format!("{} ({})", humane::name(name), humane::name(&mover.id)),
-            None => format!("{kind}{}", humane::name(&mover.id)),
+            Some(name) => format!("{} ({})", format::short_name(name), format::short_name(&mover.id)),
+            None => format!("{kind}{}", format::short_name(&mover.id)),
         };
         vec![
             name,
@@ -138,7 +140,7 @@ fn dead_letters(summary: &Summary) -> Option<String> {
 }
 
 fn shown(reason: &str) -> String {
-    shortened(&clean(reason), REASON)
+    truncated(&without_control_characters(reason), REASON)
 }
 
 fn failures(summary: &Summary) -> Option<String> {
@@ -149,9 +151,9 @@ fn failures(summary: &Summary) -> Option<String> {
     let given_up = summary.records.given_up;
     let mut text = format!(
         "Failures\n  {} with failed records; {}, each from the first failed record on\n  {} done by a retry, {} given up\n",
-        counted(failures.batches, "batch"),
-        counted(failures.retries, "retry"),
-        counted(failures.recovered, "record"),
+        count_of(failures.batches, "batch"),
+        count_of(failures.retries, "retry"),
+        count_of(failures.recovered, "record"),
         count(given_up),
     );
     let mut reasons: Vec<_> = failures.reasons.iter().collect();
@@ -163,7 +165,7 @@ fn failures(summary: &Summary) -> Option<String> {
         .collect();
     text += &table::lines(&[Column::Right, Column::Left], &rows);
     for lost in &failures.given_up {
-        let attempts = counted(u64::from(lost.attempts), "attempt");
+        let attempts = count_of(u64::from(lost.attempts), "attempt");
         text += &format!("  given up: line {} after {attempts}: {}\n", count(lost.line), shown(&lost.reason));
     }
     let unnamed = given_up.saturating_sub(failures.given_up.len() as u64);

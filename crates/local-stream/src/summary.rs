@@ -9,23 +9,23 @@ use events_core::source::SkipReason;
 use events_processor::DrainOutcome;
 use serde::{Deserialize, Serialize};
 
+use crate::biggest_changes::BiggestChanges;
+use crate::delivery::{Attempt, Delivery, RecordResult};
+use crate::destinations::Destinations;
 use crate::latency::{Latency, Percentiles};
-use crate::mapping::{Attempt, Delivery, Fate};
-use crate::movers::Movers;
 use crate::source::SourceRecord;
-use crate::targets::Places;
 
 /// Distinct reasons kept; an input can hold any number of them.
-const MOST_REASONS: usize = 50;
+const MAX_REASONS: usize = 50;
 /// Records given up that are named one by one.
-const MOST_NAMED: usize = 20;
-/// What reasons beyond [`MOST_REASONS`] are counted as.
+const MAX_GIVEN_UP_LISTED: usize = 20;
+/// What reasons beyond [`MAX_REASONS`] are counted as.
 const OTHER_REASONS: &str = "other reasons";
 
 /// Everything a replay has to say for itself; as JSON it is what `--json` prints.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Summary {
+pub(crate) struct Summary {
     /// What was read.
     pub input: String,
     /// `complete`, or why it ended before the input did.
@@ -47,17 +47,17 @@ pub struct Summary {
     /// Events by type and priority.
     pub events: Events,
     /// The biggest changes.
-    pub movers: Movers,
+    pub movers: BiggestChanges,
     /// Dead letters by reason.
-    pub dead_letters: BTreeMap<String, Group>,
+    pub dead_letters: BTreeMap<String, DeadLetterGroup>,
     /// What failed, and what was done about it.
     pub failures: Failures,
     /// How long it took; `null` without records.
-    pub latency: Times,
+    pub latency: ProcessingTimes,
     /// What went out.
     pub delivered: Delivered,
     /// Where it went.
-    pub places: Places,
+    pub places: Destinations,
     #[serde(skip)]
     by_batch: Latency,
     #[serde(skip)]
@@ -67,7 +67,7 @@ pub struct Summary {
 /// Records by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Records {
+pub(crate) struct Records {
     /// All of them.
     pub total: u64,
     /// With at least one event.
@@ -91,7 +91,7 @@ pub struct Records {
 /// Events by type and priority.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Events {
+pub(crate) struct Events {
     /// All of them.
     pub total: u64,
     /// By type, then priority.
@@ -101,7 +101,7 @@ pub struct Events {
 /// Things of one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Group {
+pub(crate) struct DeadLetterGroup {
     /// How many.
     pub count: u64,
     /// The line of the input on which the first of them begins.
@@ -111,7 +111,7 @@ pub struct Group {
 /// What failed, and what was done about it.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Failures {
+pub(crate) struct Failures {
     /// Batches of which a part was reported failed at least once.
     pub batches: u64,
     /// Deliveries made again from the reported record.
@@ -127,7 +127,7 @@ pub struct Failures {
 /// A record that was given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct GivenUp {
+pub(crate) struct GivenUp {
     /// The line it begins on.
     pub line: u64,
     /// How often it was delivered and failed.
@@ -139,7 +139,7 @@ pub struct GivenUp {
 /// How long it took, ms.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Times {
+pub(crate) struct ProcessingTimes {
     /// From a batch's hand-over to its answer.
     pub batch_ms: Option<Percentiles>,
     /// A batch's time shared among its records.
@@ -149,7 +149,7 @@ pub struct Times {
 /// What went out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Delivered {
+pub(crate) struct Delivered {
     /// Messages the events queue took.
     pub messages: u64,
     /// Events published.
@@ -167,7 +167,7 @@ pub struct Delivered {
 
 impl Summary {
     /// Of a replay that is about to begin.
-    pub fn new(input: String, batch_size: usize, places: Places) -> Self {
+    pub(crate) fn new(input: String, batch_size: usize, places: Destinations) -> Self {
         Self {
             input,
             ended: "complete".to_owned(),
@@ -179,10 +179,10 @@ impl Summary {
             records: Records::default(),
             skipped: BTreeMap::new(),
             events: Events::default(),
-            movers: Movers::default(),
+            movers: BiggestChanges::default(),
             dead_letters: BTreeMap::new(),
             failures: Failures::default(),
-            latency: Times::default(),
+            latency: ProcessingTimes::default(),
             delivered: Delivered::default(),
             places,
             by_batch: Latency::default(),
@@ -191,7 +191,7 @@ impl Summary {
     }
 
     /// Takes a batch in.
-    pub fn add(&mut self, delivery: &Delivery) {
+    pub(crate) fn add(&mut self, delivery: &Delivery) {
         self.batches += 1;
         let failed = delivery.attempts.iter().any(|attempt| !attempt.failures.is_empty());
         self.failures.batches += u64::from(failed);
@@ -203,12 +203,14 @@ impl Summary {
     }
 
     /// The replay is over; `ended` says why where that is not the end of the input.
-    pub fn finish(&mut self, took: Duration, ended: Option<String>) {
+    pub(crate) fn finish(&mut self, took: Duration, ended: Option<String>) {
         self.ended = ended.unwrap_or_else(|| "complete".to_owned());
         self.seconds = took.as_secs_f64();
         self.records_per_second = self.records.total as f64 / self.seconds.max(1e-9);
-        self.latency =
-            Times { batch_ms: self.by_batch.percentiles(), record_ms: self.by_record.percentiles() };
+        self.latency = ProcessingTimes {
+            batch_ms: self.by_batch.percentiles(),
+            record_ms: self.by_record.percentiles(),
+        };
     }
 
     fn add_attempt(&mut self, attempt: &Attempt) {
@@ -216,7 +218,7 @@ impl Summary {
         self.by_batch.add(attempt.took, 1);
         self.by_record.add(attempt.took.div_f64(records as f64), records as u64);
         for reason in &attempt.failures {
-            *self.failures.reasons.entry(self.known_reason(reason)).or_default() += 1;
+            *self.failures.reasons.entry(self.reason_key(reason)).or_default() += 1;
         }
         let (sum, tally) = (&mut self.delivered, &attempt.tally);
         sum.messages += tally.sqs_published;
@@ -228,39 +230,39 @@ impl Summary {
     }
 
     /// Takes in what came of draining the outbox.
-    pub fn add_drain(&mut self, drain: &DrainOutcome) {
+    pub(crate) fn add_drain(&mut self, drain: &DrainOutcome) {
         self.delivered.messages += drain.sent;
         self.delivered.dead_letters += drain.dead_letters;
         self.delivered.waiting = drain.waiting.unwrap_or(self.delivered.waiting);
         if let Some(problem) = &drain.problem {
-            *self.failures.reasons.entry(self.known_reason(problem)).or_default() += 1;
+            *self.failures.reasons.entry(self.reason_key(problem)).or_default() += 1;
         }
     }
 
-    fn known_reason(&self, reason: &str) -> String {
+    fn reason_key(&self, reason: &str) -> String {
         let reasons = &self.failures.reasons;
-        if reasons.len() < MOST_REASONS || reasons.contains_key(reason) { reason } else { OTHER_REASONS }
+        if reasons.len() < MAX_REASONS || reasons.contains_key(reason) { reason } else { OTHER_REASONS }
             .to_owned()
     }
 
-    fn add_record(&mut self, record: &SourceRecord, fate: &Fate) {
+    fn add_record(&mut self, record: &SourceRecord, fate: &RecordResult) {
         self.records.total += 1;
         if !self.shards.contains(&record.shard) {
             self.shards.insert(record.shard.clone());
         }
         match fate {
-            Fate::GivenUp { reason, failed } => {
+            RecordResult::GivenUp { reason, failed } => {
                 self.records.given_up += 1;
-                if self.failures.given_up.len() < MOST_NAMED {
+                if self.failures.given_up.len() < MAX_GIVEN_UP_LISTED {
                     let named = GivenUp { line: record.line, attempts: *failed, reason: reason.clone() };
                     self.failures.given_up.push(named);
                 }
             }
-            Fate::Done { plan, failed } => {
+            RecordResult::Done { plan, failed } => {
                 self.failures.recovered += u64::from(*failed > 0);
                 self.add_outcome(&plan.outcome);
                 plan.events.iter().for_each(|event| self.add_event(event));
-                self.add_letters(plan, record.line);
+                self.add_dead_letters(plan, record.line);
             }
         }
     }
@@ -291,35 +293,37 @@ impl Summary {
         self.movers.add(event);
     }
 
-    fn add_letters(&mut self, plan: &RecordPlan, line: u64) {
+    fn add_dead_letters(&mut self, plan: &RecordPlan, line: u64) {
         for letter in &plan.dead_letters {
-            let mut reason = letter_reason(&letter.body);
-            if self.dead_letters.len() >= MOST_REASONS && !self.dead_letters.contains_key(&reason) {
+            let mut reason = dead_letter_reason(&letter.body);
+            if self.dead_letters.len() >= MAX_REASONS && !self.dead_letters.contains_key(&reason) {
                 reason = OTHER_REASONS.to_owned();
             }
-            self.dead_letters.entry(reason).or_insert(Group { count: 0, first_line: line }).count += 1;
+            self.dead_letters
+                .entry(reason)
+                .or_insert(DeadLetterGroup { count: 0, first_line: line })
+                .count += 1;
         }
     }
 }
 
 /// The part of a dead letter that is told. What it is about is not read: it may be nested deeper than any parser goes.
 #[derive(Deserialize)]
-struct Letter {
-    error: LetterError,
+struct DeadLetterBody {
+    error: DeadLetterError,
 }
 
 #[derive(Deserialize)]
-struct LetterError {
+struct DeadLetterError {
     message: String,
 }
 
 /// The reason a dead letter states, without where in its record: so that equal ones are counted together.
-fn letter_reason(body: &str) -> String {
+fn dead_letter_reason(body: &str) -> String {
     let message = serde_json::from_str(body)
-        .map_or_else(|_| "unknown".to_owned(), |letter: Letter| letter.error.message);
+        .map_or_else(|_| "unknown".to_owned(), |letter: DeadLetterBody| letter.error.message);
     message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason).to_owned()
 }
 
 #[cfg(test)]
-#[path = "summary_tests.rs"]
 mod tests;

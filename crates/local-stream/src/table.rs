@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthStr;
 
 /// How a column stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
+pub(crate) enum Column {
     /// Texts.
     Left,
     /// Numbers.
@@ -12,7 +12,7 @@ pub enum Column {
 }
 
 /// Lays rows out, two blanks in front, two between columns, none at the end of a line.
-pub fn lines(columns: &[Column], rows: &[Vec<String>]) -> String {
+pub(crate) fn lines(columns: &[Column], rows: &[Vec<String>]) -> String {
     let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.width()).max();
     let widths: Vec<usize> = (0..columns.len()).map(|at| width(at).unwrap_or(0)).collect();
     let mut text = String::new();

@@ -295,5 +295,4 @@ fn not_text(first: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "source_tests.rs"]
 mod tests;

@@ -1,12 +1,12 @@
 use super::*;
-use crate::fakes::{FakeProcessor, block_on, raw_record, records, world};
-use crate::mapping::deliver;
+use crate::delivery::deliver;
+use crate::destinations::MEMORY;
 use crate::report;
-use crate::targets::MEMORY;
+use crate::test_support::{FakeProcessor, block_on, raw_record, records, world};
 
 fn summary(world: &FakeProcessor, batches: Vec<Vec<SourceRecord>>) -> Summary {
     let memory = || MEMORY.to_owned();
-    let places = Places { store: memory(), queue: memory(), dead_letter_queue: memory() };
+    let places = Destinations { store: memory(), queue: memory(), dead_letter_queue: memory() };
     let mut summary = Summary::new("input".to_owned(), 100, places);
     for batch in batches {
         summary.add(&block_on(deliver(world, batch, 3, |_| {})));
@@ -53,7 +53,7 @@ fn dead_letters_are_grouped_by_reason() {
     let batch = odd.iter().enumerate().map(|(number, json)| raw_record(number, json)).collect();
     let summary = summary(&world(), vec![batch]);
     assert_eq!((summary.records.dead_letters, summary.delivered.dead_letters), (4, 4));
-    assert_eq!(summary.dead_letters["no SequenceNumber"], Group { count: 1, first_line: 4 });
+    assert_eq!(summary.dead_letters["no SequenceNumber"], DeadLetterGroup { count: 1, first_line: 4 });
     assert!(
         summary.dead_letters.keys().all(|reason| !reason.contains("column")),
         "{:?}",
@@ -67,9 +67,9 @@ fn reasons_without_end_are_bounded() {
         let json = format!(r#"{{"eventName":"X{number}","dynamodb":{{"SequenceNumber":"{number}"}}}}"#);
         raw_record(number, &json)
     };
-    let summary = summary(&world(), vec![(0..3 * MOST_REASONS).map(record).collect()]);
-    assert_eq!(summary.dead_letters.len(), MOST_REASONS + 1);
-    assert_eq!(summary.dead_letters[OTHER_REASONS].count, 2 * MOST_REASONS as u64);
+    let summary = summary(&world(), vec![(0..3 * MAX_REASONS).map(record).collect()]);
+    assert_eq!(summary.dead_letters.len(), MAX_REASONS + 1);
+    assert_eq!(summary.dead_letters[OTHER_REASONS].count, 2 * MAX_REASONS as u64);
 }
 
 #[test]

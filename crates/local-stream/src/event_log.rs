@@ -16,7 +16,7 @@ const CHUNK: usize = 256 * 1024;
 /// Batches of several shards are done in another order than their records came in, so the lines of a record wait until
 /// every record before it is settled.
 #[derive(Default)]
-pub struct EventLog {
+pub(crate) struct EventLog {
     out: Option<BufWriter<Box<dyn Write>>>,
     waiting: BTreeMap<u64, Vec<String>>,
     next: u64,
@@ -30,7 +30,7 @@ impl fmt::Debug for EventLog {
 
 impl EventLog {
     /// Tries whether the file can be written, and leaves what is in it as it is.
-    pub fn check(path: &Path) -> io::Result<()> {
+    pub(crate) fn check(path: &Path) -> io::Result<()> {
         if path.as_os_str() != "-" {
             File::options().append(true).create(true).open(path)?;
         }
@@ -38,19 +38,19 @@ impl EventLog {
     }
 
     /// Writes to a new file, in place of what is there, or to standard output for `-`.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let out: Box<dyn Write> =
             if path.as_os_str() == "-" { Box::new(io::stdout()) } else { Box::new(File::create(path)?) };
         Ok(Self::new(out))
     }
 
     /// Writes to anything.
-    pub fn new(out: Box<dyn Write>) -> Self {
+    pub(crate) fn new(out: Box<dyn Write>) -> Self {
         Self { out: Some(BufWriter::with_capacity(CHUNK, out)), ..Self::default() }
     }
 
     /// Record `number` is settled, with these events.
-    pub fn settle(&mut self, number: u64, events: &[Event]) -> io::Result<()> {
+    pub(crate) fn settle(&mut self, number: u64, events: &[Event]) -> io::Result<()> {
         if self.out.is_none() {
             return Ok(());
         }
@@ -69,7 +69,7 @@ impl EventLog {
     }
 
     /// Writes what still waits, of records after one that was never settled.
-    pub fn finish(&mut self) -> io::Result<()> {
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         let Some(out) = &mut self.out else { return Ok(()) };
         for lines in std::mem::take(&mut self.waiting).values() {
             write_lines(out, lines)?;
@@ -85,11 +85,11 @@ fn write_lines(out: &mut impl Write, lines: &[String]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fakes::Shared;
+    use crate::test_support::SharedBuffer;
 
     #[test]
     fn lines_are_in_the_order_of_the_input() {
-        let written = Shared::default();
+        let written = SharedBuffer::default();
         let mut log = EventLog::new(Box::new(written.clone()));
         for (number, lines) in [(2, vec!["c"]), (0, vec!["a1", "a2"]), (1, vec![]), (4, vec!["e"])] {
             log.settle_lines(number, lines.into_iter().map(str::to_owned).collect()).unwrap();

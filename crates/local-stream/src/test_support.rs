@@ -156,9 +156,9 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 
 /// What was written to it can be looked at from outside.
 #[derive(Clone, Default)]
-pub(crate) struct Shared(pub(crate) Rc<RefCell<Vec<u8>>>);
+pub(crate) struct SharedBuffer(pub(crate) Rc<RefCell<Vec<u8>>>);
 
-impl Write for Shared {
+impl Write for SharedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.borrow_mut().write(bytes)
     }

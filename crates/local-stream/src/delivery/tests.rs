@@ -1,5 +1,5 @@
 use super::*;
-use crate::fakes::{FakeProcessor, block_on, raw_record, records, world};
+use crate::test_support::{FakeProcessor, block_on, raw_record, records, world};
 
 fn run(world: &FakeProcessor, batch: Vec<SourceRecord>, max_attempts: usize) -> Delivery {
     block_on(deliver(world, batch, max_attempts, |_| {}))
@@ -12,9 +12,9 @@ fn sizes(delivery: &Delivery) -> Vec<usize> {
 
 /// Of each record the number of its events, or `None` where it was given up; and its failed attempts.
 fn fates(delivery: &Delivery) -> Vec<(Option<usize>, u32)> {
-    let fate = |(_, fate): &(SourceRecord, Fate)| match fate {
-        Fate::Done { plan, failed } => (Some(plan.events.len()), *failed),
-        Fate::GivenUp { failed, .. } => (None, *failed),
+    let fate = |(_, fate): &(SourceRecord, RecordResult)| match fate {
+        RecordResult::Done { plan, failed } => (Some(plan.events.len()), *failed),
+        RecordResult::GivenUp { failed, .. } => (None, *failed),
     };
     delivery.records.iter().map(fate).collect()
 }
@@ -53,8 +53,8 @@ fn what_depends_on_the_failed_record_waits_for_it() {
     assert_eq!(fates(&delivery), [(Some(0), 0), (Some(1), 2), (Some(0), 0), (Some(1), 2)]);
     let ids = |delivery: &Delivery| -> Vec<String> {
         let plans = delivery.records.iter().map(|(_, fate)| match fate {
-            Fate::Done { plan, .. } => plan.events.clone(),
-            Fate::GivenUp { .. } => Vec::new(),
+            RecordResult::Done { plan, .. } => plan.events.clone(),
+            RecordResult::GivenUp { .. } => Vec::new(),
         });
         plans.flatten().map(|event| event.event_id).collect()
     };
@@ -71,8 +71,8 @@ fn what_fails_for_ever_is_given_up_alone() {
     assert_eq!(sizes(&delivery), [4, 3, 3]);
     assert_eq!(fates(&delivery), [(Some(0), 0), (None, 3), (Some(0), 0), (Some(1), 0)]);
     let reason = match &delivery.records[1].1 {
-        Fate::GivenUp { reason, .. } => reason.clone(),
-        Fate::Done { .. } => panic!("done"),
+        RecordResult::GivenUp { reason, .. } => reason.clone(),
+        RecordResult::Done { .. } => panic!("done"),
     };
     assert!(reason.contains("out of order"), "{reason}");
     assert_eq!(world.timer().pauses.borrow().len(), 2, "none after the last attempt");

@@ -1,13 +1,13 @@
 use super::*;
-use crate::fakes::{FakeProcessor, FakeQueue, FakeStore, FakeTimer, block_on, records, world};
+use crate::destinations::Destinations;
 use crate::source::Source;
-use crate::targets::Places;
+use crate::test_support::{FakeProcessor, FakeQueue, FakeStore, FakeTimer, block_on, records, world};
 
 type FakeReplay<'a> = Replay<'a, FakeStore, FakeQueue, FakeQueue, FakeTimer>;
 
 fn replay(world: &FakeProcessor) -> FakeReplay<'_> {
     let nowhere = String::new;
-    let places = Places { store: nowhere(), queue: nowhere(), dead_letter_queue: nowhere() };
+    let places = Destinations { store: nowhere(), queue: nowhere(), dead_letter_queue: nowhere() };
     let summary = Summary::new("input".to_owned(), 2, places);
     Replay::new(world, 2, EventLog::default(), Progress::Hidden, summary)
 }
@@ -66,7 +66,7 @@ fn a_batch_that_is_not_full_goes_out_when_nothing_more_comes() {
     });
     let stop = block_on(async {
         let feed = feed(records("1=5").into_iter().map(Ok).chain(silent)).unwrap();
-        replay.run(feed, tokio::time::sleep(QUIET + Duration::from_millis(500))).await
+        replay.run(feed, tokio::time::sleep(IDLE + Duration::from_millis(500))).await
     });
     assert!(matches!(stop, Err(Stop::Interrupted)));
     assert_eq!(replay.summary.records.total, 1);
@@ -80,7 +80,7 @@ fn it_ends_when_nothing_can_be_delivered_any_more() {
     let input = || feed(records("1=1 1=2 1=3 1=4 1=5 1=6 1=7 1=8").into_iter().map(Ok)).unwrap();
     assert!(block_on(replay.run(input(), never())).is_ok(), "not at once");
     assert_eq!((replay.summary.records.given_up, replay.last_done.1), (8, 4));
-    world.timer().pass(HOPELESS);
+    world.timer().pass(TIME_WITHOUT_DELIVERY);
     let stop = block_on(replay.run(input(), never())).unwrap_err();
     assert!(stop.to_string().contains("nothing could be delivered any more: read: timed out"), "{stop}");
     assert_eq!(replay.summary.records.given_up, 10, "the rest is not even tried");

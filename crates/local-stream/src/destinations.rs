@@ -9,12 +9,12 @@ use events_settings::ProcessorSettings;
 use serde::Serialize;
 
 /// How often a Redis that does not answer is tried before the replay begins.
-const FIRST_TRIES: u32 = 3;
+const ATTEMPTS: u32 = 3;
 
 /// Names of the places delivered to, fit to be shown: no password is in them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Places {
+pub(crate) struct Destinations {
     /// Baselines, hot keys and subscribers.
     pub store: String,
     /// The events queue.
@@ -24,11 +24,11 @@ pub struct Places {
 }
 
 /// What stands in where nothing is set.
-pub const MEMORY: &str = "memory";
+pub(crate) const MEMORY: &str = "memory";
 
-impl Places {
+impl Destinations {
     /// The places that settings name.
-    pub fn of(settings: &ProcessorSettings) -> Self {
+    pub(crate) fn of(settings: &ProcessorSettings) -> Self {
         let shown = |url: Option<&String>| url.map_or_else(|| MEMORY.to_owned(), |url| without_password(url));
         let off = (!settings.processor.core.queueing).then(|| "off (ENABLE_SQS)".to_owned());
         Self {
@@ -49,7 +49,7 @@ fn without_password(url: &str) -> String {
 }
 
 /// Asks the store for a key, so that a wrong `REDIS_URL` is known before the first batch fails for minutes.
-pub async fn check_store<S: Store, Q, D, T: Timer>(
+pub(crate) async fn check_store<S: Store, Q, D, T: Timer>(
     processor: &Processor<S, Q, D, T>,
 ) -> Result<(), PortError> {
     let nobody = Subject::Protocol("local-stream".to_owned());
@@ -60,14 +60,14 @@ pub async fn check_store<S: Store, Q, D, T: Timer>(
         attempt += 1;
         match processor.store().read(&request).await {
             Ok(_) => return Ok(()),
-            Err(error) if attempt == FIRST_TRIES || !error.is_transient() => return Err(error),
+            Err(error) if attempt == ATTEMPTS || !error.is_transient() => return Err(error),
             Err(_) => processor.timer().sleep(processor.timer().backoff(attempt)).await,
         }
     }
 }
 
 /// Looks for credentials where SQS is to be used, so that their want is known before the first batch fails.
-pub async fn check_sqs(settings: &ProcessorSettings) -> Result<(), CredentialsError> {
+pub(crate) async fn check_sqs(settings: &ProcessorSettings) -> Result<(), CredentialsError> {
     match &settings.sqs {
         Some(sqs) => check_credentials(sqs).await,
         None => Ok(()),
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_not_set_is_called_memory() {
         let settings = settings(&[]);
-        let places = Places::of(&settings);
+        let places = Destinations::of(&settings);
         assert_eq!((places.store.as_str(), places.queue.as_str()), (MEMORY, MEMORY));
     }
 
@@ -99,7 +99,7 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", "k"),
             ("AWS_SECRET_ACCESS_KEY", "s"),
         ]);
-        let places = Places::of(&settings);
+        let places = Destinations::of(&settings);
         assert_eq!(places.store, "redis://example:6379/1");
         assert_eq!(places.queue, "http://127.0.0.1:9/0/events.fifo");
         assert_eq!(places.dead_letter_queue, MEMORY);
@@ -108,6 +108,6 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_off_says_so() {
-        assert_eq!(Places::of(&settings(&[("ENABLE_SQS", "false")])).queue, "off (ENABLE_SQS)");
+        assert_eq!(Destinations::of(&settings(&[("ENABLE_SQS", "false")])).queue, "off (ENABLE_SQS)");
     }
 }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use crate::source::SourceRecord;
 
 /// A batch that is not full goes out once so many full batches' worth of records have come in after its first record.
-const PATIENCE: usize = 10;
+const MAX_WAIT_IN_BATCHES: usize = 10;
 
 /// Records that wait for their batch to fill.
 #[derive(Debug)]
-pub struct Shards {
+pub(crate) struct Batches {
     batch_size: usize,
     /// By shard; no batch is empty.
     open: HashMap<String, Vec<SourceRecord>>,
@@ -18,9 +18,9 @@ pub struct Shards {
     full: VecDeque<Vec<SourceRecord>>,
 }
 
-impl Shards {
+impl Batches {
     /// No records yet; batches of at most `batch_size` records.
-    pub fn new(batch_size: usize) -> Self {
+    pub(crate) fn new(batch_size: usize) -> Self {
         Self {
             batch_size: batch_size.max(1),
             open: HashMap::new(),
@@ -30,7 +30,7 @@ impl Shards {
     }
 
     /// Takes a record in.
-    pub fn push(&mut self, record: SourceRecord) {
+    pub(crate) fn push(&mut self, record: SourceRecord) {
         let (number, shard) = (record.number, record.shard.clone());
         let batch = self.open.entry(shard.clone()).or_default();
         if batch.is_empty() {
@@ -40,7 +40,7 @@ impl Shards {
         if batch.len() >= self.batch_size {
             self.close(&shard);
         }
-        let patience = (PATIENCE * self.batch_size) as u64;
+        let patience = (MAX_WAIT_IN_BATCHES * self.batch_size) as u64;
         while let Some((first, shard)) = self.oldest.first_key_value()
             && first + patience <= number
         {
@@ -50,14 +50,14 @@ impl Shards {
     }
 
     /// Sends every batch on its way, full or not; the one with the oldest record first.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         while let Some((_, shard)) = self.oldest.pop_first() {
             self.close(&shard);
         }
     }
 
     /// The next batch that is to go out.
-    pub fn next_batch(&mut self) -> Option<Vec<SourceRecord>> {
+    pub(crate) fn next_batch(&mut self) -> Option<Vec<SourceRecord>> {
         self.full.pop_front()
     }
 
@@ -77,7 +77,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     fn batches(batch_size: usize, shards: &str) -> Vec<String> {
-        let mut sorted = Shards::new(batch_size);
+        let mut sorted = Batches::new(batch_size);
         for (number, shard) in shards.chars().enumerate() {
             let raw = RawValue::from_string("{}".to_owned()).unwrap();
             sorted.push(SourceRecord { number: number as u64, line: 1, shard: shard.into(), raw, end: 0 });
@@ -105,9 +105,9 @@ mod tests {
     fn a_quiet_shard_does_not_wait_for_ever() {
         let quiet = batches(1, "ab");
         assert_eq!(quiet.len(), 2);
-        let input = format!("q{}", "a".repeat(3 * PATIENCE));
+        let input = format!("q{}", "a".repeat(3 * MAX_WAIT_IN_BATCHES));
         let sent = batches(3, &input);
         let position = sent.iter().position(|batch| batch == "q0").unwrap();
-        assert_eq!(position, PATIENCE, "{sent:?}");
+        assert_eq!(position, MAX_WAIT_IN_BATCHES, "{sent:?}");
     }
 }

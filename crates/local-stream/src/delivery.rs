@@ -17,16 +17,16 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 /// What became of a batch.
 #[derive(Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// Each record with its fate, in order.
-    pub records: Vec<(SourceRecord, Fate)>,
+    pub records: Vec<(SourceRecord, RecordResult)>,
     /// Each time the batch, or the rest of it, was handed over.
     pub attempts: Vec<Attempt>,
 }
 
 /// What became of a record.
 #[derive(Debug)]
-pub enum Fate {
+pub(crate) enum RecordResult {
     /// Everything it asked for is done.
     Done {
         /// What that was.
@@ -45,7 +45,7 @@ pub enum Fate {
 
 /// One invocation.
 #[derive(Debug)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// How long it took.
     pub took: Duration,
     /// Records handed over.
@@ -58,7 +58,7 @@ pub struct Attempt {
 
 /// Delivers a batch; gives up what still fails after `max_attempts`. `again` hears of each attempt that is followed by
 /// another.
-pub async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
+pub(crate) async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
     processor: &Processor<S, Q, D, T>,
     batch: Vec<SourceRecord>,
     max_attempts: usize,
@@ -155,15 +155,14 @@ impl State {
         };
     }
 
-    fn fate(self) -> Fate {
+    fn fate(self) -> RecordResult {
         let Self { done, failed, reason, .. } = self;
         match done {
-            Some(plan) => Fate::Done { plan: Box::new(plan), failed },
-            None => Fate::GivenUp { reason, failed },
+            Some(plan) => RecordResult::Done { plan: Box::new(plan), failed },
+            None => RecordResult::GivenUp { reason, failed },
         }
     }
 }
 
 #[cfg(test)]
-#[path = "mapping_tests.rs"]
 mod tests;

@@ -9,21 +9,21 @@ const KEPT: usize = 5;
 /// The biggest changes, each protocol and token once a list.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Movers {
+pub(crate) struct BiggestChanges {
     /// Total TVL, by USD.
-    pub tvl_by_usd: Vec<Mover>,
+    pub tvl_by_usd: Vec<Change>,
     /// Total TVL, by per cent.
-    pub tvl_by_percent: Vec<Mover>,
+    pub tvl_by_percent: Vec<Change>,
     /// Prices, by per cent.
-    pub price_by_percent: Vec<Mover>,
+    pub price_by_percent: Vec<Change>,
     /// Prices, by USD.
-    pub price_by_usd: Vec<Mover>,
+    pub price_by_usd: Vec<Change>,
 }
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Mover {
+pub(crate) struct Change {
     /// Protocol or token id.
     pub id: String,
     /// Name or symbol, where known.
@@ -40,9 +40,9 @@ pub struct Mover {
     pub timestamp: i64,
 }
 
-impl Movers {
+impl BiggestChanges {
     /// Takes an event in.
-    pub fn add(&mut self, event: &Event) {
+    pub(crate) fn add(&mut self, event: &Event) {
         let (by_usd, by_percent, mover) = match &event.data {
             Data::Tvl(data) if data.chain.is_none() => {
                 let values = [data.previous_tvl, data.current_tvl, data.change_absolute, data.change_percent];
@@ -60,8 +60,8 @@ impl Movers {
     }
 }
 
-fn mover(event: &Event, id: &str, [previous, current, change_absolute, change_percent]: [f64; 4]) -> Mover {
-    Mover {
+fn mover(event: &Event, id: &str, [previous, current, change_absolute, change_percent]: [f64; 4]) -> Change {
+    Change {
         id: id.to_owned(),
         name: event.name().map(str::to_owned),
         previous,
@@ -73,7 +73,7 @@ fn mover(event: &Event, id: &str, [previous, current, change_absolute, change_pe
 }
 
 /// Keeps the biggest, biggest first; of one id only its biggest, of equals the first.
-fn keep(list: &mut Vec<Mover>, mover: &Mover, size: impl Fn(&Mover) -> f64) {
+fn keep(list: &mut Vec<Change>, mover: &Change, size: impl Fn(&Change) -> f64) {
     if list.len() == KEPT && list.last().is_some_and(|last| size(last) >= size(mover)) {
         return;
     }
@@ -92,9 +92,9 @@ fn keep(list: &mut Vec<Mover>, mover: &Mover, size: impl Fn(&Mover) -> f64) {
 mod tests {
     use super::*;
 
-    fn sample(id: &str, change_absolute: f64) -> Mover {
+    fn sample(id: &str, change_absolute: f64) -> Change {
         let (previous, current, change_percent) = (1.0, 2.0, 3.0);
-        Mover { id: id.into(), name: None, previous, current, change_absolute, change_percent, timestamp: 1 }
+        Change { id: id.into(), name: None, previous, current, change_absolute, change_percent, timestamp: 1 }
     }
 
     #[test]
