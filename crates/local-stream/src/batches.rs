@@ -1,72 +1,73 @@
-//! Sorts records into batches as an event source mapping does: each of one shard, in order.
+//! Groups records into batches as an event source mapping does: each batch has records of one shard, in order.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::source::SourceRecord;
 
-/// A batch that is not full goes out once so many full batches' worth of records have come in after its first record.
+/// A batch that is not full is delivered after this many times the batch size of records have followed its first record.
 const MAX_WAIT_IN_BATCHES: usize = 10;
 
-/// Records that wait for their batch to fill.
+/// Batches that are filling, and full batches.
 #[derive(Debug)]
 pub(crate) struct Batches {
     batch_size: usize,
-    /// By shard; no batch is empty.
-    open: HashMap<String, Vec<SourceRecord>>,
-    /// The shard of each open batch by the number of its first record.
-    oldest: BTreeMap<u64, String>,
-    full: VecDeque<Vec<SourceRecord>>,
+    /// The batch that is filling, by shard. None is empty.
+    filling: HashMap<String, Vec<SourceRecord>>,
+    /// The shard of each filling batch, by the number of its first record.
+    shard_by_first: BTreeMap<u64, String>,
+    /// Batches to deliver, in order.
+    ready: VecDeque<Vec<SourceRecord>>,
 }
 
 impl Batches {
-    /// No records yet; batches of at most `batch_size` records.
+    /// No records yet. Batches will have at most `batch_size` records.
     pub(crate) fn new(batch_size: usize) -> Self {
         Self {
             batch_size: batch_size.max(1),
-            open: HashMap::new(),
-            oldest: BTreeMap::new(),
-            full: VecDeque::new(),
+            filling: HashMap::new(),
+            shard_by_first: BTreeMap::new(),
+            ready: VecDeque::new(),
         }
     }
 
-    /// Takes a record in.
+    /// Adds a record to the batch of its shard. Closes the batches that are full or have waited too long.
     pub(crate) fn push(&mut self, record: SourceRecord) {
         let (number, shard) = (record.number, record.shard.clone());
-        let batch = self.open.entry(shard.clone()).or_default();
+        let batch = self.filling.entry(shard.clone()).or_default();
         if batch.is_empty() {
-            self.oldest.insert(number, shard.clone());
+            self.shard_by_first.insert(number, shard.clone());
         }
         batch.push(record);
         if batch.len() >= self.batch_size {
             self.close(&shard);
         }
-        let patience = (MAX_WAIT_IN_BATCHES * self.batch_size) as u64;
-        while let Some((first, shard)) = self.oldest.first_key_value()
-            && first + patience <= number
+        let max_wait = (MAX_WAIT_IN_BATCHES * self.batch_size) as u64;
+        while let Some((first, shard)) = self.shard_by_first.first_key_value()
+            && first + max_wait <= number
         {
             let shard = shard.clone();
             self.close(&shard);
         }
     }
 
-    /// Sends every batch on its way, full or not; the one with the oldest record first.
+    /// Closes every batch, full or not. The batch with the oldest record comes first.
     pub(crate) fn flush(&mut self) {
-        while let Some((_, shard)) = self.oldest.pop_first() {
+        while let Some((_, shard)) = self.shard_by_first.pop_first() {
             self.close(&shard);
         }
     }
 
-    /// The next batch that is to go out.
+    /// The next batch to deliver.
     pub(crate) fn next_batch(&mut self) -> Option<Vec<SourceRecord>> {
-        self.full.pop_front()
+        self.ready.pop_front()
     }
 
     fn close(&mut self, shard: &str) {
-        if let Some(batch) = self.open.remove(shard) {
+        if let Some(batch) = self.filling.remove(shard) {
             if let Some(first) = batch.first() {
-                self.oldest.remove(&first.number);
+                self.shard_by_first.remove(&first.number);
             }
-            self.full.push_back(batch);
+            self.ready.push_back(batch);
         }
     }
 }

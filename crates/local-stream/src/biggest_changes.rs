@@ -3,10 +3,10 @@
 use events_core::event::{Data, Event};
 use serde::Serialize;
 
-/// How many are named.
-const KEPT: usize = 5;
+/// Length of each list.
+const MAX_CHANGES: usize = 5;
 
-/// The biggest changes, each protocol and token once a list.
+/// The biggest changes. A list has each protocol or token at most once.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BiggestChanges {
@@ -36,31 +36,31 @@ pub(crate) struct Change {
     pub change_absolute: f64,
     /// Signed, of the magnitude before.
     pub change_percent: f64,
-    /// When, ms since 1970.
+    /// Time of the event, ms since 1970.
     pub timestamp: i64,
 }
 
 impl BiggestChanges {
-    /// Takes an event in.
+    /// Adds the change of an event, if it is big enough for a list. Only total TVL counts, not that of one chain.
     pub(crate) fn add(&mut self, event: &Event) {
-        let (by_usd, by_percent, mover) = match &event.data {
+        let (by_usd, by_percent, change) = match &event.data {
             Data::Tvl(data) if data.chain.is_none() => {
                 let values = [data.previous_tvl, data.current_tvl, data.change_absolute, data.change_percent];
-                (&mut self.tvl_by_usd, &mut self.tvl_by_percent, mover(event, &data.protocol_id, values))
+                (&mut self.tvl_by_usd, &mut self.tvl_by_percent, change(event, &data.protocol_id, values))
             }
             Data::Price(data) => {
                 let values =
                     [data.previous_price, data.current_price, data.change_absolute, data.change_percent];
-                (&mut self.price_by_usd, &mut self.price_by_percent, mover(event, &data.token_id, values))
+                (&mut self.price_by_usd, &mut self.price_by_percent, change(event, &data.token_id, values))
             }
             Data::Tvl(_) | Data::Protocol(_) => return,
         };
-        keep(by_usd, &mover, |mover| mover.change_absolute.abs());
-        keep(by_percent, &mover, |mover| mover.change_percent.abs());
+        insert(by_usd, &change, |change| change.change_absolute.abs());
+        insert(by_percent, &change, |change| change.change_percent.abs());
     }
 }
 
-fn mover(event: &Event, id: &str, [previous, current, change_absolute, change_percent]: [f64; 4]) -> Change {
+fn change(event: &Event, id: &str, [previous, current, change_absolute, change_percent]: [f64; 4]) -> Change {
     Change {
         id: id.to_owned(),
         name: event.name().map(str::to_owned),
@@ -72,20 +72,21 @@ fn mover(event: &Event, id: &str, [previous, current, change_absolute, change_pe
     }
 }
 
-/// Keeps the biggest, biggest first; of one id only its biggest, of equals the first.
-fn keep(list: &mut Vec<Change>, mover: &Change, size: impl Fn(&Change) -> f64) {
-    if list.len() == KEPT && list.last().is_some_and(|last| size(last) >= size(mover)) {
+/// Inserts a change into a list that is sorted with the biggest first. Of one id the list keeps only the biggest change.
+/// Of equal changes the first comes first.
+fn insert(list: &mut Vec<Change>, change: &Change, size: impl Fn(&Change) -> f64) {
+    if list.len() == MAX_CHANGES && list.last().is_some_and(|last| size(last) >= size(change)) {
         return;
     }
-    if let Some(at) = list.iter().position(|known| known.id == mover.id) {
-        if size(&list[at]) >= size(mover) {
+    if let Some(index) = list.iter().position(|other| other.id == change.id) {
+        if size(&list[index]) >= size(change) {
             return;
         }
-        list.remove(at);
+        list.remove(index);
     }
-    let at = list.partition_point(|known| size(known) >= size(mover));
-    list.insert(at, mover.clone());
-    list.truncate(KEPT);
+    let index = list.partition_point(|other| size(other) >= size(change));
+    list.insert(index, change.clone());
+    list.truncate(MAX_CHANGES);
 }
 
 #[cfg(test)]
@@ -111,9 +112,9 @@ mod tests {
             ("f", 6.0),
             ("g", 0.1),
         ] {
-            keep(&mut list, &sample(id, change), |mover| mover.change_absolute.abs());
+            insert(&mut list, &sample(id, change), |change| change.change_absolute.abs());
         }
-        let ids: Vec<&str> = list.iter().map(|mover| mover.id.as_str()).collect();
+        let ids: Vec<&str> = list.iter().map(|change| change.id.as_str()).collect();
         assert_eq!(ids, ["b", "f", "a", "d", "c"]);
         assert_eq!(list[2], sample("a", 5.0));
     }

@@ -1,4 +1,5 @@
-//! The event source mapping: delivers one batch, and again from the record that is reported failed, up to a bound.
+//! Delivers one batch as Lambda's event source mapping does. Retries from the record that is reported failed, up to a
+//! limit.
 
 use std::time::Duration;
 
@@ -10,36 +11,36 @@ use stream_mapping::{Progress, Response, progress};
 
 use crate::source::SourceRecord;
 
-/// The time an invocation has, as of a Lambda with a usual timeout.
-const INVOCATION: Duration = Duration::from_secs(30);
-/// How much of it is kept for the end.
+/// Time of an invocation, as with a usual Lambda timeout.
+const INVOCATION_TIME: Duration = Duration::from_secs(30);
+/// Margin before the end of that time, as with the default of `DEADLINE_MARGIN_MS`.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// What became of a batch.
+/// The result of delivering a batch.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    /// Each record with its fate, in order.
+    /// Each record with its result, in order.
     pub records: Vec<(SourceRecord, RecordResult)>,
-    /// Each time the batch, or the rest of it, was handed over.
+    /// The invocations with the batch or the rest of it.
     pub attempts: Vec<Attempt>,
 }
 
-/// What became of a record.
+/// The result of delivering a record.
 #[derive(Debug)]
 pub(crate) enum RecordResult {
-    /// Everything it asked for is done.
+    /// Its plan was carried out.
     Done {
-        /// What that was.
+        /// That plan.
         plan: Box<RecordPlan>,
-        /// Attempts that reported it failed.
-        failed: u32,
+        /// Number of attempts that reported the record failed.
+        failed_attempts: u32,
     },
     /// It failed in every attempt.
     GivenUp {
-        /// The last reason.
+        /// The reason of the last failure.
         reason: String,
-        /// Attempts that reported it failed.
-        failed: u32,
+        /// Number of attempts that reported the record failed.
+        failed_attempts: u32,
     },
 }
 
@@ -48,46 +49,46 @@ pub(crate) enum RecordResult {
 pub(crate) struct Attempt {
     /// How long it took.
     pub took: Duration,
-    /// Records handed over.
+    /// Number of records delivered.
     pub records: usize,
-    /// Why records failed, one for each.
+    /// The reason of each failed record.
     pub failures: Vec<String>,
-    /// Its counts.
+    /// What the processor counted.
     pub tally: Tally,
 }
 
-/// Delivers a batch; gives up what still fails after `max_attempts`. `again` hears of each attempt that is followed by
-/// another.
+/// Delivers a batch. Gives up the records that still fail after `max_attempts`. Calls `on_retry` with each attempt that
+/// is followed by another.
 pub(crate) async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
     processor: &Processor<S, Q, D, T>,
     batch: Vec<SourceRecord>,
     max_attempts: usize,
-    mut again: impl FnMut(&Attempt),
+    mut on_retry: impl FnMut(&Attempt),
 ) -> Delivery {
-    let mut states: Vec<State> = batch.iter().map(|_| State::default()).collect();
+    let mut states: Vec<RecordState> = batch.iter().map(|_| RecordState::default()).collect();
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut from = 0;
     loop {
-        let deadline = processor.deadline(INVOCATION, MARGIN);
+        let deadline = processor.deadline(INVOCATION_TIME, MARGIN);
         let records = decode_batch(batch[from..].iter().map(|record| &*record.raw));
         let started = processor.timer().monotonic();
-        let answer = processor.process(records, deadline).await;
+        let outcome = processor.process(records, deadline).await;
         let took = processor.timer().monotonic().saturating_sub(started);
-        let next = retry_from(&answer);
-        attempts.push(settle(&mut states[from..], answer, took));
+        let next = retry_from(&outcome);
+        attempts.push(add_attempt(&mut states[from..], outcome, took));
         match next {
             Some(position) if attempts.len() < max_attempts => from += position,
             _ => break,
         }
-        attempts.last().into_iter().for_each(&mut again);
+        attempts.last().into_iter().for_each(&mut on_retry);
         processor.timer().sleep(pause(processor, &attempts)).await;
     }
-    let fates = states.into_iter().map(State::fate);
-    Delivery { records: batch.into_iter().zip(fates).collect(), attempts }
+    let results = states.into_iter().map(RecordState::into_result);
+    Delivery { records: batch.into_iter().zip(results).collect(), attempts }
 }
 
-/// How long to wait for the next attempt: while a breaker is open no attempt can succeed, and each would only use up one
-/// of the batch's.
+/// The pause before the next attempt. While a breaker is open no attempt can succeed, so waits until it lets a call
+/// through.
 fn pause<S, Q, D, T: Timer>(processor: &Processor<S, Q, D, T>, attempts: &[Attempt]) -> Duration {
     let backoff = processor.timer().backoff(u32::try_from(attempts.len()).unwrap_or(u32::MAX));
     let breaker_open = attempts.last().is_some_and(|attempt| attempt.tally.breaker_open > 0);
@@ -95,15 +96,15 @@ fn pause<S, Q, D, T: Timer>(processor: &Processor<S, Q, D, T>, attempts: &[Attem
     if breaker_open { backoff.max(Duration::from_millis(open_ms)) } else { backoff }
 }
 
-/// The position in the batch to go on from; `None` when all is done.
-fn retry_from(answer: &BatchOutcome) -> Option<usize> {
-    let response = match &answer.response {
+/// The position in the batch from which to retry. `None` if all records are done.
+fn retry_from(outcome: &BatchOutcome) -> Option<usize> {
+    let response = match &outcome.response {
         BatchResponse::AllDone => Response::Failures(None),
         BatchResponse::RetryFrom(identifier) => Response::Failures(Some(vec![Some(identifier.clone())])),
         BatchResponse::RetryAll => Response::Error,
     };
     let identifiers: Vec<Option<&str>> =
-        answer.records.iter().map(|record| record.identifier.as_deref()).collect();
+        outcome.records.iter().map(|record| record.identifier.as_deref()).collect();
     match progress(&response, &identifiers) {
         Progress::AllDone => None,
         Progress::RetryFrom(position) => Some(position),
@@ -111,55 +112,59 @@ fn retry_from(answer: &BatchOutcome) -> Option<usize> {
     }
 }
 
-/// How a record stands after some attempts.
+/// The state of a record after some attempts.
 #[derive(Default)]
-struct State {
-    /// The plan that did it.
+struct RecordState {
+    /// The plan that was carried out.
     done: Option<RecordPlan>,
-    /// The last plan with events of an attempt that failed.
-    tried: Option<RecordPlan>,
-    failed: u32,
+    /// The last plan with events whose attempt failed.
+    failed_plan: Option<RecordPlan>,
+    failed_attempts: u32,
+    /// The reason of the last failure.
     reason: String,
 }
 
-fn settle(states: &mut [State], answer: BatchOutcome, took: Duration) -> Attempt {
-    let BatchOutcome { records, mut failures, tally, .. } = answer;
+/// Adds the outcome of an attempt to the states of its records.
+fn add_attempt(states: &mut [RecordState], outcome: BatchOutcome, took: Duration) -> Attempt {
+    let BatchOutcome { records, mut failures, tally, .. } = outcome;
     let attempt =
         Attempt { took, records: records.len(), failures: failures.values().cloned().collect(), tally };
     for (index, (state, plan)) in states.iter_mut().zip(records).enumerate() {
         match failures.remove(&index) {
-            // What was done once is done: it is handed over again only because something before it failed.
+            // Done in an earlier attempt. It was delivered again only because a record before it failed.
             _ if state.done.is_some() => {}
-            Some(reason) => state.failed(plan, reason),
-            None => state.finish(plan),
+            Some(reason) => state.add_failure(plan, reason),
+            None => state.set_done(plan),
         }
     }
     attempt
 }
 
-impl State {
-    fn failed(&mut self, plan: RecordPlan, reason: String) {
-        self.failed += 1;
+impl RecordState {
+    fn add_failure(&mut self, plan: RecordPlan, reason: String) {
+        self.failed_attempts += 1;
         self.reason = reason;
-        // Where the read failed the plan is empty; one with events says what a lost answer may have been about.
+        // Keep a plan with events: it may have been committed although its answer was lost. After a failed read the plan
+        // is empty.
         if !plan.events.is_empty() {
-            self.tried = Some(plan);
+            self.failed_plan = Some(plan);
         }
     }
 
-    fn finish(&mut self, plan: RecordPlan) {
-        // The attempt before had done it after all, and only its answer was lost: what that one planned holds.
-        self.done = match self.tried.take() {
-            Some(before) if plan.outcome == RecordOutcome::AlreadyApplied => Some(before),
+    fn set_done(&mut self, plan: RecordPlan) {
+        // "Already applied" after a failed attempt means that this attempt did commit, and only its answer was lost. Its
+        // plan is the one that was carried out.
+        self.done = match self.failed_plan.take() {
+            Some(committed) if plan.outcome == RecordOutcome::AlreadyApplied => Some(committed),
             _ => Some(plan),
         };
     }
 
-    fn fate(self) -> RecordResult {
-        let Self { done, failed, reason, .. } = self;
+    fn into_result(self) -> RecordResult {
+        let Self { done, failed_attempts, reason, .. } = self;
         match done {
-            Some(plan) => RecordResult::Done { plan: Box::new(plan), failed },
-            None => RecordResult::GivenUp { reason, failed },
+            Some(plan) => RecordResult::Done { plan: Box::new(plan), failed_attempts },
+            None => RecordResult::GivenUp { reason, failed_attempts },
         }
     }
 }
