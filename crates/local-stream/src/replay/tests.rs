@@ -18,6 +18,21 @@ fn never() -> std::future::Pending<()> {
     std::future::pending()
 }
 
+/// Runs a replay of records after which the input stays idle, until an interrupt ends it after `time`.
+fn replay_until_interrupt(processor: &FakeProcessor, rows: &str, time: Duration) -> Summary {
+    let idle = std::iter::from_fn(|| {
+        std::thread::sleep(Duration::from_secs(600));
+        None
+    });
+    let mut replay = replay(processor);
+    let stop = block_on(async {
+        let feed = read_ahead(records(rows).into_iter().map(Ok).chain(idle)).unwrap();
+        replay.run(feed, tokio::time::sleep(time)).await
+    });
+    assert!(matches!(stop, Err(Stop::Interrupted)));
+    replay.summary
+}
+
 #[test]
 fn everything_is_replayed_in_batches() {
     let processor = fake_processor();
@@ -43,35 +58,14 @@ fn records_before_an_error_are_replayed() {
 
 #[test]
 fn an_interrupt_ends_the_replay_while_the_input_is_idle() {
-    let processor = fake_processor();
-    let mut replay = replay(&processor);
-    let silent = std::iter::from_fn(|| {
-        std::thread::sleep(Duration::from_secs(600));
-        None
-    });
-    let interrupt = tokio::time::sleep;
-    let stop = block_on(async {
-        let feed = read_ahead(records("1=5 1=6").into_iter().map(Ok).chain(silent)).unwrap();
-        replay.run(feed, interrupt(Duration::from_millis(200))).await
-    });
-    assert!(matches!(stop, Err(Stop::Interrupted)));
-    assert_eq!((replay.summary.records.total, replay.summary.ended.as_str()), (2, "interrupted"));
+    let summary = replay_until_interrupt(&fake_processor(), "1=5 1=6", Duration::from_millis(200));
+    assert_eq!((summary.records.total, summary.ended.as_str()), (2, "interrupted"));
 }
 
 #[test]
 fn a_batch_that_is_not_full_is_delivered_while_the_input_is_idle() {
-    let processor = fake_processor();
-    let mut replay = replay(&processor);
-    let silent = std::iter::from_fn(|| {
-        std::thread::sleep(Duration::from_secs(600));
-        None
-    });
-    let stop = block_on(async {
-        let feed = read_ahead(records("1=5").into_iter().map(Ok).chain(silent)).unwrap();
-        replay.run(feed, tokio::time::sleep(IDLE + Duration::from_millis(500))).await
-    });
-    assert!(matches!(stop, Err(Stop::Interrupted)));
-    assert_eq!(replay.summary.records.total, 1);
+    let summary = replay_until_interrupt(&fake_processor(), "1=5", IDLE + Duration::from_millis(500));
+    assert_eq!(summary.records.total, 1);
 }
 
 #[test]
