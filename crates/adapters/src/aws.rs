@@ -1,4 +1,4 @@
-//! How AWS services are reached.
+//! How to reach AWS services.
 
 #[cfg(feature = "credential-chain")]
 mod chain;
@@ -21,7 +21,7 @@ use std::time::Duration;
 pub struct AwsSettings {
     /// AWS region.
     pub region: String,
-    /// Another endpoint than the region's own.
+    /// An endpoint in place of the region's own.
     pub endpoint: Option<String>,
     /// Where the credentials come from.
     pub credentials: AwsCredentials,
@@ -29,13 +29,15 @@ pub struct AwsSettings {
     pub attempt_timeout: Duration,
     /// Longest time to connect.
     pub connect_timeout: Duration,
-    /// Time without a request after which connections are made anew: those of a frozen sandbox may be dead without a
-    /// word, and each of them would cost a failed request. By the clock on the wall, as a frozen one's stands still.
+    /// Time without a request after which new connections are made. Those of a frozen sandbox may have been dropped
+    /// unnoticed, and each of them would cost a failed request. Measured by wall-clock time: the monotonic clock stops
+    /// while a sandbox is frozen.
     pub renew_after: Duration,
 }
 
 impl AwsSettings {
-    /// How long connections are trusted: what lies between drops them without a word after 350 s, at the earliest.
+    /// The default of `renew_after`. Network devices on the way drop idle connections silently, after 350 s at the
+    /// earliest.
     pub const RENEW_AFTER: Duration = Duration::from_secs(60);
 }
 

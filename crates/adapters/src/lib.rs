@@ -1,16 +1,19 @@
-//! The outside world behind the processor's ports.
+//! Redis, SQS, Secrets Manager and the clock, behind the processor's ports.
 //!
-//! The one design decision: every call has a timeout and fails with a kind that says whether a retry can help; nothing
-//! in here retries by itself, so that retries are counted in one place. (The clients' own retries are off. What
-//! has no processor above it, a secret or the credentials at a start, is retried through `retry`.)
+//! The one design decision: every call has a timeout, and its error has a kind that says whether a retry can help. No
+//! adapter retries, and the clients' own retries are off: the processor counts retries in one place. The exceptions are
+//! calls at the start, where no processor runs yet: a secret and the AWS credentials are fetched with retries of `retry`.
 //!
 //! Each system is a feature, and none is on by default: a program links only what it talks to.
 //!
-//! - `redis`: the store. One pipeline to read a batch, one pipeline of one atomic script a row to commit it.
-//! - `sqs`: the queues.
-//! - `secrets-manager`: what must not stand in the environment.
-//! - `credential-chain`: AWS credentials from profiles, containers and instance roles. `aws` is how AWS is reached.
-//! - [`time`]: the machine's clock, and pauses between retries.
+//! - `redis` (feature `redis`): the store. A batch is read in one pipeline and committed in another, by one atomic script
+//!   per row.
+//! - `sqs` (feature `sqs`): the queues.
+//! - `secrets` (feature `secrets-manager`): values that must not stand in the environment.
+//! - `aws` (with any of the AWS features): how to reach AWS services. The feature `credential-chain` adds credentials from
+//!   profiles, containers and instance roles.
+//! - [`time`]: the machine's clock.
+//! - `retry`: the pauses between retries.
 
 #[cfg(feature = "aws")]
 pub mod aws;

@@ -1,7 +1,7 @@
-//! Retries: how they are counted, and the pauses between them, which are exponential backoff with jitter.
+//! Retries with exponential backoff and jitter.
 //!
-//! The `backoff` crate was asked for by name. It is unmaintained (RUSTSEC-2025-0012), so it is used in this file alone;
-//! replacing it means replacing `pause`.
+//! The requirements name the `backoff` crate. It is unmaintained (RUSTSEC-2025-0012), so only this file uses it. To
+//! replace it, replace `pause`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use backoff::backoff::Backoff;
 const FIRST: Duration = Duration::from_millis(50);
 /// The longest pause, before jitter.
 const LONGEST: Duration = Duration::from_secs(2);
-/// A pause varies by this share up and down, so that many sandboxes do not come back at one moment.
+/// A pause varies by up to this share, so that many sandboxes do not retry at the same moment.
 const JITTER: f64 = 0.5;
 
 /// How long to wait before retry number `attempt`, from 1: 50 ms, doubling to at most 2 s, ± 50 %.
@@ -26,11 +26,11 @@ pub(crate) fn pause(attempt: u32) -> Duration {
         max_elapsed_time: None,
         ..ExponentialBackoff::default()
     };
-    // It gives nothing only once its elapsed time is over, which is off.
+    // `None` comes only after the longest elapsed time, which is not set.
     (0..attempt.max(1)).filter_map(|_| policy.next_backoff()).last().unwrap_or(LONGEST)
 }
 
-/// Makes a call until it succeeds or fails for good, at most `attempts` times with a pause between two.
+/// Makes a call until it succeeds or its error is permanent, at most `attempts` times, with pauses in between.
 #[cfg(any(feature = "secrets-manager", feature = "credential-chain"))]
 pub(crate) async fn with_retries<T, E>(
     attempts: u32,
@@ -43,7 +43,7 @@ pub(crate) async fn with_retries<T, E>(
             Err(error) if attempt < attempts && is_transient(&error) => {
                 tokio::time::sleep(pause(attempt)).await
             }
-            answer => return answer,
+            result => return result,
         }
         attempt += 1;
     }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_a_bound_and_vary() {
+    fn pauses_double_up_to_a_limit_and_vary() {
         for (attempt, middle_ms) in [(0, 50), (1, 50), (2, 100), (3, 200), (7, 2_000), (40, 2_000)] {
             let pauses: Vec<_> = (0..200).map(|_| pause(attempt).as_millis()).collect();
             assert!(

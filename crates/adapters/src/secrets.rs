@@ -1,4 +1,4 @@
-//! Secrets Manager: read once at start.
+//! Secrets Manager. A secret is read once, at the start.
 
 use std::fmt;
 
@@ -6,14 +6,13 @@ use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Region};
 use aws_sdk_secretsmanager::error::DisplayErrorContext;
 use aws_smithy_async::rt::sleep::TokioSleep;
-
 use aws_smithy_types::retry::RetryConfig;
 use events_processor::ports::PortError;
 
 use crate::aws::{AwsSettings, error_kind};
 use crate::retry::with_retries;
 
-/// How often a secret is asked for before a start fails.
+/// Attempts to read a secret before the start fails.
 const ATTEMPTS: u32 = 3;
 
 /// Why a secret could not be read.
@@ -28,18 +27,18 @@ impl fmt::Display for SecretError {
 
 impl std::error::Error for SecretError {}
 
-/// The text of the secret with this ARN. Nothing is above this call to retry it, so it is tried three times here.
+/// The text of the secret with this ARN. No caller retries this, so it makes up to three attempts.
 pub async fn read(settings: &AwsSettings, arn: &str) -> Result<String, SecretError> {
     let client = client(settings);
     let call = async || client.get_secret_value().secret_id(arn).send().await;
-    // The port's error knows which kinds a retry can help.
+    // `PortError` says for which kinds a retry can help.
     let is_transient = |error: &_| PortError::new(error_kind(error), "").is_transient();
-    let answer = with_retries(ATTEMPTS, is_transient, call).await;
-    let answer = answer.map_err(|error| SecretError(DisplayErrorContext(error).to_string()))?;
-    answer
+    let response = with_retries(ATTEMPTS, is_transient, call).await;
+    let response = response.map_err(|error| SecretError(DisplayErrorContext(error).to_string()))?;
+    response
         .secret_string()
         .map(str::to_owned)
-        .ok_or_else(|| SecretError("the secret holds no text".to_owned()))
+        .ok_or_else(|| SecretError("the secret has no text value (SecretString)".to_owned()))
 }
 
 fn client(settings: &AwsSettings) -> Client {
@@ -49,7 +48,7 @@ fn client(settings: &AwsSettings) -> Client {
         .credentials_provider(settings.credentials())
         .http_client(settings.http_client())
         .sleep_impl(TokioSleep::new())
-        // Retries are counted in `read`.
+        // `read` retries.
         .retry_config(RetryConfig::disabled())
         .timeout_config(settings.timeouts());
     config.set_endpoint_url(settings.endpoint.clone());
@@ -57,5 +56,4 @@ fn client(settings: &AwsSettings) -> Client {
 }
 
 #[cfg(test)]
-#[path = "secrets_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! The queues: SQS FIFO through the AWS SDK, without the SDK's own retries.
+//! The queues: SQS FIFO through the AWS SDK, with the SDK's own retries turned off.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -18,7 +18,7 @@ use events_processor::ports::{ErrorKind, PortError, Queue};
 use crate::aws::{AwsSettings, error_kind};
 use crate::time::now_ms;
 
-/// Error codes of one entry that mean its content: the same message will be refused for ever.
+/// Error codes that mean the content of an entry: SQS will never accept this message.
 const CONTENT_CODES: [&str; 5] = [
     "InvalidMessageContents",
     "InvalidParameterValue",
@@ -27,7 +27,7 @@ const CONTENT_CODES: [&str; 5] = [
     "MissingParameter",
 ];
 
-/// Connections for any number of queues. Clones share them.
+/// Connections to SQS, for any number of queues. Clones share them.
 #[derive(Clone)]
 pub struct Connections {
     settings: AwsSettings,
@@ -46,11 +46,11 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    /// A client whose connections were used lately, or are new.
+    /// The client. After a pause, one with new connections.
     fn client(&self) -> Client {
         let idle_ms = now_ms() - self.shared.last_used_ms.replace(now_ms());
         if idle_ms >= i64::try_from(self.settings.renew_after.as_millis()).unwrap_or(i64::MAX) {
-            // With the credentials that the old one found: only its connections are not trusted.
+            // Keeps the credentials that the old client found, and replaces only its connections.
             let config = self.shared.client.borrow().config().to_builder();
             let config = config.http_client(self.settings.http_client()).build();
             self.shared.client.replace(Client::from_conf(config));
@@ -59,7 +59,7 @@ impl Connections {
     }
 }
 
-/// Connections for any number of queues.
+/// Prepares connections to SQS. They are made with the first request.
 pub fn client(settings: &AwsSettings) -> Connections {
     let shared = Shared { client: RefCell::new(new_client(settings)), last_used_ms: Cell::new(now_ms()) };
     Connections { settings: settings.clone(), shared: Rc::new(shared) }
@@ -70,11 +70,11 @@ fn new_client(settings: &AwsSettings) -> Client {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
         .credentials_provider(settings.credentials())
-        // Named, so that a client made from this one's configuration has it too.
+        // Set explicitly, so that a client made from this configuration shares the cache.
         .identity_cache(IdentityCache::lazy().build())
         .http_client(settings.http_client())
         .sleep_impl(TokioSleep::new())
-        // Retries are the dispatch's: it knows what may not overtake what.
+        // The dispatch of events-core retries: it knows which messages must stay in order.
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(settings.timeouts());
@@ -90,7 +90,7 @@ pub struct SqsQueue {
 }
 
 impl SqsQueue {
-    /// The queue at `url`. Without one every send fails, naming the `setting` that is missing.
+    /// The queue at `url`. Without a URL every send fails, with an error that names the missing `setting`.
     pub fn new(client: Option<Connections>, url: Option<String>, setting: &'static str) -> Self {
         Self { target: client.zip(url), setting }
     }
@@ -105,7 +105,7 @@ impl Queue for SqsQueue {
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error))?;
         let sent =
             client.client().send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
-        sent.map(|output| answers(messages.len(), &output)).map_err(|error| port_error(&error))
+        sent.map(|output| send_results(messages.len(), &output)).map_err(|error| port_error(&error))
     }
 }
 
@@ -133,24 +133,26 @@ fn refused(error: &BuildError) -> PortError {
     PortError::new(ErrorKind::Refused, error.to_string())
 }
 
-/// The answers in the order of the entries; an entry that SQS does not mention was not accepted.
-fn answers(count: usize, output: &SendMessageBatchOutput) -> Vec<SendResult> {
-    let mut answers = vec![SendResult::Refused("sqs did not mention this entry".to_owned()); count];
-    let mut set = |id: &str, answer: SendResult| {
-        if let Some(slot) = id.parse::<usize>().ok().and_then(|index| answers.get_mut(index)) {
-            *slot = answer;
+/// The results in the order of the entries. An entry that the response does not mention counts as refused.
+fn send_results(count: usize, output: &SendMessageBatchOutput) -> Vec<SendResult> {
+    let missing = SendResult::Refused("the response of sqs did not mention this message".to_owned());
+    let mut results = vec![missing; count];
+    let mut set = |id: &str, result: SendResult| {
+        if let Some(slot) = id.parse::<usize>().ok().and_then(|index| results.get_mut(index)) {
+            *slot = result;
         }
     };
     for entry in output.successful() {
         set(entry.id(), SendResult::Accepted);
     }
     for entry in output.failed() {
-        set(entry.id(), refusal(entry));
+        set(entry.id(), failed_result(entry));
     }
-    answers
+    results
 }
 
-fn refusal(entry: &BatchResultErrorEntry) -> SendResult {
+/// Rejected for ever if the content is at fault, otherwise refused for now.
+fn failed_result(entry: &BatchResultErrorEntry) -> SendResult {
     let reason = format!("sqs: {} {}", entry.code(), entry.message().unwrap_or_default());
     let content = CONTENT_CODES.iter().any(|code| entry.code().ends_with(code));
     if entry.sender_fault() && content { SendResult::Rejected(reason) } else { SendResult::Refused(reason) }
@@ -161,51 +163,15 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let kind = error_kind(error);
-    let said = match error.as_service_error() {
-        // Without the response as it came, which is long and says no more.
+    let message = match error.as_service_error() {
+        // Without the raw response, which is long and adds nothing.
         Some(service) => {
             format!("{} {}", service.code().unwrap_or("error"), service.message().unwrap_or_default())
         }
         None => DisplayErrorContext(error).to_string(),
     };
-    PortError::new(kind, format!("sqs: {}", said.trim_end()))
+    PortError::new(kind, format!("sqs: {}", message.trim_end()))
 }
 
 #[cfg(test)]
-mod answer_tests;
-
-#[cfg(test)]
-mod tests {
-    use events_core::delivery::Attributes;
-    use events_core::event::{EventType, Priority};
-
-    use super::*;
-
-    #[test]
-    fn attributes_have_the_types_a_consumer_filters_by() {
-        let attributes = Attributes {
-            event_type: EventType::TvlChange,
-            priority: Priority::High,
-            timestamp: 1_767_225_600_000,
-            correlation_id: "hourlyTvl#1-490896".into(),
-        };
-        let message = Message {
-            group_id: "protocol:1".into(),
-            dedup_id: "u-1".into(),
-            body: "{}".into(),
-            attributes: Some(attributes),
-        };
-        let entry = entry(0, &message).unwrap();
-        let attributes = entry.message_attributes().unwrap();
-        for (name, data_type, value) in [
-            ("eventType", "String", "tvl_change"),
-            ("priority", "String", "high"),
-            ("timestamp", "Number", "1767225600000"),
-            ("correlationId", "String", "hourlyTvl#1-490896"),
-        ] {
-            let attribute = &attributes[name];
-            assert_eq!((attribute.data_type(), attribute.string_value()), (data_type, Some(value)), "{name}");
-        }
-        assert_eq!(attributes.len(), 4);
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! Time as it passes.
-#![expect(clippy::disallowed_methods, reason = "the one clock of what ships")]
+//! The machine's clock.
+#![expect(clippy::disallowed_methods, reason = "the only clock of the programs that ship")]
 
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,7 +8,7 @@ use events_processor::ports::Timer;
 
 use crate::retry;
 
-/// The machine's clock, which nothing else asks.
+/// The machine's clock. No other code reads it.
 #[derive(Debug)]
 pub struct SystemTimer {
     started: Instant,

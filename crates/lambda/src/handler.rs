@@ -14,13 +14,13 @@ use serde_json::value::RawValue;
 
 use crate::in_flight::InFlight;
 
-/// What the function is invoked with.
+/// The payload of an invocation.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Payload")]
 pub enum Invocation {
-    /// A batch of stream records, each still raw, in the order of their shard.
+    /// A batch of stream records as raw JSON, in the order of their shard.
     Records(Vec<Box<RawValue>>),
-    /// Send what waits in the outbox: `{"action":"drain-outbox"}`, or any scheduled event of EventBridge.
+    /// A request to drain the outbox: `{"action":"drain-outbox"}`, or any scheduled event of EventBridge.
     DrainOutbox,
 }
 
@@ -44,39 +44,39 @@ impl TryFrom<Payload> for Invocation {
                 Ok(Self::DrainOutbox)
             }
             Payload { action, detail_type, .. } => Err(format!(
-                "action is {action:?} and detail-type {detail_type:?}; it accepts stream records (`Records`), \
-                 {{\"action\":\"drain-outbox\"}} or a scheduled event of EventBridge"
+                "the payload has no `Records`, action {action:?} and detail-type {detail_type:?}; it accepts stream \
+                 records (`Records`), {{\"action\":\"drain-outbox\"}} or a scheduled event of EventBridge"
             )),
         }
     }
 }
 
-/// What the function answers.
+/// The response of the function.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum Answer {
-    /// To a batch: the lowest failed record, or none.
+pub enum Response {
+    /// To a batch: the lowest failed record, or an empty list.
     Batch(DynamoDbEventResponse),
-    /// To a call to drain the outbox.
+    /// To a request to drain the outbox.
     #[serde(rename_all = "camelCase")]
-    Drained {
+    Drain {
         /// Events sent.
         sent: u64,
         /// Events still waiting, where known.
         waiting: Option<u64>,
-        /// True when another sandbox is at it.
+        /// True while another sandbox drains the outbox.
         busy: bool,
     },
 }
 
-/// Does what is asked for and answers Lambda.
+/// Processes a batch or drains the outbox. Writes logs and metrics, then responds.
 pub async fn handle<S: Store, Q: Queue, D: Queue, T: Timer>(
     processor: &Processor<S, Q, D, T>,
     telemetry: &Telemetry,
     in_flight: &InFlight,
     margin: Duration,
     event: LambdaEvent<Invocation>,
-) -> Result<Answer, Error> {
+) -> Result<Response, Error> {
     let timer = processor.timer();
     let entered = timer.monotonic();
     let took = || timer.monotonic().saturating_sub(entered);
@@ -88,7 +88,7 @@ pub async fn handle<S: Store, Q: Queue, D: Queue, T: Timer>(
             let work = async {
                 let batch = processor.process(records, deadline).await;
                 telemetry.invocation(&context.request_id, took(), &batch);
-                respond(&batch).map(Answer::Batch)
+                batch_response(&batch).map(Response::Batch)
             };
             in_flight.track(&context.request_id, work).await
         }
@@ -96,29 +96,29 @@ pub async fn handle<S: Store, Q: Queue, D: Queue, T: Timer>(
             let work = async {
                 let drain = processor.drain_outbox(deadline).await;
                 telemetry.drain(&context.request_id, took(), &drain);
-                drained(drain)
+                drain_response(drain)
             };
             in_flight.track(&context.request_id, work).await
         }
     }
 }
 
-/// What is left until a moment in ms since 1970.
+/// The time left until the deadline. Both arguments are in ms since 1970.
 fn time_left(deadline_ms: u64, now_ms: i64) -> Duration {
     Duration::from_millis(deadline_ms.saturating_sub(u64::try_from(now_ms).unwrap_or_default()))
 }
 
-/// The answer for a drain. SQS being down is no error of this invocation, the next one goes on; Redis being down is: then
-/// nobody knows what waits.
-fn drained(drain: DrainOutcome) -> Result<Answer, Error> {
+/// The response to a drain. Not an error while SQS is down: the next drain goes on. An error while Redis is down: the
+/// number of waiting events is then unknown.
+fn drain_response(drain: DrainOutcome) -> Result<Response, Error> {
     match drain {
         DrainOutcome { waiting: None, problem: Some(problem), .. } => Err(problem.into()),
-        DrainOutcome { sent, waiting, busy, .. } => Ok(Answer::Drained { sent, waiting, busy }),
+        DrainOutcome { sent, waiting, busy, .. } => Ok(Response::Drain { sent, waiting, busy }),
     }
 }
 
-/// The answer for a batch: the lowest failed record, or none.
-pub fn respond(batch: &BatchOutcome) -> Result<DynamoDbEventResponse, Error> {
+/// The partial batch response: the lowest failed record, or an empty list.
+fn batch_response(batch: &BatchOutcome) -> Result<DynamoDbEventResponse, Error> {
     let mut response = DynamoDbEventResponse::default();
     match &batch.response {
         BatchResponse::AllDone => {}
@@ -127,9 +127,11 @@ pub fn respond(batch: &BatchOutcome) -> Result<DynamoDbEventResponse, Error> {
             failure.item_identifier = Some(identifier.clone());
             response.batch_item_failures.push(failure);
         }
-        // To Lambda an error means what a null identifier would, and says why.
+        // Lambda retries the whole batch, as after a null identifier. An error also states the reason.
         BatchResponse::RetryAll => {
-            return Err("no failed record of the batch has a legible sequence number".into());
+            return Err(
+                "no failed record has a readable sequence number; Lambda retries the whole batch".into()
+            );
         }
     }
     Ok(response)
@@ -139,7 +141,7 @@ pub fn respond(batch: &BatchOutcome) -> Result<DynamoDbEventResponse, Error> {
 mod tests {
     use super::*;
 
-    fn answer(response: BatchResponse) -> Result<String, String> {
+    fn response_json(response: BatchResponse) -> Result<String, String> {
         let batch = BatchOutcome {
             response,
             records: Vec::new(),
@@ -147,20 +149,20 @@ mod tests {
             drain: None,
             tally: events_processor::Tally::default(),
         };
-        respond(&batch)
-            .map(|answer| serde_json::to_string(&answer).unwrap())
+        batch_response(&batch)
+            .map(|response| serde_json::to_string(&response).unwrap())
             .map_err(|error| error.to_string())
     }
 
     #[test]
-    fn the_answers_bytes_are_what_lambda_reads() {
-        assert_eq!(answer(BatchResponse::AllDone).unwrap(), r#"{"batchItemFailures":[]}"#);
+    fn the_response_has_the_bytes_that_lambda_reads() {
+        assert_eq!(response_json(BatchResponse::AllDone).unwrap(), r#"{"batchItemFailures":[]}"#);
         let first = BatchResponse::RetryFrom("111111100000000000137".into());
         assert_eq!(
-            answer(first).unwrap(),
+            response_json(first).unwrap(),
             r#"{"batchItemFailures":[{"itemIdentifier":"111111100000000000137"}]}"#
         );
-        assert!(answer(BatchResponse::RetryAll).unwrap_err().contains("legible"));
+        assert!(response_json(BatchResponse::RetryAll).unwrap_err().contains("readable sequence number"));
     }
 
     #[test]
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_batch_says_so() {
+    fn another_payload_is_refused_with_what_is_accepted() {
         for payload in ["{}", r#"{"action":"drain"}"#, r#"{"detail-type":"EC2 Instance State-change"}"#] {
             let error = serde_json::from_str::<Invocation>(payload).unwrap_err().to_string();
             assert!(error.contains("it accepts stream records (`Records`)"), "{error}");
@@ -191,11 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_fails_only_when_nobody_knows_what_waits() {
-        let answer = |drain| drained(drain).map(|answer| serde_json::to_string(&answer).unwrap());
+    fn a_drain_fails_only_if_the_number_of_waiting_events_is_unknown() {
+        let response_json =
+            |drain| drain_response(drain).map(|response| serde_json::to_string(&response).unwrap());
         let down = DrainOutcome { waiting: Some(3), problem: Some("sqs".into()), ..DrainOutcome::default() };
-        assert_eq!(answer(down).unwrap(), r#"{"sent":0,"waiting":3,"busy":false}"#);
+        assert_eq!(response_json(down).unwrap(), r#"{"sent":0,"waiting":3,"busy":false}"#);
         let lost = DrainOutcome { problem: Some("redis is down".into()), ..DrainOutcome::default() };
-        assert_eq!(answer(lost).unwrap_err().to_string(), "redis is down");
+        assert_eq!(response_json(lost).unwrap_err().to_string(), "redis is down");
     }
 }

@@ -1,14 +1,14 @@
-//! The invocation in flight, which a shutdown waits for.
+//! The invocation in flight, for which a shutdown waits.
 
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Knows whether an invocation is in flight.
+/// Tracks the invocation in flight.
 #[derive(Debug)]
 pub struct InFlight {
-    /// Its request, if any.
+    /// The request id of that invocation; `None` between invocations.
     request_id: watch::Sender<Option<String>>,
 }
 
@@ -18,31 +18,34 @@ impl Default for InFlight {
     }
 }
 
-/// Says that the invocation is over, however it ends.
-struct UntilDropped<'a>(&'a InFlight);
+/// Marks the invocation as over when dropped. That covers an error, a panic and a cancelled future.
+struct EndOnDrop<'a>(&'a InFlight);
 
-impl Drop for UntilDropped<'_> {
+impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.0.request_id.send_replace(None);
     }
 }
 
 impl InFlight {
-    /// Runs an invocation's work, known to be in flight until it ends.
+    /// Runs the work of an invocation, which counts as in flight until the work ends or is dropped.
     pub async fn track<R>(&self, request_id: &str, work: impl Future<Output = R>) -> R {
         self.request_id.send_replace(Some(request_id.to_owned()));
-        let _until_it_ends = UntilDropped(self);
+        let _end = EndOnDrop(self);
         work.await
     }
 
-    /// Waits until no invocation is in flight, and for `time` at most. Says what was lost of one that still is. True when
-    /// there was one and it has ended: its answer may still be on its way.
+    /// Waits at most `time` until no invocation is in flight. Logs the one that still is. Returns true if an invocation
+    /// ended meanwhile: its response may still be on its way.
     pub async fn wait_until_idle(&self, time: Duration) -> bool {
         let mut current = self.request_id.subscribe();
         let Some(request_id) = current.borrow().clone() else { return false };
         let ended = tokio::time::timeout(time, current.wait_for(Option::is_none)).await.is_ok();
         if !ended {
-            tracing::warn!(request_id, "terminated at work: its records come again, its numbers are lost");
+            tracing::warn!(
+                request_id,
+                "terminated at work: Lambda delivers the records again; the metrics of this invocation are lost"
+            );
         }
         ended
     }
@@ -58,27 +61,27 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
     }
 
-    const MOMENT: Duration = Duration::from_millis(20);
+    const SHORT: Duration = Duration::from_millis(20);
 
     #[test]
-    fn there_is_nothing_to_wait_for_before_and_after_an_invocation() {
+    fn before_and_after_an_invocation_there_is_no_wait() {
         block_on(async {
             let in_flight = InFlight::default();
-            assert!(!in_flight.wait_until_idle(MOMENT).await);
+            assert!(!in_flight.wait_until_idle(SHORT).await);
             in_flight.track("r-1", async {}).await;
-            assert!(!in_flight.wait_until_idle(MOMENT).await);
+            assert!(!in_flight.wait_until_idle(SHORT).await);
         });
     }
 
     #[test]
-    fn an_invocation_in_flight_is_waited_for_but_not_for_ever() {
+    fn the_wait_for_an_invocation_in_flight_is_limited() {
         block_on(async {
             let in_flight = InFlight::default();
-            let ends = in_flight.track("r-1", tokio::time::sleep(MOMENT));
+            let ends = in_flight.track("r-1", tokio::time::sleep(SHORT));
             let (waited, ()) = tokio::join!(
                 async {
                     tokio::task::yield_now().await;
-                    in_flight.wait_until_idle(100 * MOMENT).await
+                    in_flight.wait_until_idle(100 * SHORT).await
                 },
                 ends
             );
@@ -86,9 +89,9 @@ mod tests {
             tokio::select! {
                 biased;
                 () = in_flight.track("r-2", pending()) => unreachable!(),
-                ended = in_flight.wait_until_idle(MOMENT) => assert!(!ended),
+                ended = in_flight.wait_until_idle(SHORT) => assert!(!ended),
             }
-            assert!(!in_flight.wait_until_idle(MOMENT).await, "dropped, it is over");
+            assert!(!in_flight.wait_until_idle(SHORT).await, "a dropped invocation is over");
         });
     }
 }

@@ -1,10 +1,13 @@
-//! The Lambda around the processor: thin glue.
+//! The Lambda function around the processor.
 //!
-//! The one design decision: the event is never decoded whole. The envelope keeps the raw JSON of each record, and one
-//! broken record cannot fail the others of its batch.
+//! The one design decision: the function never decodes an event as a whole. It keeps the raw JSON of each record, and
+//! each record is decoded on its own, so that one broken record cannot fail the others of its batch.
 //!
-//! - [`handler`]: one invocation: batch in, partial batch response out.
-//! - [`in_flight`]: the invocation that a shutdown waits for.
+//! - `handler`: [`handle`], one invocation: a batch of records with its partial batch response, or a drain of the outbox.
+//! - `in_flight`: [`InFlight`], the invocation that a shutdown waits for.
 
-pub mod handler;
-pub mod in_flight;
+mod handler;
+mod in_flight;
+
+pub use handler::{Invocation, Response, handle};
+pub use in_flight::InFlight;

@@ -1,31 +1,30 @@
-//! The Lambda's executable: `bootstrap`.
+//! The executable of the Lambda function: `bootstrap`.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use events_lambda::handler::{Invocation, handle};
-use events_lambda::in_flight::InFlight;
+use events_lambda::{InFlight, Invocation, handle};
 use events_settings::ProcessorSettings;
 use events_telemetry::{Telemetry, start_log};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long an invocation may go on after SIGTERM. Beside an external extension AWS kills 300 ms after it, beside an
-/// internal one 500 ms; without any there is no SIGTERM.
-const LAST_WORK: Duration = Duration::from_millis(220);
-/// And its answer.
-const LAST_ANSWER: Duration = Duration::from_millis(40);
+/// Longest time from SIGTERM to the end of the running invocation. AWS kills the process 300 ms after SIGTERM with an
+/// external extension, and 500 ms after it with an internal one. Without extensions it sends no SIGTERM.
+const FINISH_INVOCATION: Duration = Duration::from_millis(220);
+/// Longest time to send the response after that.
+const SEND_RESPONSE: Duration = Duration::from_millis(40);
 
-/// One thread: a Lambda runs one invocation at a time, and its work is waiting.
+/// One thread is enough: Lambda runs one invocation at a time, and an invocation mostly waits.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let settings = match ProcessorSettings::for_lambda().await {
         Ok(settings) => settings,
         Err(error) => {
             start_log(tracing::Level::INFO);
-            tracing::error!(%error, "wrong settings");
+            tracing::error!(%error, "wrong settings; the function does not start");
             return ExitCode::FAILURE;
         }
     };
@@ -33,7 +32,7 @@ async fn main() -> ExitCode {
     match run(&settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "stopped");
+            tracing::error!(%error, "stopped; Lambda starts a new process");
             ExitCode::FAILURE
         }
     }
@@ -41,7 +40,9 @@ async fn main() -> ExitCode {
 
 async fn run(settings: &ProcessorSettings) -> Result<(), Error> {
     if settings.delivery.events_dlq_url.is_none() {
-        tracing::warn!("EVENTS_DLQ_URL is not set: a record that can never succeed will be reported failed");
+        tracing::warn!(
+            "EVENTS_DLQ_URL is not set; a record that can never succeed is reported failed each time"
+        );
     }
     let processor = &events_wiring::real(settings)?;
     let telemetry = &Telemetry::new(settings.telemetry.metrics_stage.clone())?;
@@ -55,16 +56,16 @@ async fn run(settings: &ProcessorSettings) -> Result<(), Error> {
         ended = &mut runtime => return ended,
         _ = terminate.recv() => {}
     }
-    // All that an invocation has to say is written before it answers. One that is under way may still get there.
+    // Logs and metrics are written before the response, so wait briefly for the running invocation.
     tokio::select! {
         ended = &mut runtime => return ended,
-        answers = in_flight.wait_until_idle(LAST_WORK) => {
-            if answers {
-                // What comes of it is logged by the runtime.
-                let _ended_or_not = tokio::time::timeout(LAST_ANSWER, &mut runtime).await;
+        has_finished = in_flight.wait_until_idle(FINISH_INVOCATION) => {
+            if has_finished {
+                // The runtime logs errors of its own.
+                let _ended_or_not = tokio::time::timeout(SEND_RESPONSE, &mut runtime).await;
             }
         }
     }
-    tracing::info!("terminated");
+    tracing::info!("terminated by SIGTERM; the process ends");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Puts the parts together and says how it ended.
+//! Connects the parts of a replay and sets its exit status.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -11,40 +11,40 @@ use events_wiring::{FallbackProcessor, FallbackStore, with_fallback};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, DEFAULT_INPUT};
-use crate::events::EventLog;
+use crate::destinations::{Destinations, check_sqs_credentials, check_store};
+use crate::event_log::EventLog;
 use crate::progress::Progress;
-use crate::replay::{Replay, Stop, feed};
+use crate::replay::{Replay, Stop, read_ahead};
 use crate::report;
 use crate::source::{self, Source};
 use crate::summary::Summary;
-use crate::targets::{Places, check_sqs, check_store};
 
-/// Exit status when records were given up, or nothing could be delivered.
+/// Exit status if records were given up, or if nothing could be delivered.
 const UNDELIVERED: u8 = 1;
 /// Exit status of wrong usage, settings, input or output.
 const UNUSABLE: u8 = 2;
-/// Exit status after Ctrl-C, as shells have it.
+/// Exit status after Ctrl-C, as in shells.
 const INTERRUPTED: u8 = 130;
 
-/// What keeps a replay from its end: the exit status and, where there is something to say, one line.
+/// Why a replay failed: the exit status, and a line to print unless the summary already says it.
 type Failure = (u8, Option<String>);
 
-/// Replays as told; says what is wrong in one line on standard error.
+/// Replays the input. Prints an error in one line to standard error.
 pub async fn run(args: &Args) -> ExitCode {
     match replay(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err((status, message)) => {
             if let Some(message) = message {
-                // There is nobody left to tell when this fails.
-                let _unheard = writeln!(io::stderr(), "local-stream: {message}");
+                // Without standard error the message cannot be shown anywhere. The exit status still says it.
+                let _unread = writeln!(io::stderr(), "local-stream: {message}");
             }
             ExitCode::from(status)
         }
     }
 }
 
-fn unusable(what: impl Display) -> Failure {
-    (UNUSABLE, Some(what.to_string()))
+fn unusable(message: impl Display) -> Failure {
+    (UNUSABLE, Some(message.to_string()))
 }
 
 async fn replay(args: &Args) -> Result<(), Failure> {
@@ -53,20 +53,21 @@ async fn replay(args: &Args) -> Result<(), Failure> {
     let source = open_input(&args.input)?;
     args.events.as_deref().map_or(Ok(()), |path| check_events(path, args))?;
     let processor = with_fallback(&settings).map_err(unusable)?;
-    let places = Places::of(&settings);
-    reach_store(&processor, &places).await?;
-    reach_sqs(&settings).await?;
-    // Only now: a replay that never begins leaves the events of the one before.
+    let destinations = Destinations::of(&settings);
+    require_store(&processor, &destinations).await?;
+    require_sqs_credentials(&settings).await?;
+    // Created last, so that a replay that cannot begin does not overwrite the events of an earlier one.
     let events = args.events.as_deref().map_or_else(|| Ok(EventLog::default()), open_events)?;
     let batch_size = args.batch_size.unwrap_or(settings.delivery.batch_size);
-    let summary = Summary::new(source::name(&args.input), batch_size, places);
+    let summary = Summary::new(source::name(&args.input), batch_size, destinations);
     let progress = Progress::new(args.quiet, source::size(&args.input));
     let mut replay = Replay::new(&processor, args.max_attempts, events, progress, summary);
-    let feed = feed(source).map_err(unusable)?;
-    let ended = replay.run(feed, tokio::signal::ctrl_c()).await;
+    let records = read_ahead(source).map_err(unusable)?;
+    let ended = replay.run(records, tokio::signal::ctrl_c()).await;
     finish(args, &replay.summary, ended)
 }
 
+/// Prints the summary, unless the input or the events file failed. Then returns the exit status.
 fn finish(args: &Args, summary: &Summary, ended: Result<(), Stop>) -> Result<(), Failure> {
     match ended {
         Err(Stop::Input(error)) => {
@@ -85,9 +86,11 @@ fn finish(args: &Args, summary: &Summary, ended: Result<(), Stop>) -> Result<(),
     print(args, summary)?;
     match ended {
         Err(Stop::Interrupted) => Err((INTERRUPTED, None)),
-        Err(Stop::Hopeless(reason)) => Err((UNDELIVERED, Some(Stop::Hopeless(reason).to_string()))),
+        Err(Stop::NothingDelivered(reason)) => {
+            Err((UNDELIVERED, Some(Stop::NothingDelivered(reason).to_string())))
+        }
         _ if summary.records.given_up > 0 => Err((UNDELIVERED, None)),
-        // Whoever read the events has seen enough.
+        // Also if the reader of the events closed its pipe.
         _ => Ok(()),
     }
 }
@@ -99,8 +102,9 @@ fn print(args: &Args, summary: &Summary) -> Result<(), Failure> {
     } else {
         report::text(summary)
     };
-    let events_there = args.events.as_deref() == Some(Path::new("-"));
-    let mut out: Box<dyn Write> = if events_there { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
+    let stdout_has_events = args.events.as_deref() == Some(Path::new("-"));
+    let mut out: Box<dyn Write> =
+        if stdout_has_events { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(unusable(format!("the summary could not be written: {error}")))
@@ -121,10 +125,11 @@ fn open_input(path: &Path) -> Result<Source, Failure> {
     })
 }
 
-fn unwritable(path: &Path, what: &dyn Display) -> Failure {
-    unusable(format!("--events {}: {what}", path.display()))
+fn unwritable(path: &Path, problem: &dyn Display) -> Failure {
+    unusable(format!("--events {}: {problem}", path.display()))
 }
 
+/// Checks that the events file can be written and is not the input. Changes nothing in it.
 fn check_events(path: &Path, args: &Args) -> Result<(), Failure> {
     let input = if args.input.as_os_str() == "-" { Path::new("/dev/stdin") } else { &args.input };
     let same_file = match (path.metadata(), input.metadata()) {
@@ -141,24 +146,25 @@ fn open_events(path: &Path) -> Result<EventLog, Failure> {
     EventLog::create(path).map_err(|error| unwritable(path, &format!("cannot be written: {error}")))
 }
 
-async fn reach_store(processor: &FallbackProcessor, places: &Places) -> Result<(), Failure> {
+async fn require_store(processor: &FallbackProcessor, destinations: &Destinations) -> Result<(), Failure> {
     if let FallbackStore::Memory(_) = processor.store() {
         return Ok(());
     }
     let reached = check_store(processor).await;
-    reached
-        .map_err(|error| (UNDELIVERED, Some(format!("REDIS_URL ({}) cannot be used: {error}", places.store))))
+    reached.map_err(|error| {
+        (UNDELIVERED, Some(format!("REDIS_URL ({}) cannot be used: {error}", destinations.store)))
+    })
 }
 
-async fn reach_sqs(settings: &ProcessorSettings) -> Result<(), Failure> {
+async fn require_sqs_credentials(settings: &ProcessorSettings) -> Result<(), Failure> {
     let none = |error| {
-        let where_else = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
-        unusable(format!("no AWS credentials were found; {where_else}: {error}"))
+        let advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
+        unusable(format!("no AWS credentials were found; {advice}: {error}"))
     };
-    check_sqs(settings).await.map_err(none)
+    check_sqs_credentials(settings).await.map_err(none)
 }
 
-/// Logs go to standard error, and only when asked for.
+/// Starts the log on standard error if `RUST_LOG` or `LOG_LEVEL` is set.
 fn start_log() -> Result<(), Failure> {
     let set = |name: &str| environment(name).filter(|value| !value.is_empty());
     let (name, wanted) = match (set("RUST_LOG"), set("LOG_LEVEL")) {
@@ -167,7 +173,7 @@ fn start_log() -> Result<(), Failure> {
         (None, None) => return Ok(()),
     };
     let filter = EnvFilter::try_new(&wanted)
-        .map_err(|error| unusable(format!("{name} is {wanted:?}, which is no filter: {error}")))?;
+        .map_err(|error| unusable(format!("{name} is {wanted:?}, which is not a log filter: {error}")))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     log.try_init().map_err(unusable)
 }

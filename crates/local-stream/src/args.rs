@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 
-/// What is replayed when no file is named.
-pub const DEFAULT_INPUT: &str = "tests/fixtures/stream.jsonl";
+/// The input if no file is named.
+pub(crate) const DEFAULT_INPUT: &str = "tests/fixtures/stream.jsonl";
 
 /// Replays DynamoDB stream records through the event processor, on this machine.
 ///

@@ -1,25 +1,25 @@
-//! How long things took.
+//! Durations and their percentiles.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Longest time told apart, µs: an hour.
+/// Longest duration, µs: an hour. Longer ones count as an hour.
 const LONGEST_US: u64 = 3_600_000_000;
 /// Significant digits kept.
 const DIGITS: u8 = 3;
 
-/// Times, for their percentiles.
+/// A histogram of durations.
 #[derive(Debug)]
-pub struct Latency {
-    /// `None` only if the constants above made no histogram, which a test rules out.
+pub(crate) struct Latency {
+    /// `None` only if the constants above were invalid. A test excludes that.
     times: Option<Histogram<u64>>,
 }
 
 /// Percentiles, ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Percentiles {
+pub(crate) struct Percentiles {
     /// Half were faster.
     pub p50: f64,
     /// 95 of 100 were faster.
@@ -37,17 +37,17 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// Takes `count` times of the same length in.
-    pub fn add(&mut self, took: Duration, count: u64) {
+    /// Adds `count` equal durations.
+    pub(crate) fn add(&mut self, took: Duration, count: u64) {
         if let Some(times) = &mut self.times {
-            // Below a microsecond counts as one, above an hour as an hour.
+            // A duration below a microsecond counts as one.
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             times.saturating_record_n(micros.max(1), count);
         }
     }
 
-    /// The percentiles; `None` when nothing was taken in.
-    pub fn percentiles(&self) -> Option<Percentiles> {
+    /// The percentiles. `None` if no duration was added.
+    pub(crate) fn percentiles(&self) -> Option<Percentiles> {
         let times = self.times.as_ref().filter(|times| !times.is_empty())?;
         let ms = |micros: u64| micros as f64 / 1e3;
         let quantile = |quantile| ms(times.value_at_quantile(quantile));
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_of_what_was_taken_in() {
+    fn percentiles_are_those_of_the_added_durations() {
         let mut latency = Latency::default();
         assert_eq!(latency.percentiles(), None);
         latency.add(Duration::from_millis(1), 98);

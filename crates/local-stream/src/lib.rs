@@ -1,33 +1,38 @@
 //! Replays stream records on this machine: `make local-stream`.
 //!
-//! The one design decision: it is the processor that ships, behind the same traits, that does the work; this crate
-//! plays the world around it. What Lambda's event source mapping would do is in two small modules, so that a replay
-//! shows how retries and partial failures behave, without any of AWS.
+//! The one design decision: the processor that ships does the work, on its usual traits. This crate only replaces what is
+//! around it, such as Lambda's event source mapping. A replay therefore shows how retries and partial failures behave,
+//! without AWS.
 //!
-//! Along the way of the data:
+//! The modules, in the order of the data:
 //!
-//! - [`args`] is the command line; [`app`] puts the parts together.
-//! - [`source`], a crate of its own, reads records in every form people have them in.
-//! - [`replay`] takes them through: [`shards`] makes batches, [`mapping`] delivers one, with its retries.
-//! - [`targets`] are Redis and SQS, or their stand-ins in memory, by names fit to be shown.
-//! - [`events`] writes the events down; [`summary`] counts, with [`movers`] and [`latency`].
-//! - [`report`] is the summary for people, with [`humane`] numbers in a [`table`]; [`progress`] shows how far it is.
+//! - `args`: the command line. `app`: connects the other modules and sets the exit status.
+//! - `source`, from the crate `stream-file`: reads records in all accepted forms.
+//! - `replay`: takes the records through to the end of the input. `batches` groups them into batches, and `delivery`
+//!   delivers a batch with its retries.
+//! - `destinations`: names Redis and SQS, or memory in their place, and checks that they can be reached.
+//! - `event_log`: writes the events to a file.
+//! - `summary`: counts, with `biggest_changes` and `latency`.
+//! - `report`: the summary as text, with `format` for numbers and names and `table` for columns.
+//! - `progress`: shows how far the replay is.
 
-pub mod app;
-pub mod args;
-pub mod events;
+mod app;
+mod args;
+mod batches;
+mod biggest_changes;
+mod delivery;
+mod destinations;
+mod event_log;
+mod format;
+mod latency;
+mod progress;
+mod replay;
+mod report;
+mod summary;
+mod table;
 #[cfg(test)]
-mod fakes;
-pub mod humane;
-pub mod latency;
-pub mod mapping;
-pub mod movers;
-pub mod progress;
-pub mod replay;
-pub mod report;
-pub mod shards;
-pub mod summary;
-pub mod table;
-pub mod targets;
+mod test_support;
 
-pub use stream_file::source;
+pub use app::run;
+pub use args::Args;
+use stream_file::source;

@@ -1,19 +1,18 @@
-//! The replay tool's executable.
+//! The executable of the replay.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use local_stream::app;
-use local_stream::args::Args;
+use local_stream::{Args, run};
 
-/// One thread for the work, as in Lambda; another reads the input.
+/// One thread does the work, as in Lambda. A second thread reads the input.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match Args::try_parse() {
-        Ok(args) => app::run(&args).await,
+        Ok(args) => run(&args).await,
         Err(error) => {
-            // Nobody to tell: the pipe is closed.
-            let _unheard = error.print();
+            // This fails if the reader closed the pipe. Then nobody reads an error either.
+            let _unread = error.print();
             u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }

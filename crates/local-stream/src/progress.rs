@@ -1,47 +1,47 @@
-//! Shows that something happens: a line that moves where a person watches, now and then a line where not.
+//! Shows how far the replay is: a progress bar on a terminal, otherwise a plain line from time to time.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::humane::{clean, count, counted, shortened};
+use crate::format::{count, count_of, truncated, without_control_characters};
 
-/// Records between two plain lines.
-const RECORDS: u64 = 10_000;
-/// Time between two plain lines.
-const PAUSE: Duration = Duration::from_secs(5);
-/// Characters shown of a reason.
-const REASON: usize = 80;
-/// Redraws a second.
-const FRAMES: u8 = 10;
+/// A plain line is written after this many records …
+const RECORDS_PER_LINE: u64 = 10_000;
+/// … or after this time. Also the shortest time between two lines about failures.
+const TIME_PER_LINE: Duration = Duration::from_secs(5);
+/// Most characters of a reason.
+const MAX_REASON: usize = 80;
+/// Redraws of the bar per second.
+const REDRAWS_PER_SECOND: u8 = 10;
 
 /// How far a replay is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    /// Records settled.
+pub(crate) struct Position {
+    /// Records done or given up.
     pub records: u64,
     /// Events made.
     pub events: u64,
-    /// Deliveries made again.
+    /// Batches delivered again.
     pub retries: u64,
     /// Bytes of input read.
     pub bytes: u64,
 }
 
 /// Where progress is shown.
-pub enum Progress {
+pub(crate) enum Progress {
     /// Nowhere.
     Hidden,
-    /// A line that moves.
+    /// As a bar.
     Bar(ProgressBar),
-    /// A line now and then.
+    /// As plain lines.
     Plain {
         /// Where to.
         out: Box<dyn Write>,
-        /// When the last line was written, by the replay's clock, and at how many records.
+        /// The time of the last line, by the replay's clock, and its number of records.
         last: (Duration, u64),
-        /// When a failure was last told of.
+        /// The time of the last line about a failure.
         last_failure: Option<Duration>,
     },
 }
@@ -57,8 +57,8 @@ impl std::fmt::Debug for Progress {
 }
 
 impl Progress {
-    /// On standard error, unless `quiet`; `bytes` is the size of the input, where known.
-    pub fn new(quiet: bool, bytes: Option<u64>) -> Self {
+    /// On standard error, unless `quiet`. `bytes` is the size of the input, if known.
+    pub(crate) fn new(quiet: bool, bytes: Option<u64>) -> Self {
         if quiet {
             Self::Hidden
         } else if io::stderr().is_terminal() {
@@ -72,33 +72,34 @@ impl Progress {
         Self::Plain { out, last: (Duration::ZERO, 0), last_failure: None }
     }
 
-    /// The replay is here at the time `now` of its clock.
-    pub fn at(&mut self, now: Duration, position: Position) {
+    /// Shows the position that the replay has at the time `now` of its clock.
+    pub(crate) fn update(&mut self, now: Duration, position: Position) {
         match self {
             Self::Hidden => {}
             Self::Bar(bar) => {
                 bar.set_position(position.bytes);
-                bar.set_message(words(position));
+                bar.set_message(describe(position));
             }
             Self::Plain { out, last, .. } => {
-                let due = position.records >= last.1 + RECORDS || now.saturating_sub(last.0) >= PAUSE;
+                let due = position.records >= last.1 + RECORDS_PER_LINE
+                    || now.saturating_sub(last.0) >= TIME_PER_LINE;
                 if due && position.records > last.1 {
-                    *last = (now, position.records - position.records % RECORDS);
-                    // Progress that nobody can read is no reason to stop.
-                    let _unread = writeln!(out, "{}", words(position));
+                    *last = (now, position.records - position.records % RECORDS_PER_LINE);
+                    // If progress cannot be written, the replay goes on.
+                    let _unread = writeln!(out, "{}", describe(position));
                 }
             }
         }
     }
 
-    /// Records failed, and are about to be delivered again.
-    pub fn again(&mut self, now: Duration, reason: &str) {
-        let reason = shortened(&clean(reason), REASON);
+    /// Shows that records failed and will be delivered again.
+    pub(crate) fn show_retry(&mut self, now: Duration, reason: &str) {
+        let reason = truncated(&without_control_characters(reason), MAX_REASON);
         match self {
             Self::Hidden => {}
             Self::Bar(bar) => bar.set_message(format!("failed, trying again: {reason}")),
             Self::Plain { out, last_failure, .. } => {
-                if last_failure.is_none_or(|last| now.saturating_sub(last) >= PAUSE) {
+                if last_failure.is_none_or(|last| now.saturating_sub(last) >= TIME_PER_LINE) {
                     *last_failure = Some(now);
                     let _unread = writeln!(out, "failed, trying again: {reason}");
                 }
@@ -106,16 +107,17 @@ impl Progress {
         }
     }
 
-    /// Takes the moving line away.
-    pub fn finish(&self) {
+    /// Removes the bar.
+    pub(crate) fn finish(&self) {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();
         }
     }
 }
 
-fn words(position: Position) -> String {
-    let mut text = format!("{}, {}", counted(position.records, "record"), counted(position.events, "event"));
+fn describe(position: Position) -> String {
+    let mut text =
+        format!("{}, {}", count_of(position.records, "record"), count_of(position.events, "event"));
     if position.retries > 0 {
         text += &format!(", {} retried", count(position.retries));
     }
@@ -123,7 +125,7 @@ fn words(position: Position) -> String {
 }
 
 fn bar(bytes: Option<u64>) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr_with_hz(FRAMES));
+    let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
     let template = match bytes {
         Some(_) => "{bar:30} {percent:>3} %  {msg}  {elapsed}",
         None => "{spinner} {msg}  {elapsed}",
@@ -137,14 +139,14 @@ fn bar(bytes: Option<u64>) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fakes::Shared;
+    use crate::test_support::SharedBuffer;
 
     #[test]
     fn a_plain_line_comes_every_ten_thousand_records() {
-        let shown = Shared::default();
+        let shown = SharedBuffer::default();
         let mut progress = Progress::plain(Box::new(shown.clone()));
         for records in (100..=25_000).step_by(100) {
-            progress.at(
+            progress.update(
                 Duration::ZERO,
                 Position { records, events: 2 * records, retries: records / 20_000, bytes: 0 },
             );
@@ -154,18 +156,18 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_told_of_but_not_each() {
-        let shown = Shared::default();
+    fn lines_about_failures_are_limited_by_time() {
+        let shown = SharedBuffer::default();
         let mut progress = Progress::plain(Box::new(shown.clone()));
-        (0..9).for_each(|_| progress.again(Duration::ZERO, "read: timed\nout"));
+        (0..9).for_each(|_| progress.show_retry(Duration::ZERO, "read: timed\nout"));
         let line = "failed, trying again: read: timed\u{fffd}out\n";
         assert_eq!(String::from_utf8(shown.0.take()).unwrap(), line);
-        progress.again(PAUSE, "read: timed\nout");
-        assert_eq!(String::from_utf8(shown.0.take()).unwrap(), line, "after a pause it is told again");
+        progress.show_retry(TIME_PER_LINE, "read: timed\nout");
+        assert_eq!(String::from_utf8(shown.0.take()).unwrap(), line, "after a pause there is a line again");
     }
 
     #[test]
-    fn the_moving_line_is_well_formed() {
+    fn the_bar_is_well_formed() {
         for bytes in [None, Some(1)] {
             assert_eq!(bar(bytes).length(), bytes);
         }

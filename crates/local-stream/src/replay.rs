@@ -1,4 +1,4 @@
-//! The replay itself: records in, batches out, until the input ends.
+//! The replay: takes records from the input and delivers them in batches, until the input ends.
 
 use std::future::Future;
 use std::io;
@@ -10,37 +10,38 @@ use events_processor::ports::{Queue, Store, Timer};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::timeout;
 
-use crate::events::EventLog;
-use crate::mapping::{Attempt, Delivery, Fate, deliver};
+use crate::batches::Batches;
+use crate::delivery::{Attempt, Delivery, RecordResult, deliver};
+use crate::event_log::EventLog;
 use crate::progress::{Position, Progress};
-use crate::shards::Shards;
 use crate::source::{SourceError, SourceRecord};
 use crate::summary::Summary;
 
-/// Records read ahead, and taken at once.
-const AHEAD: usize = 512;
-/// Batches that are not full go out when nothing has come in for so long: input may be somebody typing, or `tail -f`.
-const QUIET: Duration = Duration::from_secs(1);
-/// How long is sent from the outbox once everything is replayed: what no later batch would do.
+/// Most records that are read ahead, and taken at once.
+const MAX_READ_AHEAD: usize = 512;
+/// After this time without input, batches that are not full are delivered. The input may be `tail -f`, or someone
+/// typing.
+const IDLE: Duration = Duration::from_secs(1);
+/// Longest drain of the outbox at the end of the input. No later batch would send the rest.
 const DRAIN_TIME: Duration = Duration::from_secs(60);
-/// The replay ends when so many batches in a row were given up whole …
-const HOPELESS_BATCHES: u32 = 2;
-/// … and nothing was done for so long.
-const HOPELESS: Duration = Duration::from_secs(30);
+/// The replay stops after this many batches in a row of which every record was given up …
+const BATCHES_GIVEN_UP: u32 = 2;
+/// … if also this time has passed since a record was last done.
+const TIME_WITHOUT_DELIVERY: Duration = Duration::from_secs(30);
 
-/// Records as they are read, on a thread of its own: a read that blocks must not keep Ctrl-C or a timer waiting.
-pub type Feed = Receiver<Result<SourceRecord, SourceError>>;
+/// Records from the thread that reads the input. A read that blocks must not delay Ctrl-C or a timer.
+pub(crate) type RecordFeed = Receiver<Result<SourceRecord, SourceError>>;
 
-/// Reads `source` ahead.
-pub fn feed<I>(source: I) -> io::Result<Feed>
+/// Starts a thread that reads `source` ahead.
+pub(crate) fn read_ahead<I>(source: I) -> io::Result<RecordFeed>
 where
     I: Iterator<Item = Result<SourceRecord, SourceError>> + Send + 'static,
 {
-    let (records, feed) = mpsc::channel(AHEAD);
+    let (records, feed) = mpsc::channel(MAX_READ_AHEAD);
     std::thread::Builder::new().name("input".to_owned()).spawn(move || {
         for record in source {
-            let last = record.is_err();
-            if records.blocking_send(record).is_err() || last {
+            let is_last = record.is_err();
+            if records.blocking_send(record).is_err() || is_last {
                 return;
             }
         }
@@ -48,37 +49,39 @@ where
     Ok(feed)
 }
 
-/// Why a replay ended before its input did.
+/// Why a replay ended before the end of its input.
 #[derive(Debug)]
-pub enum Stop {
-    /// The input cannot be read any further.
+pub(crate) enum Stop {
+    /// The rest of the input cannot be read.
     Input(SourceError),
     /// Events cannot be written.
     Events(io::Error),
-    /// Nothing can be delivered; the reason of the last failure.
-    Hopeless(String),
-    /// Somebody wants it to end.
+    /// Nothing can be delivered. Contains the reason of the last failure.
+    NothingDelivered(String),
+    /// Ctrl-C.
     Interrupted,
 }
 
-/// A replay under way.
+/// A running replay.
 #[derive(Debug)]
-pub struct Replay<'a, S, Q, D, T> {
+pub(crate) struct Replay<'a, S, Q, D, T> {
     processor: &'a Processor<S, Q, D, T>,
     max_attempts: usize,
-    shards: Shards,
+    batches: Batches,
     events: EventLog,
     progress: Progress,
     position: Position,
-    /// When something was last done, by the processor's clock, and how many batches were given up whole since.
-    last_done: (Duration, u32),
-    /// What it did so far.
+    /// The time when a record was last done, by the processor's clock.
+    last_done: Duration,
+    /// Batches in a row of which every record was given up.
+    batches_given_up: u32,
+    /// The counts so far.
     pub summary: Summary,
 }
 
 impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
-    /// A replay that is about to begin.
-    pub fn new(
+    /// Prepares a replay.
+    pub(crate) fn new(
         processor: &'a Processor<S, Q, D, T>,
         max_attempts: usize,
         events: EventLog,
@@ -88,23 +91,24 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         Self {
             processor,
             max_attempts,
-            shards: Shards::new(summary.batch_size),
+            batches: Batches::new(summary.batch_size),
             events,
             progress,
             position: Position::default(),
-            last_done: (processor.timer().monotonic(), 0),
+            last_done: processor.timer().monotonic(),
+            batches_given_up: 0,
             summary,
         }
     }
 
-    /// Replays everything, or until `interrupt` completes. What came before an error in the input is replayed too.
-    pub async fn run(&mut self, feed: Feed, interrupt: impl Future) -> Result<(), Stop> {
+    /// Replays the whole input, or until `interrupt` completes. Records before an error in the input are replayed.
+    pub(crate) async fn run(&mut self, feed: RecordFeed, interrupt: impl Future) -> Result<(), Stop> {
         let started = self.now();
         let interrupt = pin!(interrupt);
         let ended = tokio::select! {
             biased;
             _ = interrupt => Err(Stop::Interrupted),
-            ended = self.work(feed) => ended,
+            ended = self.replay_all(feed) => ended,
         };
         self.progress.finish();
         let written = self.events.finish().map_err(Stop::Events);
@@ -118,84 +122,88 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         self.processor.timer().monotonic()
     }
 
-    async fn work(&mut self, mut feed: Feed) -> Result<(), Stop> {
-        let mut records = Vec::with_capacity(AHEAD);
-        let mut fault = None;
-        while fault.is_none() {
-            match timeout(QUIET, feed.recv_many(&mut records, AHEAD)).await {
+    async fn replay_all(&mut self, mut feed: RecordFeed) -> Result<(), Stop> {
+        let mut records = Vec::with_capacity(MAX_READ_AHEAD);
+        let mut input_error = None;
+        while input_error.is_none() {
+            match timeout(IDLE, feed.recv_many(&mut records, MAX_READ_AHEAD)).await {
                 Ok(0) => break,
-                Ok(_) => fault = self.take(&mut records),
-                Err(_) => self.shards.flush(),
+                Ok(_) => input_error = self.add_records(&mut records),
+                Err(_) => self.batches.flush(),
             }
             self.deliver_ready().await?;
         }
-        self.shards.flush();
+        self.batches.flush();
         self.deliver_ready().await?;
         if self.summary.delivered.waiting > 0 {
             let drain =
                 self.processor.drain_outbox(self.processor.deadline(DRAIN_TIME, Duration::ZERO)).await;
             self.summary.add_drain(&drain);
         }
-        fault.map_or(Ok(()), |fault| Err(Stop::Input(fault)))
+        input_error.map_or(Ok(()), |error| Err(Stop::Input(error)))
     }
 
-    fn take(&mut self, records: &mut Vec<Result<SourceRecord, SourceError>>) -> Option<SourceError> {
+    /// Adds records to the batches, up to the first error. Returns that error.
+    fn add_records(&mut self, records: &mut Vec<Result<SourceRecord, SourceError>>) -> Option<SourceError> {
         for record in records.drain(..) {
             match record {
                 Ok(record) => {
                     self.position.bytes = record.end;
-                    self.shards.push(record);
+                    self.batches.push(record);
                 }
-                Err(fault) => return Some(fault),
+                Err(error) => return Some(error),
             }
         }
         None
     }
 
     async fn deliver_ready(&mut self) -> Result<(), Stop> {
-        while let Some(batch) = self.shards.next_batch() {
+        while let Some(batch) = self.batches.next_batch() {
             let progress = &mut self.progress;
             let timer = self.processor.timer();
-            let again = |attempt: &Attempt| {
-                progress.again(timer.monotonic(), attempt.failures.first().map_or("", String::as_str));
+            let on_retry = |attempt: &Attempt| {
+                progress.show_retry(timer.monotonic(), attempt.failures.first().map_or("", String::as_str));
             };
-            let delivery = deliver(self.processor, batch, self.max_attempts, again).await;
-            self.delivered(&delivery).map_err(Stop::Events)?;
-            self.check_hope(&delivery)?;
-            // In memory nothing ever waits; a signal and the progress line are to have their turn.
+            let delivery = deliver(self.processor, batch, self.max_attempts, on_retry).await;
+            self.add_delivery(&delivery).map_err(Stop::Events)?;
+            self.check_progress(&delivery)?;
+            // A processor in memory never waits. Let the runtime handle signals.
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    fn delivered(&mut self, delivery: &Delivery) -> io::Result<()> {
+    /// Adds a delivered batch to the summary, the progress and the event log.
+    fn add_delivery(&mut self, delivery: &Delivery) -> io::Result<()> {
         self.summary.add(delivery);
         self.position.records = self.summary.records.total;
         self.position.events = self.summary.events.total;
         self.position.retries = self.summary.failures.retries;
-        self.progress.at(self.processor.timer().monotonic(), self.position);
-        for (record, fate) in &delivery.records {
-            match fate {
-                Fate::Done { plan, .. } => self.events.settle(record.number, &plan.events)?,
-                Fate::GivenUp { .. } => self.events.settle(record.number, &[])?,
+        self.progress.update(self.processor.timer().monotonic(), self.position);
+        for (record, result) in &delivery.records {
+            match result {
+                RecordResult::Done { plan, .. } => self.events.add_record(record.number, &plan.events)?,
+                RecordResult::GivenUp { .. } => self.events.add_record(record.number, &[])?,
             }
         }
         Ok(())
     }
 
-    fn check_hope(&mut self, delivery: &Delivery) -> Result<(), Stop> {
-        let reason = delivery.records.iter().try_fold("", |_, (_, fate)| match fate {
-            Fate::GivenUp { reason, .. } => Some(reason.as_str()),
-            Fate::Done { .. } => None,
+    /// Fails if nothing has been delivered for too long.
+    fn check_progress(&mut self, delivery: &Delivery) -> Result<(), Stop> {
+        // The last reason, if every record was given up.
+        let reason = delivery.records.iter().try_fold("", |_, (_, result)| match result {
+            RecordResult::GivenUp { reason, .. } => Some(reason.as_str()),
+            RecordResult::Done { .. } => None,
         });
         let Some(reason) = reason else {
-            self.last_done = (self.now(), 0);
+            (self.last_done, self.batches_given_up) = (self.now(), 0);
             return Ok(());
         };
-        self.last_done.1 += 1;
-        let hopeless =
-            self.last_done.1 >= HOPELESS_BATCHES && self.now().saturating_sub(self.last_done.0) >= HOPELESS;
-        if hopeless { Err(Stop::Hopeless(reason.to_owned())) } else { Ok(()) }
+        self.batches_given_up += 1;
+        let is_stuck = self.batches_given_up >= BATCHES_GIVEN_UP
+            && self.now().saturating_sub(self.last_done) >= TIME_WITHOUT_DELIVERY;
+        if is_stuck { Err(Stop::NothingDelivered(reason.to_owned())) } else { Ok(()) }
     }
 }
 
@@ -204,12 +212,11 @@ impl std::fmt::Display for Stop {
         match self {
             Self::Input(error) => error.fmt(f),
             Self::Events(error) => write!(f, "the events could not be written: {error}"),
-            Self::Hopeless(reason) => write!(f, "nothing could be delivered any more: {reason}"),
+            Self::NothingDelivered(reason) => write!(f, "nothing could be delivered any more: {reason}"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }
 
 #[cfg(test)]
-#[path = "replay_tests.rs"]
 mod tests;

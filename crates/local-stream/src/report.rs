@@ -1,39 +1,43 @@
-//! The summary as a text for people.
+//! The summary as text.
 
 use std::collections::BTreeMap;
 
 use events_core::event::Priority;
 
-use crate::humane::{self, clean, count, counted, millis, percent, price, shortened, signed, usd};
+use crate::biggest_changes::Change;
+use crate::destinations::MEMORY;
+use crate::format::{
+    self, count, count_of, millis, percent, price, signed, truncated, usd, without_control_characters,
+};
 use crate::latency::Percentiles;
-use crate::movers::Mover;
 use crate::summary::Summary;
 use crate::table::{self, Column};
-use crate::targets::MEMORY;
 
-/// Reasons shown of each kind; the JSON form has more.
-const REASONS: usize = 15;
-/// Characters shown of a reason.
-const REASON: usize = 84;
-/// A table of a name and four numbers.
-const NUMBERS: [Column; 5] = [Column::Left, Column::Right, Column::Right, Column::Right, Column::Right];
+/// Most reasons in each section. The JSON has more.
+const MAX_REASONS: usize = 15;
+/// Most characters of a reason.
+const MAX_REASON: usize = 84;
+/// The columns of a table of a name and four numbers.
+const NAME_AND_NUMBERS: [Column; 5] =
+    [Column::Left, Column::Right, Column::Right, Column::Right, Column::Right];
 
-/// The summary as text, a blank line between its parts.
-pub fn text(summary: &Summary) -> String {
-    let parts = [
+/// The summary as text, with a blank line between its sections.
+pub(crate) fn text(summary: &Summary) -> String {
+    let biggest = &summary.biggest_changes;
+    let sections = [
         headline(summary),
         records(summary),
         events(summary),
-        movers("Biggest TVL moves in USD", &summary.movers.tvl_by_usd, "protocol ", usd),
-        movers("Biggest TVL moves in per cent", &summary.movers.tvl_by_percent, "protocol ", usd),
-        movers("Biggest price moves in per cent", &summary.movers.price_by_percent, "", price),
-        movers("Biggest price moves in USD", &summary.movers.price_by_usd, "", price),
+        changes("Biggest TVL moves in USD", &biggest.tvl_by_usd, "protocol ", usd),
+        changes("Biggest TVL moves in per cent", &biggest.tvl_by_percent, "protocol ", usd),
+        changes("Biggest price moves in per cent", &biggest.price_by_percent, "", price),
+        changes("Biggest price moves in USD", &biggest.price_by_usd, "", price),
         dead_letters(summary),
         failures(summary),
         latency(summary),
         delivered(summary),
     ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+    sections.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 fn cell(text: impl Into<String>) -> String {
@@ -41,14 +45,14 @@ fn cell(text: impl Into<String>) -> String {
 }
 
 fn headline(summary: &Summary) -> Option<String> {
-    let records = counted(summary.records.total, "record");
+    let records = count_of(summary.records.total, "record");
     let took = millis(summary.seconds * 1e3);
     let speed = count(summary.records_per_second.round() as u64);
-    let batches = counted(summary.batches, "batch");
-    let shards = counted(summary.shards.len() as u64, "shard");
+    let batches = count_of(summary.batches, "batch");
+    let shards = count_of(summary.shards.len() as u64, "shard");
     let mut text = format!(
         "Replayed {records} of {} in {took}: {speed} records/s\n",
-        shortened(&clean(&summary.input), 120)
+        truncated(&without_control_characters(&summary.input), 120)
     );
     text += &format!("in {batches} of at most {}, from {shards}\n", count(summary.batch_size as u64));
     if summary.ended != "complete" {
@@ -93,17 +97,18 @@ fn events(summary: &Summary) -> Option<String> {
     if types.len() > 1 {
         rows.push(row("total", &|priority| types.values().map(|numbers| of(numbers, priority)).sum()));
     }
-    Some(format!("Events by type and priority\n{}", table::lines(&NUMBERS, &rows)))
+    Some(format!("Events by type and priority\n{}", table::lines(&NAME_AND_NUMBERS, &rows)))
 }
 
-fn movers(title: &str, movers: &[Mover], kind: &str, amount: fn(f64) -> String) -> Option<String> {
-    if movers.is_empty() {
+/// A table of changes. `kind` stands before an id without a name, `amount` formats USD.
+fn changes(title: &str, changes: &[Change], kind: &str, amount: fn(f64) -> String) -> Option<String> {
+    if changes.is_empty() {
         return None;
     }
-    let row = |mover: &Mover| {
+    let row = |mover: &Change| {
         let name = match &mover.name {
-            Some(name) => format!("{} ({})", humane::name(name), humane::name(&mover.id)),
-            None => format!("{kind}{}", humane::name(&mover.id)),
+            Some(name) => format!("{} ({})", format::short_name(name), format::short_name(&mover.id)),
+            None => format!("{kind}{}", format::short_name(&mover.id)),
         };
         vec![
             name,
@@ -113,7 +118,7 @@ fn movers(title: &str, movers: &[Mover], kind: &str, amount: fn(f64) -> String) 
             format!("→ {}", amount(mover.current)),
         ]
     };
-    let rows: Vec<_> = movers.iter().map(row).collect();
+    let rows: Vec<_> = changes.iter().map(row).collect();
     let columns = [Column::Left, Column::Right, Column::Right, Column::Right, Column::Left];
     Some(format!("{title}\n{}", table::lines(&columns, &rows)))
 }
@@ -124,12 +129,12 @@ fn dead_letters(summary: &Summary) -> Option<String> {
     }
     let mut groups: Vec<_> = summary.dead_letters.iter().collect();
     groups.sort_by_key(|(_, group)| (std::cmp::Reverse(group.count), group.first_line));
-    let hidden = groups.len().saturating_sub(REASONS);
+    let hidden = groups.len().saturating_sub(MAX_REASONS);
     let mut rows: Vec<_> = groups
         .into_iter()
-        .take(REASONS)
+        .take(MAX_REASONS)
         .map(|(reason, group)| {
-            vec![count(group.count), shown(reason), format!("line {}", count(group.first_line))]
+            vec![count(group.count), short_reason(reason), format!("line {}", count(group.first_line))]
         })
         .collect();
     rows.extend((hidden > 0).then(|| vec![String::new(), format!("and {hidden} more with --json")]));
@@ -137,8 +142,8 @@ fn dead_letters(summary: &Summary) -> Option<String> {
     Some(format!("Dead letters, with the line of the first\n{}", table::lines(&columns, &rows)))
 }
 
-fn shown(reason: &str) -> String {
-    shortened(&clean(reason), REASON)
+fn short_reason(reason: &str) -> String {
+    truncated(&without_control_characters(reason), MAX_REASON)
 }
 
 fn failures(summary: &Summary) -> Option<String> {
@@ -149,22 +154,26 @@ fn failures(summary: &Summary) -> Option<String> {
     let given_up = summary.records.given_up;
     let mut text = format!(
         "Failures\n  {} with failed records; {}, each from the first failed record on\n  {} done by a retry, {} given up\n",
-        counted(failures.batches, "batch"),
-        counted(failures.retries, "retry"),
-        counted(failures.recovered, "record"),
+        count_of(failures.batches, "batch"),
+        count_of(failures.retries, "retry"),
+        count_of(failures.recovered, "record"),
         count(given_up),
     );
     let mut reasons: Vec<_> = failures.reasons.iter().collect();
     reasons.sort_by_key(|(_, number)| std::cmp::Reverse(**number));
     let rows: Vec<_> = reasons
         .into_iter()
-        .take(REASONS)
-        .map(|(reason, number)| vec![format!("{} ×", count(*number)), shown(reason)])
+        .take(MAX_REASONS)
+        .map(|(reason, number)| vec![format!("{} ×", count(*number)), short_reason(reason)])
         .collect();
     text += &table::lines(&[Column::Right, Column::Left], &rows);
-    for lost in &failures.given_up {
-        let attempts = counted(u64::from(lost.attempts), "attempt");
-        text += &format!("  given up: line {} after {attempts}: {}\n", count(lost.line), shown(&lost.reason));
+    for record in &failures.given_up {
+        let attempts = count_of(u64::from(record.attempts), "attempt");
+        text += &format!(
+            "  given up: line {} after {attempts}: {}\n",
+            count(record.line),
+            short_reason(&record.reason)
+        );
     }
     let unnamed = given_up.saturating_sub(failures.given_up.len() as u64);
     if unnamed > 0 {
@@ -181,27 +190,29 @@ fn latency(summary: &Summary) -> Option<String> {
     let mut rows = vec![["", "p50", "p95", "p99", "max"].map(str::to_owned).to_vec()];
     rows.push(row("a batch", summary.latency.batch_ms?));
     rows.push(row("a record (of its batch's time)", summary.latency.record_ms?));
-    Some(format!("Processing time\n{}", table::lines(&NUMBERS, &rows)))
+    Some(format!("Processing time\n{}", table::lines(&NAME_AND_NUMBERS, &rows)))
 }
 
 fn delivered(summary: &Summary) -> Option<String> {
-    let (sum, places) = (&summary.delivered, &summary.places);
-    let place = |place: &str, setting: &str| match place {
+    let (delivered, destinations) = (&summary.delivered, &summary.destinations);
+    let name = |destination: &str, setting: &str| match destination {
         MEMORY => format!("in memory ({setting} is not set)"),
-        _ => place.to_owned(),
+        _ => destination.to_owned(),
     };
-    let store = place(&places.store, "REDIS_URL");
+    let store = name(&destinations.store, "REDIS_URL");
     let mut rows = vec![
-        ("messages queued", sum.messages, place(&places.queue, "EVENTS_QUEUE_URL")),
-        ("events published", sum.publications, store.clone()),
-        ("hot keys written", sum.hot_keys, store.clone()),
-        ("dead letters", sum.dead_letters, place(&places.dead_letter_queue, "EVENTS_DLQ_URL")),
+        ("messages queued", delivered.messages, name(&destinations.queue, "EVENTS_QUEUE_URL")),
+        ("events published", delivered.publications, store.clone()),
+        ("hot keys written", delivered.hot_keys, store.clone()),
+        ("dead letters", delivered.dead_letters, name(&destinations.dead_letter_queue, "EVENTS_DLQ_URL")),
     ];
-    if sum.spilled + sum.waiting > 0 {
-        rows.push(("events that had to wait", sum.spilled, format!("{store}, outbox:sqs")));
-        rows.push(("events still waiting", sum.waiting, format!("{store}, outbox:sqs")));
+    if delivered.spilled + delivered.waiting > 0 {
+        rows.push(("events that had to wait", delivered.spilled, format!("{store}, outbox:sqs")));
+        rows.push(("events still waiting", delivered.waiting, format!("{store}, outbox:sqs")));
     }
-    let rows: Vec<_> =
-        rows.into_iter().map(|(what, number, place)| vec![cell(what), count(number), place]).collect();
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|(what, number, destination)| vec![cell(what), count(number), destination])
+        .collect();
     Some(format!("Delivered\n{}", table::lines(&[Column::Left, Column::Right, Column::Left], &rows)))
 }

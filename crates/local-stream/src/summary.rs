@@ -1,4 +1,4 @@
-//! Gathers what a replay did.
+//! The counts of a replay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,80 +9,82 @@ use events_core::source::SkipReason;
 use events_processor::DrainOutcome;
 use serde::{Deserialize, Serialize};
 
+use crate::biggest_changes::BiggestChanges;
+use crate::delivery::{Attempt, Delivery, RecordResult};
+use crate::destinations::Destinations;
 use crate::latency::{Latency, Percentiles};
-use crate::mapping::{Attempt, Delivery, Fate};
-use crate::movers::Movers;
 use crate::source::SourceRecord;
-use crate::targets::Places;
 
-/// Distinct reasons kept; an input can hold any number of them.
-const MOST_REASONS: usize = 50;
-/// Records given up that are named one by one.
-const MOST_NAMED: usize = 20;
-/// What reasons beyond [`MOST_REASONS`] are counted as.
+/// Most distinct reasons that are counted one by one. An input can have any number of them.
+const MAX_REASONS: usize = 50;
+/// Most records that are listed as given up.
+const MAX_GIVEN_UP_LISTED: usize = 20;
+/// The reason that stands for those beyond [`MAX_REASONS`].
 const OTHER_REASONS: &str = "other reasons";
 
-/// Everything a replay has to say for itself; as JSON it is what `--json` prints.
+/// All counts of a replay. Its JSON is what `--json` prints.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Summary {
-    /// What was read.
+pub(crate) struct Summary {
+    /// Name of the input.
     pub input: String,
-    /// `complete`, or why it ended before the input did.
+    /// `complete`, or why the replay ended before the end of the input.
     pub ended: String,
     /// Seconds from the first record to the end.
     pub seconds: f64,
     /// Records a second.
     pub records_per_second: f64,
-    /// Records in a batch at most.
+    /// Most records in a batch.
     pub batch_size: usize,
-    /// Batches.
+    /// Number of batches.
     pub batches: u64,
-    /// Streams the records came from.
+    /// ARNs of the records' streams.
     pub shards: BTreeSet<String>,
-    /// Records by what became of them.
+    /// Records by result.
     pub records: Records,
     /// Skipped records by reason.
     pub skipped: BTreeMap<SkipReason, u64>,
     /// Events by type and priority.
     pub events: Events,
     /// The biggest changes.
-    pub movers: Movers,
+    #[serde(rename = "movers")]
+    pub biggest_changes: BiggestChanges,
     /// Dead letters by reason.
-    pub dead_letters: BTreeMap<String, Group>,
-    /// What failed, and what was done about it.
+    pub dead_letters: BTreeMap<String, DeadLetterGroup>,
+    /// Failures and retries.
     pub failures: Failures,
-    /// How long it took; `null` without records.
-    pub latency: Times,
-    /// What went out.
+    /// Processing times. `null` without records.
+    pub latency: ProcessingTimes,
+    /// What was delivered.
     pub delivered: Delivered,
-    /// Where it went.
-    pub places: Places,
+    /// Where it was delivered.
+    #[serde(rename = "places")]
+    pub destinations: Destinations,
     #[serde(skip)]
     by_batch: Latency,
     #[serde(skip)]
     by_record: Latency,
 }
 
-/// Records by what became of them.
+/// Records by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Records {
+pub(crate) struct Records {
     /// All of them.
     pub total: u64,
     /// With at least one event.
     pub with_events: u64,
-    /// Nothing to compare with; a baseline now.
+    /// Without a baseline to compare with. They become the baseline.
     pub first_seen: u64,
-    /// Compared, nothing significant.
+    /// Compared, without a significant change.
     pub unchanged: u64,
-    /// Older than what is known.
+    /// Older than their baseline.
     pub late: u64,
-    /// Done before.
+    /// Committed before.
     pub already_applied: u64,
-    /// Not for us.
+    /// Not a row that is processed.
     pub skipped: u64,
-    /// Never readable, or every event invalid.
+    /// Unreadable, or with only invalid events.
     pub dead_letters: u64,
     /// Failed in every attempt.
     pub given_up: u64,
@@ -91,34 +93,34 @@ pub struct Records {
 /// Events by type and priority.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Events {
+pub(crate) struct Events {
     /// All of them.
     pub total: u64,
     /// By type, then priority.
     pub by_type: BTreeMap<EventType, BTreeMap<Priority, u64>>,
 }
 
-/// Things of one reason.
+/// Dead letters with one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Group {
-    /// How many.
+pub(crate) struct DeadLetterGroup {
+    /// Number of them.
     pub count: u64,
-    /// The line of the input on which the first of them begins.
+    /// The line of the input on which the record of the first begins.
     pub first_line: u64,
 }
 
-/// What failed, and what was done about it.
+/// Failures and retries.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Failures {
-    /// Batches of which a part was reported failed at least once.
+pub(crate) struct Failures {
+    /// Batches with failed records in at least one attempt.
     pub batches: u64,
-    /// Deliveries made again from the reported record.
+    /// Deliveries that started again from a failed record.
     pub retries: u64,
-    /// Records that failed, and were done by a retry.
+    /// Records that failed and were then done by a retry.
     pub recovered: u64,
-    /// How often each reason was given.
+    /// How often each reason occurred.
     pub reasons: BTreeMap<String, u64>,
     /// The first records that were given up.
     pub given_up: Vec<GivenUp>,
@@ -127,47 +129,47 @@ pub struct Failures {
 /// A record that was given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct GivenUp {
-    /// The line it begins on.
+pub(crate) struct GivenUp {
+    /// The line of the input on which it begins.
     pub line: u64,
-    /// How often it was delivered and failed.
+    /// Number of attempts.
     pub attempts: u32,
-    /// Why, the last time.
+    /// The reason of the last failure.
     pub reason: String,
 }
 
-/// How long it took, ms.
+/// Processing times, ms.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Times {
-    /// From a batch's hand-over to its answer.
+pub(crate) struct ProcessingTimes {
+    /// Of an attempt, from its start to the response.
     pub batch_ms: Option<Percentiles>,
-    /// A batch's time shared among its records.
+    /// The same, divided by the number of its records.
     pub record_ms: Option<Percentiles>,
 }
 
-/// What went out.
+/// What was delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Delivered {
-    /// Messages the events queue took.
+pub(crate) struct Delivered {
+    /// Messages that the events queue accepted.
     pub messages: u64,
     /// Events published.
     pub publications: u64,
     /// Hot keys written.
     pub hot_keys: u64,
-    /// Letters the dead letter queue took.
+    /// Messages that the dead letter queue accepted.
     #[serde(rename = "letters")]
     pub dead_letters: u64,
-    /// Events that had to wait in the outbox.
+    /// Events put into the outbox.
     pub spilled: u64,
-    /// Events that still wait there.
+    /// Events still waiting in the outbox.
     pub waiting: u64,
 }
 
 impl Summary {
-    /// Of a replay that is about to begin.
-    pub fn new(input: String, batch_size: usize, places: Places) -> Self {
+    /// An empty summary.
+    pub(crate) fn new(input: String, batch_size: usize, destinations: Destinations) -> Self {
         Self {
             input,
             ended: "complete".to_owned(),
@@ -179,36 +181,38 @@ impl Summary {
             records: Records::default(),
             skipped: BTreeMap::new(),
             events: Events::default(),
-            movers: Movers::default(),
+            biggest_changes: BiggestChanges::default(),
             dead_letters: BTreeMap::new(),
             failures: Failures::default(),
-            latency: Times::default(),
+            latency: ProcessingTimes::default(),
             delivered: Delivered::default(),
-            places,
+            destinations,
             by_batch: Latency::default(),
             by_record: Latency::default(),
         }
     }
 
-    /// Takes a batch in.
-    pub fn add(&mut self, delivery: &Delivery) {
+    /// Adds a batch.
+    pub(crate) fn add(&mut self, delivery: &Delivery) {
         self.batches += 1;
         let failed = delivery.attempts.iter().any(|attempt| !attempt.failures.is_empty());
         self.failures.batches += u64::from(failed);
         self.failures.retries += delivery.attempts.len().saturating_sub(1) as u64;
         delivery.attempts.iter().for_each(|attempt| self.add_attempt(attempt));
-        for (record, fate) in &delivery.records {
-            self.add_record(record, fate);
+        for (record, result) in &delivery.records {
+            self.add_record(record, result);
         }
     }
 
-    /// The replay is over; `ended` says why where that is not the end of the input.
-    pub fn finish(&mut self, took: Duration, ended: Option<String>) {
+    /// Completes the summary after `took`. `ended` is the reason if the replay ended before the end of the input.
+    pub(crate) fn finish(&mut self, took: Duration, ended: Option<String>) {
         self.ended = ended.unwrap_or_else(|| "complete".to_owned());
         self.seconds = took.as_secs_f64();
         self.records_per_second = self.records.total as f64 / self.seconds.max(1e-9);
-        self.latency =
-            Times { batch_ms: self.by_batch.percentiles(), record_ms: self.by_record.percentiles() };
+        self.latency = ProcessingTimes {
+            batch_ms: self.by_batch.percentiles(),
+            record_ms: self.by_record.percentiles(),
+        };
     }
 
     fn add_attempt(&mut self, attempt: &Attempt) {
@@ -216,7 +220,7 @@ impl Summary {
         self.by_batch.add(attempt.took, 1);
         self.by_record.add(attempt.took.div_f64(records as f64), records as u64);
         for reason in &attempt.failures {
-            *self.failures.reasons.entry(self.known_reason(reason)).or_default() += 1;
+            *self.failures.reasons.entry(self.reason_key(reason)).or_default() += 1;
         }
         let (sum, tally) = (&mut self.delivered, &attempt.tally);
         sum.messages += tally.sqs_published;
@@ -227,40 +231,43 @@ impl Summary {
         sum.waiting = tally.outbox;
     }
 
-    /// Takes in what came of draining the outbox.
-    pub fn add_drain(&mut self, drain: &DrainOutcome) {
+    /// Adds the outcome of a drain.
+    pub(crate) fn add_drain(&mut self, drain: &DrainOutcome) {
         self.delivered.messages += drain.sent;
         self.delivered.dead_letters += drain.dead_letters;
         self.delivered.waiting = drain.waiting.unwrap_or(self.delivered.waiting);
         if let Some(problem) = &drain.problem {
-            *self.failures.reasons.entry(self.known_reason(problem)).or_default() += 1;
+            *self.failures.reasons.entry(self.reason_key(problem)).or_default() += 1;
         }
     }
 
-    fn known_reason(&self, reason: &str) -> String {
+    /// The reason, or [`OTHER_REASONS`] if there are too many reasons already.
+    /// The reason, or [`OTHER_REASONS`] if there are too many reasons already.
+    fn reason_key(&self, reason: &str) -> String {
         let reasons = &self.failures.reasons;
-        if reasons.len() < MOST_REASONS || reasons.contains_key(reason) { reason } else { OTHER_REASONS }
+        if reasons.len() < MAX_REASONS || reasons.contains_key(reason) { reason } else { OTHER_REASONS }
             .to_owned()
     }
 
-    fn add_record(&mut self, record: &SourceRecord, fate: &Fate) {
+    fn add_record(&mut self, record: &SourceRecord, result: &RecordResult) {
         self.records.total += 1;
         if !self.shards.contains(&record.shard) {
             self.shards.insert(record.shard.clone());
         }
-        match fate {
-            Fate::GivenUp { reason, failed } => {
+        match result {
+            RecordResult::GivenUp { reason, failed_attempts } => {
                 self.records.given_up += 1;
-                if self.failures.given_up.len() < MOST_NAMED {
-                    let named = GivenUp { line: record.line, attempts: *failed, reason: reason.clone() };
+                if self.failures.given_up.len() < MAX_GIVEN_UP_LISTED {
+                    let named =
+                        GivenUp { line: record.line, attempts: *failed_attempts, reason: reason.clone() };
                     self.failures.given_up.push(named);
                 }
             }
-            Fate::Done { plan, failed } => {
-                self.failures.recovered += u64::from(*failed > 0);
+            RecordResult::Done { plan, failed_attempts } => {
+                self.failures.recovered += u64::from(*failed_attempts > 0);
                 self.add_outcome(&plan.outcome);
                 plan.events.iter().for_each(|event| self.add_event(event));
-                self.add_letters(plan, record.line);
+                self.add_dead_letters(plan, record.line);
             }
         }
     }
@@ -273,7 +280,7 @@ impl Summary {
             RecordOutcome::Unchanged => &mut records.unchanged,
             RecordOutcome::Late => &mut records.late,
             RecordOutcome::AlreadyApplied => &mut records.already_applied,
-            // A row that is held back fails, and what fails is never counted as done.
+            // A row that is held back is reported failed, so it is never counted as done.
             RecordOutcome::HeldBack => return,
             RecordOutcome::DeadLetter(_) => &mut records.dead_letters,
             RecordOutcome::Skipped(reason) => {
@@ -288,38 +295,41 @@ impl Summary {
         self.events.total += 1;
         let priorities = self.events.by_type.entry(event.event_type).or_default();
         *priorities.entry(event.metadata.priority).or_default() += 1;
-        self.movers.add(event);
+        self.biggest_changes.add(event);
     }
 
-    fn add_letters(&mut self, plan: &RecordPlan, line: u64) {
-        for letter in &plan.dead_letters {
-            let mut reason = letter_reason(&letter.body);
-            if self.dead_letters.len() >= MOST_REASONS && !self.dead_letters.contains_key(&reason) {
+    fn add_dead_letters(&mut self, plan: &RecordPlan, line: u64) {
+        for dead_letter in &plan.dead_letters {
+            let mut reason = dead_letter_reason(&dead_letter.body);
+            if self.dead_letters.len() >= MAX_REASONS && !self.dead_letters.contains_key(&reason) {
                 reason = OTHER_REASONS.to_owned();
             }
-            self.dead_letters.entry(reason).or_insert(Group { count: 0, first_line: line }).count += 1;
+            self.dead_letters
+                .entry(reason)
+                .or_insert(DeadLetterGroup { count: 0, first_line: line })
+                .count += 1;
         }
     }
 }
 
-/// The part of a dead letter that is told. What it is about is not read: it may be nested deeper than any parser goes.
+/// The part of a dead letter that the summary uses. The record in it is not parsed: it may be nested too deeply for the
+/// parser.
 #[derive(Deserialize)]
-struct Letter {
-    error: LetterError,
+struct DeadLetterBody {
+    error: DeadLetterError,
 }
 
 #[derive(Deserialize)]
-struct LetterError {
+struct DeadLetterError {
     message: String,
 }
 
-/// The reason a dead letter states, without where in its record: so that equal ones are counted together.
-fn letter_reason(body: &str) -> String {
+/// The reason that a dead letter states. Without the position in the record, so that equal reasons count together.
+fn dead_letter_reason(body: &str) -> String {
     let message = serde_json::from_str(body)
-        .map_or_else(|_| "unknown".to_owned(), |letter: Letter| letter.error.message);
+        .map_or_else(|_| "unknown".to_owned(), |letter: DeadLetterBody| letter.error.message);
     message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason).to_owned()
 }
 
 #[cfg(test)]
-#[path = "summary_tests.rs"]
 mod tests;

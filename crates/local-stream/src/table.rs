@@ -1,24 +1,24 @@
-//! Columns that line up.
+//! Text tables with aligned columns.
 
 use unicode_width::UnicodeWidthStr;
 
-/// How a column stands.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
-    /// Texts.
+pub(crate) enum Column {
+    /// For texts.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
-/// Lays rows out, two blanks in front, two between columns, none at the end of a line.
-pub fn lines(columns: &[Column], rows: &[Vec<String>]) -> String {
+/// The rows as lines: two blanks before each column, none at the end of a line.
+pub(crate) fn lines(columns: &[Column], rows: &[Vec<String>]) -> String {
     let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.width()).max();
     let widths: Vec<usize> = (0..columns.len()).map(|at| width(at).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
         let cells = row.iter().zip(columns).zip(&widths).map(|((cell, column), width)| {
-            // A Chinese letter takes two places, so the formatter's own padding would be wrong.
+            // A Chinese character is two columns wide, so the padding of `format!` would be wrong.
             let padding = " ".repeat(width - cell.width());
             match column {
                 Column::Left => format!("  {cell}{padding}"),

@@ -1,4 +1,4 @@
-//! The built binary, as a user meets it.
+//! Runs the built binary as a user does.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also where it runs the binary")]
 
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What of the caller's environment would change what is tested.
+/// Variables of the caller's environment that would change the tests.
 const SETTINGS: [&str; 14] = [
     "REDIS_URL",
     "EVENTS_QUEUE_URL",
@@ -27,11 +27,12 @@ const SETTINGS: [&str; 14] = [
     "CHANGE_BASELINE",
 ];
 
-struct Place {
+/// A working directory for the binary.
+struct WorkDir {
     dir: TempDir,
 }
 
-impl Place {
+impl WorkDir {
     fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
@@ -83,7 +84,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// It failed with status 2, and said so in one line that begins with `expected`.
+/// Asserts that it failed with status 2 and one line of error, which begins with `expected`.
 #[track_caller]
 fn assert_refused(output: &Output, expected: &str) {
     let said = stderr(output);
@@ -108,7 +109,7 @@ fn record(stream: &str, sequence: usize, protocol: &str, tvl: f64) -> String {
     .to_string()
 }
 
-/// `count` records of two streams by turns; every second value of a protocol is twice the first.
+/// `count` records of two streams in turn. Every second value of a protocol is twice the first.
 fn stream(count: usize) -> Vec<String> {
     let record = |number: usize| {
         let tvl = 1e6 * (1 + number / 6 % 2) as f64;
@@ -123,93 +124,93 @@ fn lines(records: &[String]) -> String {
 
 #[test]
 fn bad_input_is_one_clear_line() {
-    let place = Place::new();
-    assert_refused(&place.run(&["none.jsonl"]), "none.jsonl: no such file\n");
+    let work_dir = WorkDir::new();
+    assert_refused(&work_dir.run(&["none.jsonl"]), "none.jsonl: no such file\n");
     assert_refused(
-        &place.run(&[]),
+        &work_dir.run(&[]),
         "tests/fixtures/stream.jsonl: no such file (the default, relative to the",
     );
-    assert_refused(&place.run(&["."]), ".: is a directory; accepted are DynamoDB stream records");
-    place.file("empty", "");
-    assert_refused(&place.run(&["empty"]), "empty: is empty; accepted are");
-    place.file("blank", " \n\n");
-    assert_refused(&place.run(&["blank"]), "blank: holds no record; accepted are");
+    assert_refused(&work_dir.run(&["."]), ".: is a directory; accepted are DynamoDB stream records");
+    work_dir.file("empty", "");
+    assert_refused(&work_dir.run(&["empty"]), "empty: is empty; accepted are");
+    work_dir.file("blank", " \n\n");
+    assert_refused(&work_dir.run(&["blank"]), "blank: holds no record; accepted are");
     let program = fs::read(env!("CARGO_BIN_EXE_local-stream")).unwrap();
-    place.file("program", &program[..100_000]);
-    assert_refused(&place.run(&["program"]), "program: is binary, not JSON; accepted are");
-    place.file("packed.gz", b"\x1f\x8b\x08\x00\x00\x00");
-    assert_refused(&place.run(&["packed.gz"]), "packed.gz: is gzip, not JSON; unpack it first: gunzip -c");
-    place.file("package.json", "{\n  \"name\": \"x\"\n}\n");
+    work_dir.file("program", &program[..100_000]);
+    assert_refused(&work_dir.run(&["program"]), "program: is binary, not JSON; accepted are");
+    work_dir.file("packed.gz", b"\x1f\x8b\x08\x00\x00\x00");
+    assert_refused(&work_dir.run(&["packed.gz"]), "packed.gz: is gzip, not JSON; unpack it first: gunzip -c");
+    work_dir.file("package.json", "{\n  \"name\": \"x\"\n}\n");
     assert_refused(
-        &place.run(&["package.json"]),
+        &work_dir.run(&["package.json"]),
         "package.json, line 1: JSON, but no stream record; accepted are",
     );
-    assert_refused(&place.run_with_stdin(&["-"], b"no JSON"), "standard input, line 1: not JSON: ");
+    assert_refused(&work_dir.run_with_stdin(&["-"], b"no JSON"), "standard input, line 1: not JSON: ");
 }
 
 #[test]
-fn a_line_that_is_no_json_is_named_and_what_came_before_it_was_replayed() {
-    let place = Place::new();
+fn a_line_that_is_not_json_is_named_and_the_records_before_it_are_replayed() {
+    let work_dir = WorkDir::new();
     let mut records = stream(40);
     records[16] = "{\"oops\": }".to_owned();
-    place.file("broken.jsonl", lines(&records));
-    let output = place.run(&["broken.jsonl", "--events", "events"]);
+    work_dir.file("broken.jsonl", lines(&records));
+    let output = work_dir.run(&["broken.jsonl", "--events", "events"]);
     assert_refused(
         &output,
         "broken.jsonl, line 17: not JSON: expected value at column 10: `{\"oops\": }`; accepted",
     );
     assert!(stderr(&output).ends_with("; the 16 records before it were replayed\n"));
-    assert!(!fs::read_to_string(place.path("events")).unwrap().is_empty());
+    assert!(!fs::read_to_string(work_dir.path("events")).unwrap().is_empty());
     let cut = lines(&stream(20));
-    place.file("cut.jsonl", &cut[..cut.len() - 100]);
-    assert_refused(&place.run(&["cut.jsonl"]), "cut.jsonl, line 20: not JSON: EOF while parsing");
+    work_dir.file("cut.jsonl", &cut[..cut.len() - 100]);
+    assert_refused(&work_dir.run(&["cut.jsonl"]), "cut.jsonl, line 20: not JSON: EOF while parsing");
 }
 
 #[test]
 fn bad_output_is_one_clear_line() {
-    let place = Place::new();
-    place.file("in", lines(&stream(4)));
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(4)));
     assert_refused(
-        &place.run(&["in", "--events", "no/dir/events"]),
+        &work_dir.run(&["in", "--events", "no/dir/events"]),
         "--events no/dir/events: cannot be written: ",
     );
-    assert_refused(&place.run(&["in", "--events", "."]), "--events .: cannot be written: ");
-    assert_refused(&place.run(&["in", "--events", "./in"]), "--events ./in: is the input itself");
-    assert!(!fs::read(place.path("in")).unwrap().is_empty());
-    place.run(&["none", "--events", "kept"]);
-    assert!(!place.path("kept").exists(), "nothing is written for an input that cannot be read");
+    assert_refused(&work_dir.run(&["in", "--events", "."]), "--events .: cannot be written: ");
+    assert_refused(&work_dir.run(&["in", "--events", "./in"]), "--events ./in: is the input itself");
+    assert!(!fs::read(work_dir.path("in")).unwrap().is_empty());
+    work_dir.run(&["none", "--events", "kept"]);
+    assert!(!work_dir.path("kept").exists(), "nothing is written for an input that cannot be read");
     if Path::new("/dev/full").exists() {
-        place.file("in", lines(&stream(40)));
-        assert_refused(&place.run(&["in", "-e", "/dev/full"]), "the events could not be written: ");
+        work_dir.file("in", lines(&stream(40)));
+        assert_refused(&work_dir.run(&["in", "-e", "/dev/full"]), "the events could not be written: ");
     }
 }
 
 #[test]
 fn bad_usage_and_settings_are_refused() {
-    let place = Place::new();
-    place.file("in", lines(&stream(4)));
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(4)));
     for args in [
         &["--nonsense"][..],
         &["in", "-b", "0"],
         &["in", "--batch-size", "x"],
         &["in", "--max-attempts", "0"],
     ] {
-        let output = place.run(args);
+        let output = work_dir.run(args);
         assert_eq!(output.status.code(), Some(2));
         assert!(stderr(&output).starts_with("error: ") && output.stdout.is_empty());
     }
-    let output = place.command(&["in"]).env("BATCH_SIZE", "0").output().unwrap();
+    let output = work_dir.command(&["in"]).env("BATCH_SIZE", "0").output().unwrap();
     assert_refused(&output, "BATCH_SIZE is \"0\"; it accepts a whole number");
-    let output = place.command(&["in"]).env("REDIS_URL", "http://:hunter2@x").output().unwrap();
+    let output = work_dir.command(&["in"]).env("REDIS_URL", "http://:hunter2@x").output().unwrap();
     assert_refused(&output, "REDIS_URL ");
     assert!(!stderr(&output).contains("hunter2"));
 }
 
 #[test]
-fn a_redis_that_is_not_there_is_named_without_its_password() {
-    let place = Place::new();
-    place.file("in", lines(&stream(4)));
-    let output = place
+fn an_unreachable_redis_is_named_without_its_password() {
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(4)));
+    let output = work_dir
         .command(&["in"])
         .env("REDIS_URL", "redis://:hunter2@127.0.0.1:1")
         .env("REDIS_CONNECT_TIMEOUT_MS", "100")
@@ -223,8 +224,8 @@ fn a_redis_that_is_not_there_is_named_without_its_password() {
 }
 
 #[test]
-fn help_explains_itself() {
-    let output = Place::new().run(&["--help"]);
+fn help_names_options_settings_and_exit_statuses() {
+    let output = WorkDir::new().run(&["--help"]);
     assert!(output.status.success());
     for word in
         ["FIXTURE=", "--events", "REDIS_URL", "Exit status", "{\"Records\":[…]}", "BATCH_SIZE", "Ctrl-C"]
@@ -234,17 +235,17 @@ fn help_explains_itself() {
 }
 
 #[test]
-fn every_form_of_the_same_records_gives_the_same() {
-    let place = Place::new();
+fn every_form_of_the_same_records_gives_the_same_events() {
+    let work_dir = WorkDir::new();
     let records = stream(30);
     let pretty = |record: &String| {
         serde_json::to_string_pretty(&serde_json::from_str::<Value>(record).unwrap()).unwrap()
     };
     let forms = [
-        place.file("lines", lines(&records)),
-        place.file("array", format!("[{}]", records.join(","))),
-        place.file("event", format!("{{\"Records\":[{}]}}", records.join(","))),
-        place.file(
+        work_dir.file("lines", lines(&records)),
+        work_dir.file("array", format!("[{}]", records.join(","))),
+        work_dir.file("event", format!("{{\"Records\":[{}]}}", records.join(","))),
+        work_dir.file(
             "events",
             format!(
                 "{{\"Records\":[{}]}}\n{{\"Records\":[{}]}}",
@@ -252,10 +253,10 @@ fn every_form_of_the_same_records_gives_the_same() {
                 records[7..].join(",")
             ),
         ),
-        place.file("pretty", records.iter().map(pretty).collect::<Vec<_>>().join("\n")),
+        work_dir.file("pretty", records.iter().map(pretty).collect::<Vec<_>>().join("\n")),
     ];
     let ids = |args: &[&str]| {
-        let output = place.run(&[args, &["--events", "-", "-q"]].concat());
+        let output = work_dir.run(&[args, &["--events", "-", "-q"]].concat());
         assert!(output.status.success() && stderr(&output).starts_with("Replayed 30 records of "));
         let id =
             |line: &str| serde_json::from_str::<Value>(line).unwrap()["eventId"].as_str().unwrap().to_owned();
@@ -272,9 +273,9 @@ fn every_form_of_the_same_records_gives_the_same() {
 
 #[test]
 fn the_json_summary_has_the_numbers() {
-    let place = Place::new();
-    place.file("in", lines(&stream(30)));
-    let summary = place.json(&["in", "-b", "4"]);
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(30)));
+    let summary = work_dir.json(&["in", "-b", "4"]);
     let records = json!({"total": 30, "withEvents": 24, "firstSeen": 6, "unchanged": 0, "late": 0, "alreadyApplied": 0,
         "skipped": 0, "deadLetters": 0, "givenUp": 0});
     assert_eq!(summary["records"], records);
@@ -288,10 +289,11 @@ fn the_json_summary_has_the_numbers() {
 
 #[test]
 fn the_batch_size_comes_from_the_environment_and_the_option_wins() {
-    let place = Place::new();
-    place.file("in", lines(&stream(30)));
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(30)));
     let batches = |args: &[&str]| {
-        let output = place.command(&[args, &["in", "-j"]].concat()).env("BATCH_SIZE", "5").output().unwrap();
+        let output =
+            work_dir.command(&[args, &["in", "-j"]].concat()).env("BATCH_SIZE", "5").output().unwrap();
         serde_json::from_slice::<Value>(&output.stdout).unwrap()["batches"].clone()
     };
     assert_eq!((batches(&[]), batches(&["-b", "15"])), (json!(6), json!(2)));
@@ -299,13 +301,13 @@ fn the_batch_size_comes_from_the_environment_and_the_option_wins() {
 
 #[test]
 fn events_are_written_in_the_order_of_the_input() {
-    let place = Place::new();
-    place.file("in", lines(&stream(30)));
-    place.file("events.jsonl", "what was there before");
-    let output = place.run(&["in", "-b", "4", "--events", "events.jsonl"]);
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(30)));
+    work_dir.file("events.jsonl", "what was there before");
+    let output = work_dir.run(&["in", "-b", "4", "--events", "events.jsonl"]);
     assert!(output.status.success() && stderr(&output).is_empty());
     assert!(stdout(&output).contains("Replayed 30 records of in in "), "{}", stdout(&output));
-    let events: Vec<Value> = fs::read_to_string(place.path("events.jsonl"))
+    let events: Vec<Value> = fs::read_to_string(work_dir.path("events.jsonl"))
         .unwrap()
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -321,20 +323,20 @@ fn events_are_written_in_the_order_of_the_input() {
 
 #[test]
 fn standard_input_is_read() {
-    let output = Place::new().run_with_stdin(&["-", "--json"], lines(&stream(30)).as_bytes());
+    let output = WorkDir::new().run_with_stdin(&["-", "--json"], lines(&stream(30)).as_bytes());
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&summary["input"], &summary["records"]["total"]), (&json!("standard input"), &json!(30)));
 }
 
 #[test]
 fn the_same_input_twice_makes_no_second_event() {
-    let place = Place::new();
+    let work_dir = WorkDir::new();
     let once = lines(&stream(30));
-    place.file("once", &once);
-    place.file("twice", format!("{once}{once}"));
+    work_dir.file("once", &once);
+    work_dir.file("twice", format!("{once}{once}"));
     for batch_size in ["1", "7", "100"] {
         let (first, second) =
-            (place.json(&["once", "-b", batch_size]), place.json(&["twice", "-b", batch_size]));
+            (work_dir.json(&["once", "-b", batch_size]), work_dir.json(&["twice", "-b", batch_size]));
         assert_eq!(first["events"], second["events"]);
         let records = &second["records"];
         assert_eq!(records["late"].as_u64().unwrap() + records["alreadyApplied"].as_u64().unwrap(), 30);
@@ -342,11 +344,11 @@ fn the_same_input_twice_makes_no_second_event() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
-    let place = Place::new();
-    place.file("in", lines(&stream(3_000)));
+fn a_closed_output_pipe_is_not_an_error() {
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(3_000)));
     for args in [&["in", "-q"][..], &["in", "-q", "-e", "-"], &["--help"]] {
-        let mut child = place.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = work_dir.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{args:?} {}", stderr(&output));
@@ -356,21 +358,21 @@ fn a_reader_that_goes_away_is_no_error() {
 
 #[test]
 fn progress_is_shown_unless_quiet() {
-    let place = Place::new();
-    place.file("in", lines(&stream(20_100)));
-    let said = stderr(&place.run(&["in"]));
-    // A slow machine has more to say.
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(20_100)));
+    let said = stderr(&work_dir.run(&["in"]));
+    // A slow machine prints more lines than these.
     for records in ["10,000 records, ", "20,000 records, "] {
         assert!(said.lines().any(|line| line.starts_with(records)), "{said}");
     }
-    assert_eq!(stderr(&place.run(&["in", "--quiet"])), "");
+    assert_eq!(stderr(&work_dir.run(&["in", "--quiet"])), "");
 }
 
 #[cfg(unix)]
 #[test]
 fn an_interrupt_prints_the_summary_so_far() {
-    let place = Place::new();
-    let mut child = place
+    let work_dir = WorkDir::new();
+    let mut child = work_dir
         .command(&["-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

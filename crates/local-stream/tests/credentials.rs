@@ -1,4 +1,4 @@
-//! The built binary, as it finds AWS credentials where the environment has none.
+//! Runs the built binary without AWS credentials in the environment, and checks where it finds them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also where it runs the binary")]
 #![expect(clippy::disallowed_methods, reason = "a coverage run names its file in the environment")]
 
@@ -14,8 +14,8 @@ use tempfile::TempDir;
 const RECORD: &str = r#"{"eventID":"e","eventName":"INSERT","eventSourceARN":"arn:s","dynamodb":{"SequenceNumber":"1",
     "Keys":{"PK":{"S":"hourlyTvl#1"},"SK":{"N":"1700000000"}},"NewImage":{"tvl":{"N":"1"}}}}"#;
 
-/// Replays one record with a queue of Amazon's, and nothing else of the caller's environment. Nothing is sent: queueing
-/// is off.
+/// Replays one record with a queue in AWS, and without the caller's environment. Nothing is sent, because `ENABLE_SQS`
+/// is false.
 fn replay(variables: &[(&str, &str)]) -> Output {
     let home = TempDir::new().unwrap();
     fs::write(home.path().join("in"), RECORD).unwrap();
@@ -31,7 +31,7 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn without_any_the_replay_does_not_begin() {
+fn without_credentials_the_replay_does_not_begin() {
     let output = replay(&[("AWS_EC2_METADATA_DISABLED", "true")]);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
@@ -40,7 +40,7 @@ fn without_any_the_replay_does_not_begin() {
 }
 
 #[test]
-fn half_a_key_is_a_wrong_setting() {
+fn an_access_key_without_its_secret_is_a_wrong_setting() {
     let output = replay(&[("AWS_ACCESS_KEY_ID", "k")]);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
@@ -51,9 +51,9 @@ fn half_a_key_is_a_wrong_setting() {
 }
 
 #[test]
-fn a_profile_has_them() {
-    let place = TempDir::new().unwrap();
-    let file = place.path().join("credentials");
+fn credentials_are_found_in_a_profile() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("credentials");
     fs::write(&file, "[other]\naws_access_key_id = k\naws_secret_access_key = s\n").unwrap();
     let profile = [
         ("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap()),
@@ -65,10 +65,10 @@ fn a_profile_has_them() {
 }
 
 #[test]
-fn a_container_has_them() {
+fn credentials_are_found_in_a_container_role() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/role", listener.local_addr().unwrap());
-    let (asked, was_asked) = mpsc::channel();
+    let (requests, received) = mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
@@ -78,12 +78,12 @@ fn a_container_has_them() {
             let length = body.len();
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
             stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
-            asked.send(line).unwrap();
+            requests.send(line).unwrap();
         }
     });
     let output =
         replay(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url), ("AWS_EC2_METADATA_DISABLED", "true")]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let line = was_asked.recv_timeout(Duration::from_secs(10)).unwrap();
+    let line = received.recv_timeout(Duration::from_secs(10)).unwrap();
     assert!(line.starts_with("GET /role "), "{line}");
 }

@@ -1,4 +1,4 @@
-//! How AWS is reached, and with which credentials.
+//! How to reach AWS services, and with which credentials.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 /// Where AWS credentials may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialSource {
-    /// The environment alone, where Lambda puts them.
+    /// Only the environment, where Lambda puts them.
     Environment,
-    /// The environment; where it has none, the machine: profiles, containers, instance roles. An emulator (a plain
-    /// `http://` endpoint) takes any key, and is given one.
+    /// The environment. If it has none: the machine's profiles, container role or instance role. An emulator (a plain
+    /// `http://` endpoint) accepts any key and gets a made-up one.
     #[cfg(feature = "credential-chain")]
     EnvironmentOrChain,
 }
 
-/// Reads how a service of AWS is reached, whose endpoint the setting `endpoint` may override.
+/// Reads how to reach an AWS service. The setting named `endpoint` may override its endpoint.
 pub fn aws(reader: &mut Reader<'_>, endpoint: &str, source: CredentialSource) -> AwsSettings {
     let endpoint = reader.url(endpoint).or_else(|| reader.url("AWS_ENDPOINT_URL"));
     AwsSettings {
@@ -33,7 +33,7 @@ pub fn aws(reader: &mut Reader<'_>, endpoint: &str, source: CredentialSource) ->
     }
 }
 
-/// Reads how SQS is reached.
+/// Reads how to reach SQS.
 pub fn sqs(reader: &mut Reader<'_>, source: CredentialSource) -> AwsSettings {
     let settings = aws(reader, "AWS_ENDPOINT_URL_SQS", source);
     AwsSettings {
@@ -61,8 +61,8 @@ fn credentials(reader: &mut Reader<'_>, endpoint: Option<&str>, source: Credenti
 fn keys(reader: &mut Reader<'_>) -> AwsCredentials {
     let key =
         "an AWS access key (Lambda sets it; for a profile: aws configure export-credentials --format env)";
-    reader.require(ACCESS_KEY, key);
-    reader.require(SECRET_KEY, "its secret");
+    reader.require_set(ACCESS_KEY, key);
+    reader.require_set(SECRET_KEY, "its secret");
     AwsCredentials::Static {
         access_key_id: reader.text(ACCESS_KEY).unwrap_or_default(),
         secret_access_key: reader.text(SECRET_KEY).unwrap_or_default(),
@@ -70,7 +70,7 @@ fn keys(reader: &mut Reader<'_>) -> AwsCredentials {
     }
 }
 
-/// A made-up key for an emulator, else the chain.
+/// Credentials where the environment has no keys: a made-up key for an emulator, otherwise the chain.
 #[cfg(feature = "credential-chain")]
 fn without_keys(reader: &mut Reader<'_>, endpoint: Option<&str>) -> AwsCredentials {
     let session_token = reader.text("AWS_SESSION_TOKEN");
@@ -82,5 +82,4 @@ fn without_keys(reader: &mut Reader<'_>, endpoint: Option<&str>) -> AwsCredentia
 }
 
 #[cfg(test)]
-#[path = "aws_tests.rs"]
 mod tests;

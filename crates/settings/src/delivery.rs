@@ -1,4 +1,4 @@
-//! How messages are delivered: queues, retries, the breaker, an outage, the time there is.
+//! How messages are delivered: queues, retries, the breaker, the policy for an outage, the deadline.
 
 use std::time::Duration;
 
@@ -8,29 +8,29 @@ use events_processor::{OutagePolicy, Settings};
 
 use crate::{Needs, Reader};
 
-/// Requests to a queue under way at once. FIFO queues answer in some 10 ms; more would only find throttling sooner.
+/// Most requests in flight to a queue. FIFO queues answer in about 10 ms: more requests would only be throttled sooner.
 const MAX_REQUESTS_IN_FLIGHT: usize = 16;
 
 const OUTAGES: [(&str, OutagePolicy); 2] = [("block", OutagePolicy::Block), ("spill", OutagePolicy::Spill)];
 
-/// Where messages go, and in which portions records come.
+/// The queues, the batch size and the margin before the deadline.
 #[derive(Clone, Debug)]
 pub struct DeliverySettings {
     /// `EVENTS_QUEUE_URL`.
     pub events_queue_url: Option<String>,
     /// `EVENTS_DLQ_URL`.
     pub events_dlq_url: Option<String>,
-    /// `BATCH_SIZE`: records in a batch, of the replay and the event source mapping.
+    /// `BATCH_SIZE`: most records in a batch, in the replay and in the event source mapping.
     pub batch_size: usize,
-    /// `DEADLINE_MARGIN_MS`: how long before the invocation's deadline no more work is started.
+    /// `DEADLINE_MARGIN_MS`: this long before the invocation's deadline, no more work is started.
     pub deadline_margin: Duration,
 }
 
 impl DeliverySettings {
-    /// Reads the section. With `queueing` events are queued, and the queue may be needed.
+    /// Reads the section. With `queueing`, events are sent to the queue: then `needs` may require its URL.
     pub fn read(reader: &mut Reader<'_>, queueing: bool, needs: Needs) -> Self {
         if needs == Needs::Everything && queueing {
-            reader.require("EVENTS_QUEUE_URL", "the URL of a FIFO queue (or ENABLE_SQS=false)");
+            reader.require_set("EVENTS_QUEUE_URL", "the URL of a FIFO queue (or ENABLE_SQS=false)");
         }
         Self {
             events_queue_url: reader.fifo_queue("EVENTS_QUEUE_URL"),
@@ -40,21 +40,22 @@ impl DeliverySettings {
         }
     }
 
-    /// True where at least one queue is set.
+    /// True if at least one queue is set.
     pub fn has_queues(&self) -> bool {
         self.events_queue_url.is_some() || self.events_dlq_url.is_some()
     }
 }
 
-/// Reads how the processor retries and what it does in an outage, and takes `core` in.
+/// Reads how the processor retries and what it does in an outage of SQS. `core` becomes part of the result.
 pub fn processor(reader: &mut Reader<'_>, core: Config) -> Settings {
     let max_retries = reader.whole("MAX_RETRIES", 3, 0..=10);
     let open_secs = reader.whole("BREAKER_OPEN_SECS", 10, 1..=3_600);
-    let usual = BreakerSettings::default();
-    let breaker = BreakerSettings { open_ms: i64::try_from(open_secs * 1_000).unwrap_or(i64::MAX), ..usual };
+    let default = BreakerSettings::default();
+    let breaker =
+        BreakerSettings { open_ms: i64::try_from(open_secs * 1_000).unwrap_or(i64::MAX), ..default };
     let outage = reader.one_of("SQS_OUTAGE", &OUTAGES, OutagePolicy::default());
     if outage == OutagePolicy::Spill && !core.outbox {
-        reader.demand("SQS_OUTAGE", "block", "in a cluster the outbox shares no slot with the rows");
+        reader.require_value("SQS_OUTAGE", "block", "in a cluster the outbox shares no slot with the rows");
     }
     Settings {
         core,

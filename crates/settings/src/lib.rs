@@ -1,25 +1,27 @@
-//! Every setting, read once at start from the environment.
+//! All settings, read once at start from the environment.
 //!
-//! The one design decision: a wrong setting stops the start. The message names it, its value and what it accepts, and
-//! all wrong ones are named at once. An empty value is an unset one.
+//! The one design decision: a wrong setting stops the start. One error lists all wrong settings, each with its value and
+//! what it accepts. An empty value counts as not set.
 //!
 //! A program picks its sections and reads them with one [`Reader`]:
 //!
-//! - [`rules`]: what is compared, and what is made of it.
-//! - [`DeliverySettings`] and [`processor`]: queues, retries, the breaker, an outage, the deadline.
-//! - [`TelemetrySettings`]: the log's level, the metrics' stage.
-//! - `redis` (feature `redis`): how Redis is reached.
-//! - `aws` and `sqs` (feature `aws`): how AWS is reached, and with which credentials.
-//! - `RedisSecret` (feature `secrets-manager`): the Redis URL from a secret.
+//! - `rules`: [`rules()`], what is compared, how, and what is made of a change.
+//! - `delivery`: [`DeliverySettings`] and [`processor`]: queues, retries, the breaker, the policy for an outage, the
+//!   deadline.
+//! - `telemetry`: [`TelemetrySettings`], the level of the log and the stage of the metrics.
+//! - `redis` (feature `redis`): how to reach Redis.
+//! - `aws` (feature `aws`): how to reach AWS services, and with which credentials.
+//! - `secret` (feature `secrets-manager`): the Redis URL from a secret.
+//! - `processor_settings` (features `redis` and `aws`): all sections together.
 //!
-//! `ProcessorSettings` (features `redis` and `aws`) is all of them together.
+//! `reader` reads and checks single settings. `environment` is the only access to the process's environment.
 
 #[cfg(feature = "aws")]
 mod aws;
 mod delivery;
 mod environment;
 #[cfg(all(feature = "redis", feature = "aws"))]
-mod everything;
+mod processor_settings;
 mod reader;
 #[cfg(feature = "redis")]
 mod redis;
@@ -33,7 +35,7 @@ pub use aws::{CredentialSource, aws, sqs};
 pub use delivery::{DeliverySettings, processor};
 pub use environment::environment;
 #[cfg(all(feature = "redis", feature = "aws"))]
-pub use everything::ProcessorSettings;
+pub use processor_settings::ProcessorSettings;
 pub use reader::{Reader, SettingsError};
 #[cfg(feature = "redis")]
 pub use redis::{is_cluster, redis};
@@ -42,10 +44,10 @@ pub use rules::rules;
 pub use secret::RedisSecret;
 pub use telemetry::TelemetrySettings;
 
-/// What must be set.
+/// Which services must be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Redis, and the queue unless it is turned off.
+    /// Redis, and the events queue unless `ENABLE_SQS` is false.
     Everything,
     /// Nothing.
     Nothing,

@@ -1,4 +1,4 @@
-//! Reads texts by name as what they should be, and remembers what was wrong.
+//! Reads single settings, checks them, and collects the errors.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use events_core::value::Number;
 
-/// Every setting that was wrong, a line each.
+/// All wrong settings, one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError(Vec<String>);
 
@@ -20,31 +20,32 @@ impl fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {}
 
 impl SettingsError {
-    /// One thing that is wrong.
+    /// One wrong setting.
     pub fn of(error: String) -> Self {
         Self(vec![error])
     }
 }
 
-/// Longest time of any one call, ms: Lambda ends an invocation after 15 minutes.
+/// Longest time that a setting may give a call, ms: Lambda ends an invocation after 15 minutes.
 const LONGEST_MS: u64 = 900_000;
 
-type Source<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// Returns the value of a setting by its name.
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Reads settings; wrong ones give the usual value for now and an error in the end.
+/// Reads settings and collects their errors. A wrong setting has its default until [`Reader::into_result`] fails.
 pub struct Reader<'a> {
-    get: Source<'a>,
+    get: Lookup<'a>,
     errors: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of texts by name, such as the environment's variables.
-    pub fn new(get: Source<'a>) -> Self {
+    /// A reader of a source such as the environment.
+    pub fn new(get: Lookup<'a>) -> Self {
         Self { get, errors: Vec::new() }
     }
 
-    /// The settings, if none was wrong.
-    pub fn finish<T>(self, settings: T) -> Result<T, SettingsError> {
+    /// The settings if none was wrong. Otherwise all errors.
+    pub fn into_result<T>(self, settings: T) -> Result<T, SettingsError> {
         if self.errors.is_empty() { Ok(settings) } else { Err(SettingsError(self.errors)) }
     }
 
@@ -52,7 +53,7 @@ impl<'a> Reader<'a> {
         (self.get)(name).filter(|value| !value.is_empty())
     }
 
-    fn wrong(&mut self, name: &str, value: &str, accepts: &str) {
+    fn add_error(&mut self, name: &str, value: &str, accepts: &str) {
         self.errors.push(format!("{name} is {value:?}; it accepts {accepts}"));
     }
 
@@ -61,60 +62,66 @@ impl<'a> Reader<'a> {
         self.value(name).is_some()
     }
 
-    /// A value that `parse` understands; `usual` where it is not set. `accepts` says in words what it may be.
-    pub fn parsed<T>(&mut self, name: &str, usual: T, accepts: &str, parse: impl Fn(&str) -> Option<T>) -> T {
-        let Some(value) = self.value(name) else { return usual };
+    /// The value as `parse` reads it, or `default` if it is not set. `accepts` describes the accepted values.
+    pub fn parsed<T>(
+        &mut self,
+        name: &str,
+        default: T,
+        accepts: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let Some(value) = self.value(name) else { return default };
         parse(value.trim()).unwrap_or_else(|| {
-            self.wrong(name, &value, accepts);
-            usual
+            self.add_error(name, &value, accepts);
+            default
         })
     }
 
-    /// Says so when `name` is not set.
-    pub fn require(&mut self, name: &str, accepts: &str) {
+    /// Adds an error if `name` is not set.
+    pub fn require_set(&mut self, name: &str, accepts: &str) {
         if !self.is_set(name) {
             self.errors.push(format!("{name} is not set; it takes {accepts}"));
         }
     }
 
-    /// Says so when `name` is not what something else demands.
-    pub fn demand(&mut self, name: &str, demanded: &str, why: &str) {
+    /// Adds an error if `name` does not have the value that another setting requires. `reason` says why it must.
+    pub fn require_value(&mut self, name: &str, required: &str, reason: &str) {
         let value = self.value(name).unwrap_or_default();
-        if !value.trim().eq_ignore_ascii_case(demanded) {
-            self.errors.push(format!("{name} is {value:?}; it must be {demanded}: {why}"));
+        if !value.trim().eq_ignore_ascii_case(required) {
+            self.errors.push(format!("{name} is {value:?}; it must be {required}: {reason}"));
         }
     }
 
-    /// Says so when `name` is set beside `other`, which takes its place.
-    pub fn exclude(&mut self, name: &str, other: &str) {
+    /// Adds an error if `name` is set although `other`, which replaces it, is set too.
+    pub fn refuse_beside(&mut self, name: &str, other: &str) {
         if self.is_set(name) {
             self.errors.push(format!(
-                "{name} is set (its value is not shown); {other} takes its place, set only one"
+                "{name} (its value is not shown) and {other} are both set; set only one of them"
             ));
         }
     }
 
     /// A whole number within a range.
-    pub fn whole(&mut self, name: &str, usual: u64, range: RangeInclusive<u64>) -> u64 {
+    pub fn whole(&mut self, name: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
         let accepts = format!("a whole number from {} to {}", range.start(), range.end());
-        self.parsed(name, usual, &accepts, |text| text.parse().ok().filter(|value| range.contains(value)))
+        self.parsed(name, default, &accepts, |text| text.parse().ok().filter(|value| range.contains(value)))
     }
 
-    /// A time in ms, from `least` up to a Lambda's longest.
-    pub fn millis(&mut self, name: &str, usual: Duration, least: u64) -> Duration {
-        let usual = u64::try_from(usual.as_millis()).unwrap_or(LONGEST_MS);
-        Duration::from_millis(self.whole(name, usual, least..=LONGEST_MS))
+    /// A time in ms, from `least` to 15 minutes.
+    pub fn millis(&mut self, name: &str, default: Duration, least: u64) -> Duration {
+        let default = u64::try_from(default.as_millis()).unwrap_or(LONGEST_MS);
+        Duration::from_millis(self.whole(name, default, least..=LONGEST_MS))
     }
 
     /// A decimal number that is not negative.
-    pub fn threshold(&mut self, name: &str, usual: Number) -> Number {
+    pub fn threshold(&mut self, name: &str, default: Number) -> Number {
         let parse = |text: &str| text.parse().ok().filter(|number: &Number| !number.is_negative());
-        self.parsed(name, usual, "a decimal number from 0 up", parse)
+        self.parsed(name, default, "a decimal number from 0 up", parse)
     }
 
-    /// True or false, in words or as 1 and 0.
-    pub fn flag(&mut self, name: &str, usual: bool) -> bool {
-        self.parsed(name, usual, "true or false", |text| match text.to_ascii_lowercase().as_str() {
+    /// True or false, as a word or as 1 or 0.
+    pub fn flag(&mut self, name: &str, default: bool) -> bool {
+        self.parsed(name, default, "true or false", |text| match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Some(true),
             "false" | "0" => Some(false),
             _ => None,
@@ -122,13 +129,13 @@ impl<'a> Reader<'a> {
     }
 
     /// One of the names of `choices`.
-    pub fn one_of<T: Copy>(&mut self, name: &str, choices: &[(&str, T)], usual: T) -> T {
+    pub fn one_of<T: Copy>(&mut self, name: &str, choices: &[(&str, T)], default: T) -> T {
         let names: Vec<&str> = choices.iter().map(|choice| choice.0).collect();
         let accepts = match names.split_last() {
             Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
             _ => names.join(""),
         };
-        self.parsed(name, usual, &accepts, |text| {
+        self.parsed(name, default, &accepts, |text| {
             choices.iter().find(|choice| choice.0.eq_ignore_ascii_case(text)).map(|choice| choice.1)
         })
     }
@@ -161,24 +168,25 @@ impl<'a> Reader<'a> {
         match check(Path::new(&value)) {
             Ok(()) => Some(PathBuf::from(value)),
             Err(error) => {
-                self.wrong(name, &value, &format!("{accepts} ({error})"));
+                self.add_error(name, &value, &format!("{accepts} ({error})"));
                 None
             }
         }
     }
 
-    /// The ARN of a secret. Somebody may have put the secret itself there, so a wrong value is not repeated.
+    /// The ARN of a secret. A wrong value may be the secret itself, so the error does not show it.
     pub fn secret_arn(&mut self, name: &str) -> Option<String> {
         let value = self.value(name)?;
         if value.starts_with("arn:") && !value.contains(char::is_whitespace) {
             return Some(value);
         }
-        self.errors
-            .push(format!("{name} (its value is not shown) is no ARN; it accepts arn:…:secretsmanager:…"));
+        self.errors.push(format!(
+            "{name} (its value is not shown) is not an ARN; it accepts arn:…:secretsmanager:…"
+        ));
         None
     }
 
-    /// A URL that may hold a password: the value is not repeated when it is wrong. `kind` says what it is a URL of.
+    /// A URL that may contain a password, so the error shows only its scheme. `kind` says what the URL is of.
     pub fn secret(
         &mut self,
         name: &str,
@@ -191,7 +199,7 @@ impl<'a> Reader<'a> {
             Err(error) => {
                 let shown = value.split_once("://").map_or("…", |(scheme, _)| scheme);
                 self.errors.push(format!(
-                    "{name} (beginning {shown:?}; the rest is not shown) is no {kind}: {error}"
+                    "{name} (beginning {shown:?}; the rest is not shown) is not a {kind}: {error}"
                 ));
                 None
             }

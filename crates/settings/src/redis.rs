@@ -1,29 +1,32 @@
-//! How Redis is reached.
+//! How to reach Redis.
 
 use events_adapters::redis::{RedisSettings, check_ca_file, check_url};
 
 use crate::{Needs, Reader};
 
-/// Reads how Redis is reached; `None` where `REDIS_URL` is not set.
+/// Reads how to reach Redis. `None` if `REDIS_URL` is not set.
 pub fn redis(reader: &mut Reader<'_>, needs: Needs) -> Option<RedisSettings> {
-    let usual = RedisSettings::new("");
+    let default = RedisSettings::new("");
     let settings = RedisSettings {
         url: String::new(),
         ca_file: reader.file("REDIS_CA_FILE", "a PEM file with at least one certificate", check_ca_file),
-        connect_timeout: reader.millis("REDIS_CONNECT_TIMEOUT_MS", usual.connect_timeout, 1),
-        command_timeout: reader.millis("REDIS_COMMAND_TIMEOUT_MS", usual.command_timeout, 8),
-        probe_after: reader.millis("REDIS_PROBE_AFTER_MS", usual.probe_after, 1),
-        probe_timeout: reader.millis("REDIS_PROBE_TIMEOUT_MS", usual.probe_timeout, 1),
+        connect_timeout: reader.millis("REDIS_CONNECT_TIMEOUT_MS", default.connect_timeout, 1),
+        command_timeout: reader.millis("REDIS_COMMAND_TIMEOUT_MS", default.command_timeout, 8),
+        probe_after: reader.millis("REDIS_PROBE_AFTER_MS", default.probe_after, 1),
+        probe_timeout: reader.millis("REDIS_PROBE_TIMEOUT_MS", default.probe_timeout, 1),
     };
     if needs == Needs::Everything {
-        reader.require("REDIS_URL", "redis://HOST:PORT, rediss://…, redis-cluster://… or rediss-cluster://…");
+        reader.require_set(
+            "REDIS_URL",
+            "redis://HOST:PORT, rediss://…, redis-cluster://… or rediss-cluster://…",
+        );
     }
     let check = |url: &str| check_url(url).map_err(|error| error.to_string());
     let url = reader.secret("REDIS_URL", "Redis URL", check)?;
     Some(RedisSettings { url, ..settings })
 }
 
-/// True for the URL of a cluster, which takes the keys of one commit only from one slot.
+/// True for the URL of a cluster. There all keys of one commit must be in one slot.
 pub fn is_cluster(url: &str) -> bool {
     url.starts_with("redis-cluster://") || url.starts_with("rediss-cluster://")
 }

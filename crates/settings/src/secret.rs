@@ -1,11 +1,11 @@
-//! The Redis URL from a secret: it may hold a password, which has no place in a function's environment.
+//! The Redis URL from a secret of Secrets Manager. A URL with a password should not stand in a function's environment.
 
 use events_adapters::aws::AwsSettings;
 use events_adapters::secrets;
 
 use crate::{CredentialSource, Reader, SettingsError, aws};
 
-/// Where the Redis URL is kept.
+/// The secret that contains the Redis URL.
 #[derive(Clone, Debug)]
 pub struct RedisSecret {
     arn: String,
@@ -13,19 +13,19 @@ pub struct RedisSecret {
 }
 
 impl RedisSecret {
-    /// Reads `REDIS_URL_SECRET_ARN` from a source of texts; `None` where it is not set.
+    /// Reads `REDIS_URL_SECRET_ARN`. `None` if it is not set. `get` returns the value of a setting by its name.
     pub fn find(
         get: impl Fn(&str) -> Option<String>,
         source: CredentialSource,
     ) -> Result<Option<Self>, SettingsError> {
         let mut reader = Reader::new(&get);
-        let Some(arn) = reader.secret_arn("REDIS_URL_SECRET_ARN") else { return reader.finish(None) };
-        reader.exclude("REDIS_URL", "REDIS_URL_SECRET_ARN");
+        let Some(arn) = reader.secret_arn("REDIS_URL_SECRET_ARN") else { return reader.into_result(None) };
+        reader.refuse_beside("REDIS_URL", "REDIS_URL_SECRET_ARN");
         let aws = aws(&mut reader, "AWS_ENDPOINT_URL_SECRETS_MANAGER", source);
-        reader.finish(Some(Self { arn, aws }))
+        reader.into_result(Some(Self { arn, aws }))
     }
 
-    /// The URL. It is checked with the other settings.
+    /// Fetches the URL. It is checked later, with the other settings.
     pub async fn read(&self) -> Result<String, SettingsError> {
         let failed = |error| {
             SettingsError::of(format!("REDIS_URL_SECRET_ARN is {:?}; it cannot be read: {error}", self.arn))
@@ -48,7 +48,7 @@ mod tests {
     const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")];
 
     #[test]
-    fn a_secret_is_named_by_its_arn_and_takes_the_place_of_the_url() {
+    fn a_secret_is_named_by_its_arn_and_replaces_the_url() {
         assert!(from(&[]).unwrap().is_none());
         assert_eq!(from(&[ARN, KEYS[0], KEYS[1]]).unwrap().unwrap().arn, ARN.1);
         let both = from(&[ARN, KEYS[0], KEYS[1], ("REDIS_URL", "redis://:hunter2@h")]).unwrap_err();

@@ -12,12 +12,12 @@ const LOG_LEVELS: [(&str, Level); 5] = [
     ("trace", Level::TRACE),
 ];
 
-/// What a program says of itself.
+/// Settings of logs and metrics.
 #[derive(Clone, Debug)]
 pub struct TelemetrySettings {
     /// `LOG_LEVEL`.
     pub log_level: Level,
-    /// `METRICS_STAGE`: dimension of every metric.
+    /// `METRICS_STAGE`: the dimension `Stage` of every metric.
     pub metrics_stage: Option<String>,
 }
 

@@ -1,10 +1,12 @@
-//! Reads stream records from files in any of the forms people have them in.
+//! Reads stream records from files: JSON lines, Lambda events, or arrays.
 //!
-//! The one design decision: text is cut into JSON values by brackets and quotes alone, and each value is parsed once, so
-//! that a fault is named by its line, and what follows one broken record is not swallowed with it. Nothing is decoded.
+//! The one design decision: brackets and quotes alone decide where a JSON value ends, and each value is parsed once. An
+//! error therefore names its line, and a broken record does not take the following ones with it. Records are not decoded.
 //!
-//! [`source`] gives the records, in order; [`values`] cuts the text. It is a crate of its own so that a fuzzer builds it
-//! without the clients of Redis and SQS.
+//! - [`source`]: the records of an input, in order.
+//! - `values`: splits the text into JSON values.
+//!
+//! It is a crate of its own so that a fuzzer can build it without the clients of Redis and SQS.
 
 pub mod source;
-pub mod values;
+mod values;

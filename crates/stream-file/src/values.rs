@@ -1,57 +1,51 @@
-//! Cuts a stream of bytes into JSON values: any number of them, one a line, several a line, or over several lines.
+//! Splits a stream of bytes into JSON values. A line may have several values, and a value may have several lines.
 
-use std::fmt;
 use std::io::{self, BufRead};
 
 use serde_json::value::RawValue;
 
-/// Bytes of an unfinished value after which it is looked at for the first time, so that a file that went wrong on
-/// line 17 is not read to its end first.
-const FIRST_LOOK: usize = 16 * 1024;
-/// Characters shown of a text that is no JSON.
-const EXCERPT: usize = 40;
+/// An unfinished value is checked for the first time after this many bytes. So a missing bracket on line 17 is reported
+/// without reading the file to its end.
+const FIRST_CHECK: usize = 16 * 1024;
+/// Most characters of an excerpt in an error message.
+const MAX_EXCERPT: usize = 40;
 
 /// One value, as it was written.
 #[derive(Debug)]
-pub struct Value {
+pub(crate) struct Value {
     /// Its text: valid JSON, without white space around it.
-    pub raw: Box<RawValue>,
-    /// The line it begins on, from 1.
-    pub line: u64,
-    /// Bytes read through its end.
-    pub end: u64,
+    pub(crate) raw: Box<RawValue>,
+    /// The line on which it begins, from 1.
+    pub(crate) line: u64,
+    /// Bytes from the start of the input to its end.
+    pub(crate) end: u64,
 }
 
 /// Why there is no next value.
 #[derive(Debug)]
-pub struct Broken {
-    /// The line of the fault; `None` where the input could not be read at all.
-    pub line: Option<u64>,
-    /// What is wrong, for a person.
-    pub what: String,
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
+pub(crate) struct InvalidInput {
+    /// The line of the error. `None` if the input could not be read.
+    pub(crate) line: Option<u64>,
+    /// What is wrong.
+    pub(crate) problem: String,
 }
 
 /// The values of an input, in order.
 #[derive(Debug)]
-pub struct Values<R> {
+pub(crate) struct Values<R> {
     input: R,
     buffer: Vec<u8>,
-    /// How much of the buffer is done with.
+    /// Bytes of the buffer that belong to earlier values.
     used: usize,
-    at: Position,
+    /// The position of the next byte in the input.
+    position: Position,
 }
 
-/// Where `used` is in the input.
+/// A position in the input.
 #[derive(Clone, Copy, Debug)]
 struct Position {
     line: u64,
-    /// Bytes of that line before it.
+    /// Bytes before it in its line.
     column: usize,
     offset: u64,
 }
@@ -71,143 +65,146 @@ impl Position {
 
 impl<R: BufRead> Values<R> {
     /// The values of `input`.
-    pub fn new(input: R) -> Self {
-        Self { input, buffer: Vec::new(), used: 0, at: Position { line: 1, column: 0, offset: 0 } }
+    pub(crate) fn new(input: R) -> Self {
+        Self { input, buffer: Vec::new(), used: 0, position: Position { line: 1, column: 0, offset: 0 } }
     }
 
-    /// The next value; `None` at the end.
-    pub fn read(&mut self) -> Result<Option<Value>, Broken> {
+    /// The next value. `None` at the end.
+    pub(crate) fn read(&mut self) -> Result<Option<Value>, InvalidInput> {
         if !self.skip_blanks()? {
             return Ok(None);
         }
         let mut scanner = Scanner::default();
-        let (mut length, mut next_look) = (0, FIRST_LOOK);
+        let (mut length, mut next_check) = (0, FIRST_CHECK);
         loop {
             if let Some(end) = scanner.scan(&self.buffer[self.used + length..]) {
                 return self.take(length + end).map(Some);
             }
             length = self.buffer.len() - self.used;
-            if length >= next_look {
-                next_look = 2 * length;
-                self.look()?;
+            if length >= next_check {
+                next_check = 2 * length;
+                self.check_unfinished()?;
             }
-            if !self.more()? {
+            if !self.read_line()? {
                 return self.take(length).map(Some);
             }
         }
     }
 
-    /// Reads one more line; `false` at the end.
-    fn more(&mut self) -> Result<bool, Broken> {
+    /// Reads one more line into the buffer. False at the end of the input.
+    fn read_line(&mut self) -> Result<bool, InvalidInput> {
         let read = self.input.read_until(b'\n', &mut self.buffer).map_err(|error| unreadable(&error))?;
         Ok(read > 0)
     }
 
-    /// Goes to the next byte that is no white space; `false` when there is none.
-    fn skip_blanks(&mut self) -> Result<bool, Broken> {
+    /// Goes to the next byte that is not white space. False if there is none.
+    fn skip_blanks(&mut self) -> Result<bool, InvalidInput> {
         loop {
             let rest = &self.buffer[self.used..];
             let blanks = rest.iter().position(|byte| !is_blank(*byte)).unwrap_or(rest.len());
-            self.at.advance(&rest[..blanks]);
+            self.position.advance(&rest[..blanks]);
             self.used += blanks;
             if self.used < self.buffer.len() {
                 return Ok(true);
             }
             self.buffer.clear();
             self.used = 0;
-            if !self.more()? {
+            if !self.read_line()? {
                 return Ok(false);
             }
         }
     }
 
     /// Takes the next `length` bytes as a value.
-    fn take(&mut self, length: usize) -> Result<Value, Broken> {
+    fn take(&mut self, length: usize) -> Result<Value, InvalidInput> {
         let bytes = &self.buffer[self.used..self.used + length];
-        let raw = parse(bytes).map_err(|fault| self.broken(bytes, &fault))?.to_owned();
-        let line = self.at.line;
-        self.at.advance(bytes);
+        let raw = parse(bytes).map_err(|error| self.invalid(bytes, &error))?.to_owned();
+        let line = self.position.line;
+        self.position.advance(bytes);
         self.used += length;
-        Ok(Value { raw, line, end: self.at.offset })
+        Ok(Value { raw, line, end: self.position.offset })
     }
 
-    /// Checks what there is of an unfinished value.
-    fn look(&self) -> Result<(), Broken> {
+    /// Fails if the value cannot become valid JSON, however it goes on.
+    fn check_unfinished(&self) -> Result<(), InvalidInput> {
         let bytes = &self.buffer[self.used..];
         match parse(bytes) {
-            Err(fault) if !fault.unfinished => Err(self.broken(bytes, &fault)),
+            Err(error) if !error.unfinished => Err(self.invalid(bytes, &error)),
             _ => Ok(()),
         }
     }
 
-    fn broken(&self, bytes: &[u8], fault: &Fault) -> Broken {
-        let (lines, column) = (fault.line as u64 - 1, fault.column);
-        let column = if lines == 0 { self.at.column + column } else { column };
-        let mut what = format!("{} at column {column}: {}", fault.what, excerpt(bytes, fault.line));
+    /// The error with its line and column in the input, and an excerpt.
+    fn invalid(&self, bytes: &[u8], error: &ParseError) -> InvalidInput {
+        let (lines, column) = (error.line as u64 - 1, error.column);
+        let column = if lines == 0 { self.position.column + column } else { column };
+        let mut problem = format!("{} at column {column}: {}", error.problem, excerpt(bytes, error.line));
         if lines > 0 {
-            what += &format!(", in the value that begins on line {}", self.at.line);
+            problem += &format!(", in the value that begins on line {}", self.position.line);
         }
-        Broken { line: Some(self.at.line + lines), what }
+        InvalidInput { line: Some(self.position.line + lines), problem }
     }
 }
 
-/// White space of JSON: no form feed.
+/// White space in JSON. A form feed is none.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-fn unreadable(error: &io::Error) -> Broken {
-    Broken { line: None, what: format!("cannot be read: {error}") }
+fn unreadable(error: &io::Error) -> InvalidInput {
+    InvalidInput { line: None, problem: format!("cannot be read: {error}") }
 }
 
-/// What is wrong with a text; lines and columns from 1.
-struct Fault {
-    what: String,
+/// Why a text is not JSON. Lines and columns count from 1, from the start of the text.
+struct ParseError {
+    problem: String,
     line: usize,
     column: usize,
+    /// True if more text could make it valid.
     unfinished: bool,
 }
 
-fn parse(bytes: &[u8]) -> Result<&RawValue, Fault> {
+fn parse(bytes: &[u8]) -> Result<&RawValue, ParseError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let good = &bytes[..error.valid_up_to()];
-        let line_start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        Fault {
-            what: "not UTF-8 text".to_owned(),
-            line: 1 + good.iter().filter(|byte| **byte == b'\n').count(),
-            column: good.len() - line_start + 1,
+        let valid = &bytes[..error.valid_up_to()];
+        let line_start = valid.iter().rposition(|byte| *byte == b'\n').map_or(0, |index| index + 1);
+        ParseError {
+            problem: "not UTF-8 text".to_owned(),
+            line: 1 + valid.iter().filter(|byte| **byte == b'\n').count(),
+            column: valid.len() - line_start + 1,
             unfinished: error.error_len().is_none(),
         }
     })?;
     serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line().max(1), error.column());
-        let said = error.to_string();
-        let reason = said.rsplit_once(" at line ").map_or(said.as_str(), |(reason, _)| reason);
-        Fault { what: format!("not JSON: {reason}"), line, column, unfinished: error.is_eof() }
+        let message = error.to_string();
+        let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
+        ParseError { problem: format!("not JSON: {reason}"), line, column, unfinished: error.is_eof() }
     })
 }
 
-/// The beginning of a line of a text, fit for a terminal.
+/// The beginning of a line, with control characters escaped for the terminal.
 fn excerpt(bytes: &[u8], line: usize) -> String {
     let line = bytes.split(|byte| *byte == b'\n').nth(line - 1).unwrap_or_default();
-    let text = String::from_utf8_lossy(&line[..line.len().min(4 * EXCERPT)]);
+    let text = String::from_utf8_lossy(&line[..line.len().min(4 * MAX_EXCERPT)]);
     let text = text.trim();
-    let shown: String = text.chars().take(EXCERPT).flat_map(char::escape_debug).collect();
-    let more = if text.chars().count() > EXCERPT { "…" } else { "" };
+    let shown: String = text.chars().take(MAX_EXCERPT).flat_map(char::escape_debug).collect();
+    let more = if text.chars().count() > MAX_EXCERPT { "…" } else { "" };
     format!("`{}{more}`", shown.replace("\\\"", "\""))
 }
 
-/// Finds where a value ends by its brackets and quotes alone; whether it is JSON is for the parser to say.
+/// Finds the end of a value by its brackets and quotes alone. The parser then checks whether it is JSON.
 #[derive(Default)]
 struct Scanner {
     depth: usize,
     in_string: bool,
     escaped: bool,
+    /// In a number, `true`, `false` or `null`.
     in_word: bool,
 }
 
 impl Scanner {
-    /// The position behind the value's end, if that is in `bytes`; they follow on the bytes of the call before.
+    /// The position after the end of the value, if the end is in `bytes`. `bytes` continue those of the last call.
     fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
         bytes.iter().enumerate().find_map(|(at, byte)| self.step(at, *byte))
     }
@@ -231,7 +228,8 @@ impl Scanner {
 
     fn in_string(&mut self, at: usize, byte: u8) -> Option<usize> {
         match byte {
-            // No string goes beyond its line: the parser is to see that now, not at the end of the file.
+            // JSON allows no line break in a string. End the value here, so that the parser reports it now and not at
+            // the end of the file.
             b'\n' => return Some(at + 1),
             _ if self.escaped => self.escaped = false,
             b'\\' => self.escaped = true,
@@ -249,19 +247,19 @@ impl Scanner {
 mod tests {
     use super::*;
 
-    fn all(text: &[u8]) -> Result<Vec<(u64, String)>, Broken> {
+    fn all(text: &[u8]) -> Result<Vec<(u64, String)>, InvalidInput> {
         let mut values = Values::new(text);
         let mut found = Vec::new();
         while let Some(value) = values.read()? {
             found.push((value.line, value.raw.get().to_owned()));
         }
-        assert_eq!(values.at.offset, text.len() as u64);
+        assert_eq!(values.position.offset, text.len() as u64);
         Ok(found)
     }
 
-    fn fault(text: &[u8]) -> (Option<u64>, String) {
-        let broken = all(text).unwrap_err();
-        (broken.line, broken.what)
+    fn error_of(text: &[u8]) -> (Option<u64>, String) {
+        let error = all(text).unwrap_err();
+        (error.line, error.problem)
     }
 
     #[test]
@@ -284,45 +282,45 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_named_by_its_line_and_column() {
-        let (line, what) = fault(b"{}\n{}\nhello world\n{}\n");
+    fn an_error_has_its_line_and_column() {
+        let (line, what) = error_of(b"{}\n{}\nhello world\n{}\n");
         assert_eq!((line, what.as_str()), (Some(3), "not JSON: expected value at column 1: `hello`"));
-        let (line, what) = fault(b"{}\n{} {\"a\":,}\n");
+        let (line, what) = error_of(b"{}\n{} {\"a\":,}\n");
         assert_eq!((line, what.as_str()), (Some(2), "not JSON: expected value at column 9: `{\"a\":,}`"));
-        assert_eq!(fault(b"{}\n}\n").0, Some(2));
-        assert_eq!(fault(b"{}\n\x0c{}\n").0, Some(2), "a form feed is no white space of JSON");
-        assert_eq!(fault(b"{\"a\":1},\n{\"a\":1}\n").0, Some(1));
+        assert_eq!(error_of(b"{}\n}\n").0, Some(2));
+        assert_eq!(error_of(b"{}\n\x0c{}\n").0, Some(2), "a form feed is no white space of JSON");
+        assert_eq!(error_of(b"{\"a\":1},\n{\"a\":1}\n").0, Some(1));
     }
 
     #[test]
-    fn a_value_that_is_cut_off_is_named() {
-        let (line, what) = fault(b"{}\n{\"a\":\n{\"b\":1}\n");
+    fn a_value_that_is_cut_off_is_reported() {
+        let (line, what) = error_of(b"{}\n{\"a\":\n{\"b\":1}\n");
         assert_eq!(line, Some(4));
         assert!(what.contains("EOF") && what.contains("begins on line 2"), "{what}");
-        let (line, what) = fault(b"{}\n{\"a\":1\n{\"b\":1}\n");
+        let (line, what) = error_of(b"{}\n{\"a\":1\n{\"b\":1}\n");
         assert_eq!(line, Some(3));
         assert!(what.contains("expected `,` or `}` at column 1"), "{what}");
     }
 
     #[test]
     fn a_string_cut_off_does_not_swallow_what_follows() {
-        let (line, what) = fault(b"{\"a\":\"b\n{\"c\":\"d\"}\n");
+        let (line, what) = error_of(b"{\"a\":\"b\n{\"c\":\"d\"}\n");
         assert!(line == Some(1) || what.contains("begins on line 1"), "{line:?} {what}");
         assert!(what.contains("control character"), "{what}");
     }
 
     #[test]
-    fn a_broken_value_is_noticed_long_before_the_end() {
-        let endless = b"{\"cut\":1\n".iter().chain(b"{\"a\":1}\n".iter().cycle()).take(100 * FIRST_LOOK);
+    fn a_broken_value_is_reported_long_before_the_end() {
+        let endless = b"{\"cut\":1\n".iter().chain(b"{\"a\":1}\n".iter().cycle()).take(100 * FIRST_CHECK);
         let bytes: Vec<u8> = endless.copied().collect();
         let mut values = Values::new(bytes.as_slice());
         assert_eq!(values.read().unwrap_err().line, Some(2));
-        assert!(values.buffer.len() < 2 * FIRST_LOOK);
+        assert!(values.buffer.len() < 2 * FIRST_CHECK);
     }
 
     #[test]
-    fn what_is_no_text_is_named() {
-        let (line, what) = fault(b"{}\n{\"a\":\"\xff\xfe\"}\n");
+    fn text_that_is_not_utf_8_is_reported() {
+        let (line, what) = error_of(b"{}\n{\"a\":\"\xff\xfe\"}\n");
         assert_eq!(line, Some(2));
         assert!(what.starts_with("not UTF-8 text at column 7"), "{what}");
     }

@@ -1,50 +1,53 @@
-//! What Lambda's event source mapping makes of a function's answer to a batch, as validated against AWS.
+//! Where Lambda's event source mapping goes on after a function's response to a batch. Validated against AWS.
 //!
-//! The rules are here once, for everything that plays Lambda: the simulation, the chaos runs, the rehearsal and the
-//! replay. [`progress`] is the only function with a decision in it; [`Response::from_json`] reads an answer's bytes.
+//! The one design decision: everything that stands in for Lambda (the simulation, the chaos runs, the rehearsal and the
+//! replay) uses these rules, and knows no others.
+//!
+//! There are no modules. [`progress`] is the only function that decides. [`Response::from_json`] reads the bytes of a
+//! response.
 
 use serde_json::Value;
 
-/// What a function answers to a batch.
+/// A function's response to a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// The identifiers in `batchItemFailures`. `None` stands for a list, or for an identifier, that is null or missing.
+    /// The identifiers in `batchItemFailures`. The list, or an identifier, is `None` if it is null or missing.
     Failures(Option<Vec<Option<String>>>),
-    /// No answer of use: an error, a timeout, a death, or bytes that are no JSON.
+    /// No usable response: an error, a timeout, a crash, or bytes that are not JSON.
     Error,
 }
 
-/// Where Lambda goes on after an answer.
+/// Where Lambda goes on after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// The whole batch is done.
     AllDone,
-    /// The records before this position are done. Those from it on come again.
+    /// The records before this position are done. Lambda delivers the others again.
     RetryFrom(usize),
-    /// No record is done. The batch comes again, or its halves do.
+    /// No record is done. Lambda delivers the batch again, whole or in halves.
     RetryAll,
 }
 
 impl Response {
-    /// Reads the JSON that a function answers.
+    /// Reads the bytes of a response.
     pub fn from_json(bytes: &[u8]) -> Self {
-        let Ok(answer) = serde_json::from_slice::<Value>(bytes) else { return Self::Error };
+        let Ok(response) = serde_json::from_slice::<Value>(bytes) else { return Self::Error };
         let identifier = |failure: &Value| failure["itemIdentifier"].as_str().map(str::to_owned);
-        let failures = answer["batchItemFailures"].as_array();
+        let failures = response["batchItemFailures"].as_array();
         Self::Failures(failures.map(|failures| failures.iter().map(identifier).collect()))
     }
 }
 
-/// Where Lambda goes on after a response to a batch whose records have these identifiers, in order.
+/// Where Lambda goes on after a response. `identifiers` are those of the batch's records, in order.
 ///
-/// An empty list, an empty object and null mean success. An identifier that is null, empty or not of the batch means that
-/// the whole batch failed. Of several identifiers the lowest position counts.
+/// An empty list, an empty object and null mean success. If an identifier is null, empty or not in the batch, the whole
+/// batch failed. Of several identifiers, the one with the lowest position counts.
 pub fn progress(response: &Response, identifiers: &[Option<&str>]) -> Progress {
     let Response::Failures(failures) = response else { return Progress::RetryAll };
     let mut lowest: Option<usize> = None;
     for failure in failures.iter().flatten() {
-        let named = failure.as_deref().filter(|failure| !failure.is_empty());
-        let position = named.and_then(|named| identifiers.iter().position(|id| *id == Some(named)));
+        let identifier = failure.as_deref().filter(|failure| !failure.is_empty());
+        let position = identifier.and_then(|failed| identifiers.iter().position(|id| *id == Some(failed)));
         let Some(position) = position else { return Progress::RetryAll };
         lowest = Some(lowest.map_or(position, |lowest| lowest.min(position)));
     }
@@ -56,9 +59,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odd_answers_mean_what_they_mean_to_aws() {
+    fn unusual_responses_are_read_as_aws_reads_them() {
         let batch = [Some("10"), Some("11"), None, Some(""), Some("12")];
-        for (answer, expected) in [
+        for (response, expected) in [
             (r#"{"batchItemFailures":[]}"#, Progress::AllDone),
             (r#"{"batchItemFailures":null}"#, Progress::AllDone),
             ("{}", Progress::AllDone),
@@ -81,7 +84,7 @@ mod tests {
             ("", Progress::RetryAll),
             ("no JSON", Progress::RetryAll),
         ] {
-            assert_eq!(progress(&Response::from_json(answer.as_bytes()), &batch), expected, "{answer}");
+            assert_eq!(progress(&Response::from_json(response.as_bytes()), &batch), expected, "{response}");
         }
         assert_eq!(progress(&Response::Error, &batch), Progress::RetryAll);
     }

@@ -1,10 +1,11 @@
-//! What a program says of itself: JSON lines on standard output, which Lambda hands to CloudWatch.
+//! Logs and metrics: JSON lines on standard output, which Lambda hands to CloudWatch.
 //!
-//! The one design decision: an invocation is told of in two lines, whatever its size: one of metrics, one of log. No
-//! payload is in either.
+//! The one design decision: an invocation writes one line of metrics and one log line, whatever its size. Only a failure
+//! adds a line. None contains a payload.
 //!
-//! - [`start_log`]: every program of ours logs in one form.
-//! - [`Telemetry`]: the metrics and the log line of an invocation.
+//! - `log`: [`start_log`], the form of the log and its levels.
+//! - `invocation`: [`Telemetry`], which writes the lines of an invocation.
+//! - `metrics`: CloudWatch's embedded metric format, under [`NAMESPACE`].
 
 mod invocation;
 mod log;

@@ -1,12 +1,12 @@
-//! The log's form, and who is heard in it.
+//! The form of the log, and the level of each crate.
 
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Our own crates and binaries, as the log names them.
-const OURS: [&str; 11] = [
+/// The crates and binaries of this workspace, as the log names them.
+const WORKSPACE: [&str; 11] = [
     "bootstrap",
     "events_adapters",
     "events_core",
@@ -20,16 +20,17 @@ const OURS: [&str; 11] = [
     "stream_mapping",
 ];
 
-/// Starts the log: JSON, a line each. Libraries are heard from warnings up, ourselves from `level`.
+/// Starts the log: JSON, one line per message. The crates of this workspace log from `level` up, libraries from
+/// warnings up.
 pub fn start_log(level: Level) {
-    let targets = OURS.into_iter().map(|target| (target, LevelFilter::from_level(level)));
+    let targets = WORKSPACE.into_iter().map(|target| (target, LevelFilter::from_level(level)));
     let filter = Targets::new().with_default(LevelFilter::WARN).with_targets(targets);
     let layer = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false);
-    // A second start, as in tests, keeps the first log.
+    // Fails if a log was started before, as in tests. The first log stays.
     let _already_started = tracing_subscriber::registry().with(layer).with(filter).try_init();
 }
 
@@ -40,9 +41,9 @@ mod tests {
 
     use super::*;
 
-    /// A crate that is missing here would be silent below warnings.
+    /// A crate that is missing in the list would log nothing below warnings.
     #[test]
-    fn every_crate_of_ours_is_heard() {
+    fn every_crate_of_the_workspace_logs_from_the_set_level() {
         let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mut found = 0;
         for directory in fs::read_dir(crates).unwrap() {
@@ -51,7 +52,7 @@ mod tests {
             };
             for name in manifest.lines().filter_map(|line| line.strip_prefix("name = ")) {
                 let target = name.trim_matches('"').replace('-', "_");
-                assert!(OURS.contains(&&*target), "{target}");
+                assert!(WORKSPACE.contains(&&*target), "{target}");
                 found += 1;
             }
         }

@@ -1,4 +1,4 @@
-//! CloudWatch embedded metric format, once per invocation.
+//! CloudWatch's embedded metric format: one line per invocation.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use metrics_cloudwatch_embedded::{Builder, Collector};
 
 /// CloudWatch namespace of every metric.
 pub const NAMESPACE: &str = "DeFiLlama/Events";
-/// Values the format takes in one metric of one document.
+/// Most values of one metric in one document of the format.
 const MAX_VALUES: usize = 100;
 
 /// Collects and writes the metrics of an invocation.
@@ -23,17 +23,17 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-/// What an invocation is known by, and how long it took.
+/// The id of an invocation, and its duration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invocation<'a> {
     /// Lambda's request id.
     pub(crate) request_id: &'a str,
-    /// ms from the handler's entry to its answer.
+    /// ms from the handler's entry to its response.
     pub(crate) processing_ms: f64,
 }
 
 impl Metrics {
-    /// Sets the process up to collect metrics; once per process. With a `stage`, every metric has it as its dimension
+    /// Prepares the process to collect metrics. Call it once per process. With a `stage`, every metric has the dimension
     /// `Stage`, which tells two deployments in one account apart.
     pub(crate) fn new(stage: Option<String>) -> io::Result<Self> {
         let mut builder = Builder::new().cloudwatch_namespace(NAMESPACE).emit_zeros(true);
@@ -41,12 +41,12 @@ impl Metrics {
             builder = builder.with_dimension("Stage", stage);
         }
         let totals = builder.init().map_err(|error| io::Error::other(error.to_string()))?;
-        metrics::describe_gauge!("processingTime", Unit::Milliseconds, "handler entry to answer");
+        metrics::describe_gauge!("processingTime", Unit::Milliseconds, "handler entry to response");
         metrics::describe_histogram!("endToEndLatency", Unit::Milliseconds, "change to commit");
         Ok(Self { totals })
     }
 
-    /// Writes one line with everything an invocation counted.
+    /// Writes one line with all counts of an invocation.
     pub(crate) fn write(
         &self,
         invocation: Invocation<'_>,
@@ -62,14 +62,14 @@ impl Metrics {
             latency.record(value);
         }
         self.totals.set_property("requestId", invocation.request_id.to_owned());
-        // Written whole: a log line must not come between.
+        // One write, so that no log line comes in between.
         let mut line = Vec::new();
         self.totals.flush(&mut line)?;
         out.write_all(&line)
     }
 }
 
-/// Every count under its metric's name.
+/// Every count, with the name of its metric.
 fn counts(tally: &Tally) -> [(&'static str, u64); 23] {
     let skipped = |reason| tally.skipped.get(&reason).copied().unwrap_or(0);
     [
@@ -99,7 +99,7 @@ fn counts(tally: &Tally) -> [(&'static str, u64); 23] {
     ]
 }
 
-/// At most as many values as the format takes, evenly over the sorted ones, the least and the greatest among them.
+/// At most [`MAX_VALUES`] of the values: evenly spaced in sorted order, always with the least and the greatest.
 fn sample_evenly(values: &[i64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_count_stands_under_its_own_name() {
+    fn every_count_has_its_own_metric_name() {
         let skipped = SkipReason::ALL.into_iter().zip(100..).collect();
         let tally = Tally {
             processed: 1,

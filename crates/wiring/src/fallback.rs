@@ -1,4 +1,4 @@
-//! The processor around the services that are set, and stand-ins in memory for the others.
+//! The processor on the services that are set, with an in-memory store or queue for each of the others.
 
 use events_adapters::redis::RedisStore;
 use events_adapters::sqs::SqsQueue;
@@ -15,21 +15,21 @@ use crate::real::queues;
 /// The processor as it runs in a replay.
 pub type FallbackProcessor = Processor<FallbackStore, FallbackQueue, FallbackQueue, SystemTimer>;
 
-/// Redis, or its stand-in.
+/// Redis, or a store in memory.
 #[derive(Debug)]
 pub enum FallbackStore {
-    /// In this process, gone when it ends.
+    /// In this process. Its content is lost when the process ends.
     Memory(MemoryStore),
-    /// `REDIS_URL`.
+    /// At `REDIS_URL`.
     Redis(RedisStore),
 }
 
-/// An SQS queue, or its stand-in.
+/// An SQS queue, or a queue in memory.
 #[derive(Debug)]
 pub enum FallbackQueue {
-    /// In this process; nobody reads it.
+    /// In this process. Nothing receives its messages.
     Memory(MemoryQueue),
-    /// `EVENTS_QUEUE_URL` or `EVENTS_DLQ_URL`.
+    /// At `EVENTS_QUEUE_URL` or `EVENTS_DLQ_URL`.
     Sqs(SqsQueue),
 }
 
@@ -65,19 +65,19 @@ impl Queue for FallbackQueue {
     }
 }
 
-/// Builds the processor. Must be called within the async runtime; connects in the background.
+/// Builds the processor. Must be called within the async runtime: Redis is connected in the background.
 pub fn with_fallback(settings: &ProcessorSettings) -> Result<FallbackProcessor, BuildError> {
     let store = match &settings.redis {
         Some(redis) => FallbackStore::Redis(RedisStore::new(redis.clone()).map_err(BuildError::Redis)?),
         None => FallbackStore::Memory(MemoryStore::default()),
     };
     let (queue, dead_letters) = queues(settings);
-    let any = |url: &Option<String>, queue| match url {
+    let sqs_or_memory = |url: &Option<String>, queue| match url {
         Some(_) => FallbackQueue::Sqs(queue),
         None => FallbackQueue::Memory(MemoryQueue::default()),
     };
-    let queue = any(&settings.delivery.events_queue_url, queue);
-    let dead_letters = any(&settings.delivery.events_dlq_url, dead_letters);
+    let queue = sqs_or_memory(&settings.delivery.events_queue_url, queue);
+    let dead_letters = sqs_or_memory(&settings.delivery.events_dlq_url, dead_letters);
     Ok(Processor::new(store, queue, dead_letters, SystemTimer::default(), settings.processor.clone()))
 }
 
@@ -92,31 +92,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_played_in_memory() {
-        let world = with_fallback(&settings(&[])).unwrap();
-        assert!(matches!(world.store(), FallbackStore::Memory(_)));
+    fn services_that_are_not_set_are_in_memory() {
+        let processor = with_fallback(&settings(&[])).unwrap();
+        assert!(matches!(processor.store(), FallbackStore::Memory(_)));
         assert!(matches!(
-            (world.queue(), world.dead_letter_queue()),
+            (processor.queue(), processor.dead_letter_queue()),
             (FallbackQueue::Memory(_), FallbackQueue::Memory(_))
         ));
     }
 
     #[test]
-    fn a_queue_that_is_set_is_real() {
+    fn a_queue_that_is_set_is_in_sqs() {
         let settings = settings(&[
             ("EVENTS_QUEUE_URL", "http://127.0.0.1:9/0/events.fifo"),
             ("AWS_ACCESS_KEY_ID", "k"),
             ("AWS_SECRET_ACCESS_KEY", "s"),
         ]);
-        let world = with_fallback(&settings).unwrap();
+        let processor = with_fallback(&settings).unwrap();
         assert!(matches!(
-            (world.queue(), world.dead_letter_queue()),
+            (processor.queue(), processor.dead_letter_queue()),
             (FallbackQueue::Sqs(_), FallbackQueue::Memory(_))
         ));
     }
 
     #[test]
-    fn without_redis_there_is_no_real_one() {
+    fn the_real_processor_needs_a_redis_url() {
         assert_eq!(crate::real(&settings(&[])).unwrap_err().to_string(), "REDIS_URL is not set");
     }
 }

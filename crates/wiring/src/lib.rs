@@ -1,10 +1,11 @@
-//! The one place that builds a processor from settings.
+//! Builds a processor from settings.
 //!
-//! The one design decision: a program never puts a processor together itself, so that what is replayed, relayed and run
-//! in Lambda differs in settings alone.
+//! The one design decision: no program builds a processor itself. The Lambda and the replay therefore differ only in
+//! their settings.
 //!
-//! - [`real`]: around Redis and SQS.
-//! - [`with_fallback`]: the same where they are set, with stand-ins in memory for what is not.
+//! - `real`: [`real`], the processor on Redis and SQS.
+//! - `fallback`: [`with_fallback`], the same processor, with an in-memory store or queue for each service that is not
+//!   set.
 
 mod fallback;
 mod real;

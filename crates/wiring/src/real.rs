@@ -1,4 +1,4 @@
-//! The processor around Redis and SQS.
+//! The processor on Redis and SQS.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use events_settings::ProcessorSettings;
 /// The processor as it runs in Lambda.
 pub type RealProcessor = Processor<RedisStore, SqsQueue, SqsQueue, SystemTimer>;
 
-/// Why no processor could be built.
+/// Why a processor could not be built.
 #[derive(Debug)]
 pub enum BuildError {
     /// `REDIS_URL` is not set.
     NoRedis,
-    /// No client for Redis could be made.
+    /// The Redis client could not be made.
     Redis(ConnectError),
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// Builds the processor. Must be called within the async runtime; connects in the background.
+/// Builds the processor. Must be called within the async runtime: Redis is connected in the background.
 pub fn real(settings: &ProcessorSettings) -> Result<RealProcessor, BuildError> {
     let redis = settings.redis.as_ref().ok_or(BuildError::NoRedis)?;
     let (queue, dead_letters) = queues(settings);
@@ -39,7 +39,7 @@ pub fn real(settings: &ProcessorSettings) -> Result<RealProcessor, BuildError> {
     Ok(Processor::new(store, queue, dead_letters, SystemTimer::default(), settings.processor.clone()))
 }
 
-/// The events queue and the dead letter queue. One that is not set fails every send with its name.
+/// The events queue and the dead letter queue. Sending to a queue that is not set fails and names the missing setting.
 pub(crate) fn queues(settings: &ProcessorSettings) -> (SqsQueue, SqsQueue) {
     let client = settings.sqs.as_ref().map(sqs::client);
     let queue = |url: &Option<String>, setting| SqsQueue::new(client.clone(), url.clone(), setting);

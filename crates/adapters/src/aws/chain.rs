@@ -1,7 +1,7 @@
 //! Credentials from the machine: profile, web identity, container role, instance role.
 //!
-//! The sources are named here one by one, not taken from the SDK's default chain: that one reads the environment too,
-//! which the settings have read already.
+//! This module lists the sources itself. The SDK's default chain also reads the environment, which the settings have
+//! already read.
 
 use std::error::Error;
 use std::fmt;
@@ -21,16 +21,16 @@ use aws_smithy_types::retry::RetryConfig;
 use super::{AwsCredentials, AwsSettings, https_client};
 use crate::retry::with_retries;
 
-/// How often the sources are asked before a start fails.
+/// Attempts to find credentials before the start fails.
 const ATTEMPTS: u32 = 3;
 
-/// Every source in its turn. Asks none of them yet.
+/// The sources in order. Makes no call yet.
 pub(super) fn provider(region: &str) -> CredentialsProviderChain {
     let config = ProviderConfig::empty()
         .with_behavior_version(Some(BehaviorVersion::v2026_01_12()))
         .with_region(Some(Region::new(region.to_owned())))
         .with_http_client(https_client())
-        // Retries are counted by whoever makes the call that the credentials are for.
+        // The caller of the AWS service retries, and counts its retries.
         .with_retry_config(RetryConfig::disabled())
         .with_sleep_impl(TokioSleep::new());
     let instance = imds::Client::builder().configure(&config).max_attempts(1).build();
@@ -43,7 +43,7 @@ pub(super) fn provider(region: &str) -> CredentialsProviderChain {
     .or_else("Instance", ImdsCredentialsProvider::builder().configure(&config).imds_client(instance).build())
 }
 
-/// Why there are no credentials.
+/// Why no credentials were found.
 #[derive(Clone, Debug)]
 pub struct CredentialsError(String);
 
@@ -55,8 +55,8 @@ impl fmt::Display for CredentialsError {
 
 impl Error for CredentialsError {}
 
-/// Finds credentials, so that a program knows at its start whether there are any. Static ones are taken as they are.
-/// Nothing is above this call to retry it, so it is tried three times here.
+/// Checks at the start of a program that there are credentials. Static ones are not checked. No caller retries this, so
+/// it makes up to three attempts.
 pub async fn check_credentials(settings: &AwsSettings) -> Result<(), CredentialsError> {
     match &settings.credentials {
         AwsCredentials::Static { .. } => Ok(()),
@@ -64,18 +64,18 @@ pub async fn check_credentials(settings: &AwsSettings) -> Result<(), Credentials
             let sources = provider(&settings.region);
             let found =
                 with_retries(ATTEMPTS, is_transient, async || sources.provide_credentials().await).await;
-            found.map(|_| ()).map_err(|error| CredentialsError(reasons(&error)))
+            found.map(|_| ()).map_err(|error| CredentialsError(with_causes(&error)))
         }
     }
 }
 
-/// A source that has credentials did not give them this time.
+/// True if a source may have credentials but failed to return them this time.
 fn is_transient(error: &Failure) -> bool {
     matches!(error, Failure::ProviderError(_) | Failure::ProviderTimedOut(_))
 }
 
-/// The error with its causes, in one line.
-fn reasons(error: &dyn Error) -> String {
+/// The error and its causes, in one line.
+fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,4 +1,4 @@
-//! What every client of a service is made from.
+//! The parts that the clients of all AWS services share.
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -9,7 +9,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use super::{AwsCredentials, AwsSettings, https_client};
 
 impl AwsSettings {
-    /// The client's identity cache keeps what this provides until shortly before it expires.
+    /// The credentials. The client's identity cache keeps them until shortly before they expire.
     pub(crate) fn credentials(&self) -> SharedCredentialsProvider {
         match &self.credentials {
             AwsCredentials::Static { access_key_id, secret_access_key, session_token } => {
@@ -22,7 +22,7 @@ impl AwsSettings {
         }
     }
 
-    /// TLS by rustls with ring; none for a plain endpoint, which is a test's.
+    /// An HTTP client with TLS by rustls and ring. Without TLS for an `http://` endpoint, which only tests use.
     pub(crate) fn http_client(&self) -> SharedHttpClient {
         if self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")) {
             HttpClient::new().build_http()

@@ -5,7 +5,7 @@ use std::fmt;
 /// Where AWS credentials come from.
 #[derive(Clone)]
 pub enum AwsCredentials {
-    /// From the environment, as they are: Lambda puts them there, and no time is spent on looking for others.
+    /// Fixed credentials from the environment, where Lambda puts them. No time is spent on a search.
     Static {
         /// Access key id.
         access_key_id: String,
@@ -14,14 +14,15 @@ pub enum AwsCredentials {
         /// Session token, for temporary credentials.
         session_token: Option<String>,
     },
-    /// The first of: profile, web identity, container role, instance role. They are read anew before they expire.
+    /// From the first that has any: profile, web identity, container role, instance role. Fetched again before they
+    /// expire.
     #[cfg(feature = "credential-chain")]
     Chain,
 }
 
 impl fmt::Debug for AwsCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Credentials are not printed.
+        // Without the credentials themselves.
         f.write_str(match self {
             Self::Static { .. } => "Static",
             #[cfg(feature = "credential-chain")]

@@ -1,11 +1,11 @@
-//! The SDK's errors as ours: whether a retry can help.
+//! Errors of the AWS SDK as error kinds of the port: the kind says whether a retry can help.
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::{Response, StatusCode};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use events_processor::ports::ErrorKind;
 
-/// Parts of codes that ask for patience.
+/// Parts of the error codes of throttling.
 const THROTTLE_CODES: [&str; 4] = ["Throttl", "TooManyRequests", "SlowDown", "OverLimit"];
 
 /// The kind of an error of any service.
@@ -16,13 +16,15 @@ pub(crate) fn error_kind<E: ProvideErrorMetadata>(error: &SdkError<E, Response>)
         SdkError::DispatchFailure(failure) if failure.is_timeout() => ErrorKind::Timeout,
         SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => ErrorKind::Unavailable,
         _ if THROTTLE_CODES.iter().any(|part| code.contains(part)) => ErrorKind::Throttled,
-        // A fault on our side, whatever its code: the service is well, and no breaker is to open for it.
-        SdkError::ServiceError(answer) if !is_our_fault(answer.raw().status()) => ErrorKind::Unavailable,
+        // Not for an error of the caller, whatever its code: the service works, and no breaker should open.
+        SdkError::ServiceError(response) if !is_caller_error(response.raw().status()) => {
+            ErrorKind::Unavailable
+        }
         _ => ErrorKind::Refused,
     }
 }
 
-/// 408 and 429 ask for patience.
-fn is_our_fault(status: StatusCode) -> bool {
+/// True if the request itself is wrong. 408 (timeout) and 429 (too many requests) can succeed later.
+fn is_caller_error(status: StatusCode) -> bool {
     status.is_client_error() && ![408, 429].contains(&status.as_u16())
 }

@@ -25,7 +25,7 @@ impl Connection {
     ) -> Result<Vec<Result<Value, Error>>, PortError> {
         let answers = match tokio::time::timeout(self.timeout, pipeline.try_all::<Value>()).await {
             Ok(answers) => answers,
-            Err(_) => return Err(PortError::new(ErrorKind::Timeout, "redis gave no answer in time")),
+            Err(_) => return Err(errors::timed_out()),
         };
         if answers.len() == commands {
             return Ok(answers);

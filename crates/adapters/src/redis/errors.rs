@@ -36,6 +36,11 @@ pub(super) fn port_error(error: &Error) -> PortError {
     PortError::new(kind, format!("redis: {details}"))
 }
 
+/// The error of a call that got no answer within its time limit.
+pub(super) fn timed_out() -> PortError {
+    PortError::new(ErrorKind::Timeout, "redis gave no answer in time")
+}
+
 /// True when a key has another type than expected.
 pub(super) fn is_wrong_type(error: &Error) -> bool {
     error.details().starts_with("WRONGTYPE")

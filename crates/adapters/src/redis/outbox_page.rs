@@ -38,7 +38,7 @@ pub(super) async fn read_page(
             PortError::new(ErrorKind::Refused, "redis: the outbox script returned an unexpected value")
         }),
         Ok(Err(error)) => Err(errors::port_error(&error)),
-        Err(_) => Err(PortError::new(ErrorKind::Timeout, "redis gave no answer in time")),
+        Err(_) => Err(errors::timed_out()),
     }
 }
 
@@ -53,7 +53,7 @@ fn page(answer: Value) -> Option<OutboxPage> {
     Some(OutboxPage { waiting, entries: is_held.then_some(entries) })
 }
 
-/// The text of a value. Bytes that are no UTF-8, which this processor never writes, become replacement characters.
+/// The text of a value. Bytes that are not UTF-8, which this processor never writes, become replacement characters.
 fn lossy_text(value: Value) -> String {
     match value {
         Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),

@@ -1,4 +1,4 @@
-//! Where the replay delivers, in names fit to be shown, and whether it can be reached.
+//! The destinations of the replay: their names without passwords, and checks before the replay begins.
 
 use events_adapters::aws::{CredentialsError, check_credentials};
 use events_core::delivery::ReadRequest;
@@ -8,13 +8,13 @@ use events_processor::ports::{PortError, Store, Timer};
 use events_settings::ProcessorSettings;
 use serde::Serialize;
 
-/// How often a Redis that does not answer is tried before the replay begins.
-const FIRST_TRIES: u32 = 3;
+/// Attempts to reach Redis before the replay begins.
+const ATTEMPTS: u32 = 3;
 
-/// Names of the places delivered to, fit to be shown: no password is in them.
+/// Names of the destinations. They contain no password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Places {
+pub(crate) struct Destinations {
     /// Baselines, hot keys and subscribers.
     pub store: String,
     /// The events queue.
@@ -23,12 +23,12 @@ pub struct Places {
     pub dead_letter_queue: String,
 }
 
-/// What stands in where nothing is set.
-pub const MEMORY: &str = "memory";
+/// The name of a service that is not set: the replay keeps it in memory.
+pub(crate) const MEMORY: &str = "memory";
 
-impl Places {
-    /// The places that settings name.
-    pub fn of(settings: &ProcessorSettings) -> Self {
+impl Destinations {
+    /// The destinations in the settings.
+    pub(crate) fn of(settings: &ProcessorSettings) -> Self {
         let shown = |url: Option<&String>| url.map_or_else(|| MEMORY.to_owned(), |url| without_password(url));
         let off = (!settings.processor.core.queueing).then(|| "off (ENABLE_SQS)".to_owned());
         Self {
@@ -43,31 +43,31 @@ impl Places {
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    // A password may hold a slash where nobody escaped it: better to show too little.
+    // A password may contain a slash that is not escaped. Cutting at the last `@` may show too little, but no password.
     let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     format!("{scheme}://{host}")
 }
 
-/// Asks the store for a key, so that a wrong `REDIS_URL` is known before the first batch fails for minutes.
-pub async fn check_store<S: Store, Q, D, T: Timer>(
+/// Reads a key from the store. Without this check, a wrong `REDIS_URL` would only show after minutes of retries.
+pub(crate) async fn check_store<S: Store, Q, D, T: Timer>(
     processor: &Processor<S, Q, D, T>,
 ) -> Result<(), PortError> {
-    let nobody = Subject::Protocol("local-stream".to_owned());
-    let key = processor.settings().core.keys.baseline(&nobody, "local-stream#");
+    let unused = Subject::Protocol("local-stream".to_owned());
+    let key = processor.settings().core.keys.baseline(&unused, "local-stream#");
     let request = ReadRequest { baselines: vec![key], ..ReadRequest::default() };
     let mut attempt = 0;
     loop {
         attempt += 1;
         match processor.store().read(&request).await {
             Ok(_) => return Ok(()),
-            Err(error) if attempt == FIRST_TRIES || !error.is_transient() => return Err(error),
+            Err(error) if attempt == ATTEMPTS || !error.is_transient() => return Err(error),
             Err(_) => processor.timer().sleep(processor.timer().backoff(attempt)).await,
         }
     }
 }
 
-/// Looks for credentials where SQS is to be used, so that their want is known before the first batch fails.
-pub async fn check_sqs(settings: &ProcessorSettings) -> Result<(), CredentialsError> {
+/// Looks for credentials if SQS is used. Without this check, missing ones would only show when the first batch fails.
+pub(crate) async fn check_sqs_credentials(settings: &ProcessorSettings) -> Result<(), CredentialsError> {
     match &settings.sqs {
         Some(sqs) => check_credentials(sqs).await,
         None => Ok(()),
@@ -85,10 +85,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_called_memory() {
+    fn a_service_that_is_not_set_is_named_memory() {
         let settings = settings(&[]);
-        let places = Places::of(&settings);
-        assert_eq!((places.store.as_str(), places.queue.as_str()), (MEMORY, MEMORY));
+        let destinations = Destinations::of(&settings);
+        assert_eq!((destinations.store.as_str(), destinations.queue.as_str()), (MEMORY, MEMORY));
     }
 
     #[test]
@@ -99,15 +99,15 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", "k"),
             ("AWS_SECRET_ACCESS_KEY", "s"),
         ]);
-        let places = Places::of(&settings);
-        assert_eq!(places.store, "redis://example:6379/1");
-        assert_eq!(places.queue, "http://127.0.0.1:9/0/events.fifo");
-        assert_eq!(places.dead_letter_queue, MEMORY);
+        let destinations = Destinations::of(&settings);
+        assert_eq!(destinations.store, "redis://example:6379/1");
+        assert_eq!(destinations.queue, "http://127.0.0.1:9/0/events.fifo");
+        assert_eq!(destinations.dead_letter_queue, MEMORY);
         assert_eq!(without_password("rediss://:p@ss/word@h:1"), "rediss://h:1");
     }
 
     #[test]
-    fn a_queue_that_is_off_says_so() {
-        assert_eq!(Places::of(&settings(&[("ENABLE_SQS", "false")])).queue, "off (ENABLE_SQS)");
+    fn a_queue_that_is_turned_off_is_named_off() {
+        assert_eq!(Destinations::of(&settings(&[("ENABLE_SQS", "false")])).queue, "off (ENABLE_SQS)");
     }
 }

@@ -1,10 +1,10 @@
-//! Numbers and texts as a person likes to read them.
+//! Formats numbers and names for people.
 
-/// Characters of a name before it is cut.
-const NAME: usize = 34;
+/// Most characters of a name.
+const MAX_NAME: usize = 34;
 
 /// `46,619`.
-pub fn count(count: u64) -> String {
+pub(crate) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -17,22 +17,22 @@ pub fn count(count: u64) -> String {
 }
 
 /// `1 record`, `2 records`, `2 batches`, `2 retries`.
-pub fn counted(number: u64, what: &str) -> String {
-    let several = match what.strip_suffix('y') {
+pub(crate) fn count_of(number: u64, noun: &str) -> String {
+    let plural = match noun.strip_suffix('y') {
         Some(stem) => format!("{stem}ies"),
-        None if what.ends_with("ch") => format!("{what}es"),
-        None => format!("{what}s"),
+        None if noun.ends_with("ch") => format!("{noun}es"),
+        None => format!("{noun}s"),
     };
-    format!("{} {}", count(number), if number == 1 { what } else { &several })
+    format!("{} {}", count(number), if number == 1 { noun } else { &plural })
 }
 
 /// `$1.24B`, `-$312.50K`, `$0.9998`, `$3.21e-9`.
-pub fn usd(amount: f64) -> String {
+pub(crate) fn usd(amount: f64) -> String {
     let sign = if amount < 0.0 { "-" } else { "" };
     let magnitude = amount.abs();
     let scaled = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")]
         .into_iter()
-        // 999.996 thousand would round to $1000.00K.
+        // Without this factor, 999.996 thousand would round to $1000.00K.
         .find(|(unit, _)| magnitude >= unit * 0.999_995);
     match scaled {
         _ if magnitude >= 1e16 => format!("{sign}${magnitude:.2e}"),
@@ -41,7 +41,7 @@ pub fn usd(amount: f64) -> String {
         None if magnitude >= 1.1 => format!("{sign}${magnitude:.2}"),
         None if magnitude >= 0.01 => format!("{sign}${magnitude:.4}"),
         None if magnitude >= 1e-6 => {
-            // Four significant digits: 0.0000123 is worth little, but not nothing.
+            // Four significant digits, so that a tiny price does not become 0.
             let places = 3 - magnitude.log10().floor() as i32;
             format!("{sign}${magnitude:.*}", usize::try_from(places).unwrap_or_default())
         }
@@ -49,8 +49,8 @@ pub fn usd(amount: f64) -> String {
     }
 }
 
-/// `$90,050.11`: like [`usd`], but to the cent up to a million, as prices move little.
-pub fn price(amount: f64) -> String {
+/// `$90,050.11`: like [`usd`], but to the cent below a million, because changes of a price are small.
+pub(crate) fn price(amount: f64) -> String {
     let cents = (amount.abs() * 100.0).round();
     if !(100_000.0..100_000_000.0).contains(&cents) {
         return usd(amount);
@@ -59,14 +59,14 @@ pub fn price(amount: f64) -> String {
     format!("{sign}${}.{:02}", count(cents / 100), cents % 100)
 }
 
-/// An amount with a plus where it is one.
-pub fn signed(amount: f64, format: impl Fn(f64) -> String) -> String {
+/// An amount, with a plus sign if it is positive.
+pub(crate) fn signed(amount: f64, format: impl Fn(f64) -> String) -> String {
     let plus = if amount > 0.0 { "+" } else { "" };
     format!("{plus}{}", format(amount))
 }
 
 /// `+3.2 %`, `+0.04 %`, `+1,234 %`.
-pub fn percent(percent: f64) -> String {
+pub(crate) fn percent(percent: f64) -> String {
     let (sign, magnitude) = (if percent < 0.0 { "-" } else { "+" }, percent.abs());
     match magnitude {
         _ if magnitude >= 1e15 => format!("{sign}{magnitude:.1e} %"),
@@ -77,7 +77,7 @@ pub fn percent(percent: f64) -> String {
 }
 
 /// `0.42 ms`, `12 ms`, `1.3 s`.
-pub fn millis(ms: f64) -> String {
+pub(crate) fn millis(ms: f64) -> String {
     match ms {
         _ if ms >= 10_000.0 => format!("{:.0} s", ms / 1e3),
         _ if ms >= 1_000.0 => format!("{:.1} s", ms / 1e3),
@@ -88,22 +88,22 @@ pub fn millis(ms: f64) -> String {
     }
 }
 
-/// A text from outside, fit for a terminal and not too long.
-pub fn name(text: &str) -> String {
-    shortened(&clean(text), NAME)
+/// A name from the input: without control characters, cut to a fixed length.
+pub(crate) fn short_name(text: &str) -> String {
+    truncated(&without_control_characters(text), MAX_NAME)
 }
 
-/// A text without control characters.
-pub fn clean(text: &str) -> String {
+/// A text with replacement characters in place of control characters, which could drive the terminal.
+pub(crate) fn without_control_characters(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
-/// At most `most` characters of a text.
-pub fn shortened(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
+/// At most `max` characters of a text. A cut text ends in `…`.
+pub(crate) fn truncated(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
         return text.to_owned();
     }
-    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+    text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -116,8 +116,8 @@ mod tests {
             [0, 999, 1_000, 46_619, 1_234_567].map(count),
             ["0", "999", "1,000", "46,619", "1,234,567"]
         );
-        assert_eq!([counted(1, "retry"), counted(2, "record")], ["1 retry", "2 records"]);
-        assert_eq!([counted(0, "batch"), counted(2_000, "retry")], ["0 batches", "2,000 retries"]);
+        assert_eq!([count_of(1, "retry"), count_of(2, "record")], ["1 retry", "2 records"]);
+        assert_eq!([count_of(0, "batch"), count_of(2_000, "retry")], ["0 batches", "2,000 retries"]);
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn names_cannot_drive_a_terminal() {
-        assert_eq!(name("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
-        assert_eq!(name(&"x".repeat(40)).chars().count(), NAME);
+        assert_eq!(short_name("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
+        assert_eq!(short_name(&"x".repeat(40)).chars().count(), MAX_NAME);
     }
 }

@@ -1,4 +1,4 @@
-//! All that a processor around Redis and SQS can be told.
+//! All settings of a processor on Redis and SQS.
 
 use events_adapters::aws::AwsSettings;
 use events_adapters::redis::RedisSettings;
@@ -8,37 +8,37 @@ use crate::{
     processor, redis, rules, sqs,
 };
 
-/// Everything a processor can be told from outside.
+/// All settings of a processor and its services.
 #[derive(Clone, Debug)]
 pub struct ProcessorSettings {
-    /// What to compare, what to make of it, and how often to retry.
+    /// What to compare, what to make of a change, and how often to retry.
     pub processor: events_processor::Settings,
-    /// Redis, where `REDIS_URL` is set.
+    /// How to reach Redis. `None` if `REDIS_URL` is not set.
     pub redis: Option<RedisSettings>,
-    /// SQS, where a queue is set.
+    /// How to reach SQS. `None` if no queue is set.
     pub sqs: Option<AwsSettings>,
-    /// The queues, and the portions of the input.
+    /// The queues, the batch size and the margin before the deadline.
     pub delivery: DeliverySettings,
     /// Logs and metrics.
     pub telemetry: TelemetrySettings,
 }
 
 impl ProcessorSettings {
-    /// Reads the process's environment for the Lambda, which needs Redis, and the queue unless it is turned off. The
-    /// Redis URL comes from its secret where one is named, the credentials from the environment alone.
+    /// Reads the process's environment for the Lambda, with [`Needs::Everything`]. If a secret is named, the Redis URL
+    /// comes from it. Credentials come only from the environment.
     #[cfg(feature = "secrets-manager")]
     pub async fn for_lambda() -> Result<Self, SettingsError> {
         Self::with_secret(CredentialSource::Environment).await
     }
 
-    /// Reads the process's environment for a service outside Lambda: as for the Lambda, with credentials from the
-    /// machine where the environment has none.
+    /// Reads the process's environment for a service outside Lambda: as for the Lambda, but if the environment has no
+    /// credentials, they come from the machine.
     #[cfg(all(feature = "secrets-manager", feature = "credential-chain"))]
     pub async fn for_service() -> Result<Self, SettingsError> {
         Self::with_secret(CredentialSource::EnvironmentOrChain).await
     }
 
-    /// Reads the process's environment for a replay, where what is not set is played in memory.
+    /// Reads the process's environment for a replay. Services that are not set are replaced in memory.
     #[cfg(feature = "credential-chain")]
     pub fn for_replay() -> Result<Self, SettingsError> {
         Self::read(crate::environment, Needs::Nothing, CredentialSource::EnvironmentOrChain)
@@ -57,7 +57,7 @@ impl ProcessorSettings {
         Self::read(get, Needs::Everything, source)
     }
 
-    /// Reads settings from any source of texts by name.
+    /// Reads settings from any source. `get` returns the value of a setting by its name.
     pub fn read(
         get: impl Fn(&str) -> Option<String>,
         needs: Needs,
@@ -65,7 +65,7 @@ impl ProcessorSettings {
     ) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(&get);
         let settings = read(&mut reader, needs, source);
-        reader.finish(settings)
+        reader.into_result(settings)
     }
 }
 
@@ -74,7 +74,11 @@ fn read(reader: &mut Reader<'_>, needs: Needs, source: CredentialSource) -> Proc
     let redis = redis(reader, needs);
     if redis.as_ref().is_some_and(|redis| is_cluster(&redis.url)) {
         core.outbox = false;
-        reader.demand("REDIS_KEY_HASHTAG", "true", "a cluster takes the keys of one row only from one slot");
+        reader.require_value(
+            "REDIS_KEY_HASHTAG",
+            "true",
+            "a cluster takes the keys of one row only from one slot",
+        );
     }
     let delivery = DeliverySettings::read(reader, core.queueing, needs);
     ProcessorSettings {
@@ -87,5 +91,4 @@ fn read(reader: &mut Reader<'_>, needs: Needs, source: CredentialSource) -> Proc
 }
 
 #[cfg(test)]
-#[path = "everything_tests.rs"]
 mod tests;

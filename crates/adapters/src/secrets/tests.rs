@@ -1,4 +1,4 @@
-//! Secrets Manager played by a socket that counts its requests.
+//! Against a socket in place of Secrets Manager, which counts its requests.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,22 +11,22 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::aws::AwsCredentials;
 
-/// Status and body of an answer.
-type Answer = (u16, &'static str);
+/// Status and body of a response.
+type Response = (u16, &'static str);
 
-const SECRET: Answer = (200, r#"{"ARN":"arn:s","Name":"s","SecretString":"redis://h:1"}"#);
-const DOWN: Answer = (503, r#"{"__type":"ServiceUnavailable"}"#);
-const THROTTLED: Answer = (400, r#"{"__type":"ThrottlingException","message":"slow down"}"#);
-const DENIED: Answer = (400, r#"{"__type":"AccessDeniedException","message":"not you"}"#);
+const SECRET: Response = (200, r#"{"ARN":"arn:s","Name":"s","SecretString":"redis://h:1"}"#);
+const DOWN: Response = (503, r#"{"__type":"ServiceUnavailable"}"#);
+const THROTTLED: Response = (400, r#"{"__type":"ThrottlingException","message":"slow down"}"#);
+const DENIED: Response = (400, r#"{"__type":"AccessDeniedException","message":"not you"}"#);
 
-async fn answer(mut stream: TcpStream, (status, body): Answer) {
+async fn respond(mut stream: TcpStream, (status, body): Response) {
     let mut request = Vec::new();
-    let mut part = [0; 4_096];
-    // The body of the request is JSON and ends it.
+    let mut buffer = [0; 4_096];
+    // The request ends with its body, a JSON object.
     while !request.ends_with(b"}") {
-        let read = stream.read(&mut part).await.unwrap();
+        let read = stream.read(&mut buffer).await.unwrap();
         assert!(read > 0, "the request ended early");
-        request.extend_from_slice(&part[..read]);
+        request.extend_from_slice(&buffer[..read]);
     }
     let length = body.len();
     let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
@@ -49,8 +49,9 @@ fn settings(endpoint: String) -> AwsSettings {
     }
 }
 
-/// Reads a secret while the service gives these answers, the last one for ever. With it, how many requests came.
-fn read_from(answers: &'static [Answer]) -> (Result<String, String>, usize) {
+/// Reads a secret from a service with these responses, of which the last one repeats. Returns the result and the number
+/// of requests.
+fn read_from(responses: &'static [Response]) -> (Result<String, String>, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -60,8 +61,8 @@ fn read_from(answers: &'static [Answer]) -> (Result<String, String>, usize) {
         tokio::task::spawn_local(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let index = counted.replace(counted.get() + 1).min(answers.len() - 1);
-                answer(stream, answers[index]).await;
+                let index = counted.replace(counted.get() + 1).min(responses.len() - 1);
+                respond(stream, responses[index]).await;
             }
         });
         let read = read(&settings, "arn:s").await.map_err(|error| error.to_string());
@@ -70,9 +71,9 @@ fn read_from(answers: &'static [Answer]) -> (Result<String, String>, usize) {
 }
 
 #[test]
-fn what_passes_is_tried_again() {
-    for answers in [&[DOWN, SECRET][..], &[THROTTLED, DOWN, SECRET]] {
-        assert_eq!(read_from(answers), (Ok("redis://h:1".to_owned()), answers.len()));
+fn a_transient_error_is_retried() {
+    for responses in [&[DOWN, SECRET][..], &[THROTTLED, DOWN, SECRET]] {
+        assert_eq!(read_from(responses), (Ok("redis://h:1".to_owned()), responses.len()));
     }
 }
 
@@ -84,7 +85,7 @@ fn it_gives_up_after_three_attempts() {
 }
 
 #[test]
-fn what_cannot_pass_is_not_tried_again() {
+fn a_permanent_error_is_not_retried() {
     let (read, requests) = read_from(&[DENIED, SECRET]);
     assert!(read.unwrap_err().contains("not you"));
     assert_eq!(requests, 1);

@@ -1,4 +1,4 @@
-//! What SQS answers, as the processor is to understand it: what is done, what may be tried again, what never.
+//! How requests are built, and how responses of SQS are read: what is done, what can be retried, what never succeeds.
 
 use std::io;
 
@@ -7,8 +7,38 @@ use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
 use aws_sdk_sqs::types::SendMessageBatchResultEntry;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use events_core::delivery::Attributes;
+use events_core::event::{EventType, Priority};
 
 use super::*;
+
+#[test]
+fn attributes_have_the_types_a_consumer_filters_by() {
+    let attributes = Attributes {
+        event_type: EventType::TvlChange,
+        priority: Priority::High,
+        timestamp: 1_767_225_600_000,
+        correlation_id: "hourlyTvl#1-490896".into(),
+    };
+    let message = Message {
+        group_id: "protocol:1".into(),
+        dedup_id: "u-1".into(),
+        body: "{}".into(),
+        attributes: Some(attributes),
+    };
+    let entry = entry(0, &message).unwrap();
+    let attributes = entry.message_attributes().unwrap();
+    for (name, data_type, value) in [
+        ("eventType", "String", "tvl_change"),
+        ("priority", "String", "high"),
+        ("timestamp", "Number", "1767225600000"),
+        ("correlationId", "String", "hourlyTvl#1-490896"),
+    ] {
+        let attribute = &attributes[name];
+        assert_eq!((attribute.data_type(), attribute.string_value()), (data_type, Some(value)), "{name}");
+    }
+    assert_eq!(attributes.len(), 4);
+}
 
 fn failed(id: &str, code: &str, sender_fault: bool) -> BatchResultErrorEntry {
     let entry = BatchResultErrorEntry::builder().id(id).code(code).sender_fault(sender_fault);
@@ -26,15 +56,21 @@ fn output(accepted: &[&str], refused: &[BatchResultErrorEntry]) -> SendMessageBa
     output.set_failed(Some(refused.to_vec())).build().unwrap()
 }
 
-/// What is rejected becomes a dead letter and is gone from the queue's order: only for its content, and only where SQS
-/// says that it is the sender's.
+/// A rejected message becomes a dead letter and no longer holds up its group. So only its content may cause that, and
+/// only if SQS blames the sender.
 #[test]
 fn only_content_at_the_senders_fault_is_rejected_for_ever() {
     for code in CONTENT_CODES {
         let long = format!("AWS.SimpleQueueService.{code}");
         for code in [code, &long] {
-            assert_eq!(refusal(&failed("0", code, true)), SendResult::Rejected(format!("sqs: {code} why")));
-            assert_eq!(refusal(&failed("0", code, false)), SendResult::Refused(format!("sqs: {code} why")));
+            assert_eq!(
+                failed_result(&failed("0", code, true)),
+                SendResult::Rejected(format!("sqs: {code} why"))
+            );
+            assert_eq!(
+                failed_result(&failed("0", code, false)),
+                SendResult::Refused(format!("sqs: {code} why"))
+            );
         }
     }
     // SQS calls all of these the sender's fault.
@@ -49,14 +85,14 @@ fn only_content_at_the_senders_fault_is_rejected_for_ever() {
         "",
     ] {
         for sender_fault in [true, false] {
-            let answer = refusal(&failed("0", code, sender_fault));
-            assert_eq!(answer, SendResult::Refused(format!("sqs: {code} why")));
+            let result = failed_result(&failed("0", code, sender_fault));
+            assert_eq!(result, SendResult::Refused(format!("sqs: {code} why")));
         }
     }
 }
 
 #[test]
-fn answers_are_in_the_order_of_the_entries() {
+fn results_are_in_the_order_of_the_entries() {
     let output =
         output(&["3", "0"], &[failed("2", "InternalError", false), failed("1", "MessageTooLong", true)]);
     let expected = [
@@ -65,35 +101,36 @@ fn answers_are_in_the_order_of_the_entries() {
         SendResult::Refused("sqs: InternalError why".into()),
         SendResult::Accepted,
     ];
-    assert_eq!(answers(4, &output), expected);
+    assert_eq!(send_results(4, &output), expected);
 }
 
 #[test]
 fn an_entry_that_is_not_mentioned_was_not_accepted() {
-    let answers = answers(3, &output(&["1"], &[]));
-    assert_eq!(answers[1], SendResult::Accepted);
-    for unmentioned in [&answers[0], &answers[2]] {
+    let results = send_results(3, &output(&["1"], &[]));
+    assert_eq!(results[1], SendResult::Accepted);
+    for unmentioned in [&results[0], &results[2]] {
         assert!(matches!(unmentioned, SendResult::Refused(reason) if reason.contains("did not mention")));
     }
 }
 
-/// Sent again, an accepted one is dropped by its deduplication id; a refused one taken for accepted would be lost.
+/// The safe reading: if SQS did accept the message, its deduplication id makes the retry harmless. A refused message that
+/// counts as accepted would be lost.
 #[test]
 fn an_entry_mentioned_as_both_was_not_accepted() {
     let both = output(&["0", "1"], &[failed("0", "InternalError", false)]);
     assert_eq!(
-        answers(2, &both),
+        send_results(2, &both),
         [SendResult::Refused("sqs: InternalError why".into()), SendResult::Accepted]
     );
 }
 
 #[test]
-fn an_id_that_was_not_sent_says_nothing() {
+fn an_id_that_was_not_sent_is_ignored() {
     let unknown = ["1", "-1", "x", "", "99999999999999999999"];
     let refused = unknown.map(|id| failed(id, "MessageTooLong", true));
-    assert_eq!(answers(1, &output(&["0"], &refused)), [SendResult::Accepted]);
-    let answers = answers(1, &output(&unknown, &[]));
-    assert!(matches!(&answers[..], [SendResult::Refused(_)]), "{answers:?}");
+    assert_eq!(send_results(1, &output(&["0"], &refused)), [SendResult::Accepted]);
+    let results = send_results(1, &output(&unknown, &[]));
+    assert!(matches!(&results[..], [SendResult::Refused(_)]), "{results:?}");
 }
 
 type Failure = SdkError<SendMessageBatchError, Response>;
@@ -117,7 +154,7 @@ fn kind(failure: &Failure) -> ErrorKind {
 }
 
 #[test]
-fn without_an_answer_the_queue_is_away_or_late() {
+fn without_a_response_the_error_is_a_timeout_or_unavailable() {
     let io = || Box::new(io::Error::other("connection reset"));
     let late = || Box::new(io::Error::new(io::ErrorKind::TimedOut, "late"));
     assert_eq!(kind(&SdkError::timeout_error(late())), ErrorKind::Timeout);
@@ -127,12 +164,12 @@ fn without_an_answer_the_queue_is_away_or_late() {
 }
 
 #[test]
-fn a_request_that_cannot_be_made_is_not_tried_again() {
+fn a_request_that_cannot_be_built_is_not_retried() {
     assert_eq!(kind(&SdkError::construction_failure("no region")), ErrorKind::Refused);
 }
 
 #[test]
-fn an_error_is_what_its_status_and_its_code_say() {
+fn the_status_and_the_code_decide_the_kind_of_an_error() {
     for (expected, status, codes) in [
         (ErrorKind::Throttled, 403, ["RequestThrottled", "ThrottlingException", "OverLimit"]),
         (ErrorKind::Throttled, 400, ["KMS.ThrottlingException", "SlowDown", "TooManyRequests"]),
@@ -152,9 +189,9 @@ fn an_error_is_what_its_status_and_its_code_say() {
     assert_eq!(kind(&service(500, None)), ErrorKind::Unavailable);
 }
 
-/// Whoever reads the log is to find what SQS said, in a line.
+/// The log must show the message of SQS, in one line.
 #[test]
-fn an_error_says_what_sqs_said() {
+fn an_error_has_the_code_and_message_of_sqs() {
     let message = port_error(&service(403, Some("AccessDeniedException"))).message;
     assert_eq!(message, "sqs: AccessDeniedException said");
     assert_eq!(port_error(&service(500, None)).message, "sqs: error said");

@@ -14,8 +14,8 @@ const GOOD: [(&str, &str); 4] = [
     ("AWS_SECRET_ACCESS_KEY", "s"),
 ];
 
-/// The good settings, with others in their place.
-fn from(extra: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+/// The good settings. Those of `extra` come first.
+fn good_with(extra: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     |name: &str| {
         let value =
             |pairs: &[(&str, &str)]| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned());
@@ -24,12 +24,12 @@ fn from(extra: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
 }
 
 fn read(extra: &[(&str, &str)], needs: Needs) -> Result<ProcessorSettings, String> {
-    let read = ProcessorSettings::read(from(extra), needs, CredentialSource::Environment);
+    let read = ProcessorSettings::read(good_with(extra), needs, CredentialSource::Environment);
     read.map_err(|error| error.to_string())
 }
 
 #[test]
-fn what_is_not_set_has_the_value_of_the_specification() {
+fn unset_settings_have_the_defaults_of_the_specification() {
     let settings = read(&[], Needs::Everything).unwrap();
     assert_eq!(settings.processor.core, Config::default());
     assert_eq!((settings.processor.max_retries, settings.delivery.batch_size), (3, 100));
@@ -37,7 +37,7 @@ fn what_is_not_set_has_the_value_of_the_specification() {
 }
 
 #[test]
-fn every_setting_is_taken() {
+fn settings_that_are_set_are_used() {
     let extra = [
         ("TVL_MIN_CHANGE_PERCENT", "2.5"),
         ("PRICE_MIN_CHANGE_ABSOLUTE", "0"),
@@ -72,7 +72,7 @@ fn every_setting_is_taken() {
 }
 
 #[test]
-fn a_wrong_one_is_named_with_its_value_and_what_it_accepts() {
+fn a_wrong_setting_is_named_with_its_value_and_what_it_accepts() {
     for (name, value, accepts) in [
         ("BATCH_SIZE", "0", "a whole number from 1 to 10000"),
         ("MAX_RETRIES", "many", "a whole number from 0 to 10"),
@@ -92,7 +92,7 @@ fn a_wrong_one_is_named_with_its_value_and_what_it_accepts() {
 }
 
 #[test]
-fn all_wrong_ones_are_named_at_once_and_no_secret_is() {
+fn all_wrong_settings_are_named_at_once_and_no_secret_is_shown() {
     let extra = [("BATCH_SIZE", "x"), ("REDIS_URL", "http://:hunter2@h"), ("LOG_LEVEL", "loud")];
     let error = read(&extra, Needs::Everything).unwrap_err();
     for name in ["BATCH_SIZE", "REDIS_URL", "LOG_LEVEL"] {
@@ -102,7 +102,7 @@ fn all_wrong_ones_are_named_at_once_and_no_secret_is() {
 }
 
 #[test]
-fn what_is_needed_and_missing_is_named() {
+fn a_required_setting_that_is_missing_is_named() {
     let missing = [("REDIS_URL", ""), ("EVENTS_QUEUE_URL", "")];
     let error = read(&missing, Needs::Everything).unwrap_err();
     assert!(
@@ -117,7 +117,7 @@ fn what_is_needed_and_missing_is_named() {
     assert!(error.contains("AWS_ACCESS_KEY_ID is not set"), "{error}");
 }
 
-/// Every setting that can be wrong, with a wrong value: a name misspelt in the code would go unnoticed otherwise.
+/// Gives every setting that can be wrong a wrong value. Otherwise nothing would notice a name misspelt in the code.
 #[test]
 fn every_name_is_read() {
     let whole = [
@@ -173,7 +173,8 @@ fn every_name_is_read() {
 fn a_replay_against_an_emulator_needs_no_key() {
     let keys = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
     let emulator = [keys[0], keys[1], ("AWS_ENDPOINT_URL_SQS", "http://h:1")];
-    let read = |extra: &[(&str, &str)], needs, source| ProcessorSettings::read(from(extra), needs, source);
+    let read =
+        |extra: &[(&str, &str)], needs, source| ProcessorSettings::read(good_with(extra), needs, source);
     let chain = CredentialSource::EnvironmentOrChain;
     assert!(read(&emulator, Needs::Nothing, chain).unwrap().sqs.is_some());
     assert!(read(&emulator, Needs::Everything, CredentialSource::Environment).is_err());

@@ -1,4 +1,4 @@
-//! Writes every event as a line of JSON, in the order of the input.
+//! Writes every event as one line of JSON, in the order of the input.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,17 +8,19 @@ use std::path::Path;
 
 use events_core::event::Event;
 
-/// Bytes gathered before they are written.
-const CHUNK: usize = 256 * 1024;
+/// Size of the write buffer, bytes.
+const BUFFER_SIZE: usize = 256 * 1024;
 
-/// Where events are written to, if anywhere.
+/// Writes the events, if a file was named.
 ///
-/// Batches of several shards are done in another order than their records came in, so the lines of a record wait until
-/// every record before it is settled.
+/// Batches of several shards do not finish in the order of the input. So the lines of a record wait until every earlier
+/// record is done or given up.
 #[derive(Default)]
-pub struct EventLog {
+pub(crate) struct EventLog {
     out: Option<BufWriter<Box<dyn Write>>>,
+    /// Lines that wait for an earlier record, by record number.
     waiting: BTreeMap<u64, Vec<String>>,
+    /// The number of the next record to write.
     next: u64,
 }
 
@@ -29,36 +31,36 @@ impl fmt::Debug for EventLog {
 }
 
 impl EventLog {
-    /// Tries whether the file can be written, and leaves what is in it as it is.
-    pub fn check(path: &Path) -> io::Result<()> {
+    /// Checks that the file can be written. Keeps its content.
+    pub(crate) fn check(path: &Path) -> io::Result<()> {
         if path.as_os_str() != "-" {
             File::options().append(true).create(true).open(path)?;
         }
         Ok(())
     }
 
-    /// Writes to a new file, in place of what is there, or to standard output for `-`.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    /// Writes to a file, replacing its content, or to standard output for `-`.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let out: Box<dyn Write> =
             if path.as_os_str() == "-" { Box::new(io::stdout()) } else { Box::new(File::create(path)?) };
         Ok(Self::new(out))
     }
 
     /// Writes to anything.
-    pub fn new(out: Box<dyn Write>) -> Self {
-        Self { out: Some(BufWriter::with_capacity(CHUNK, out)), ..Self::default() }
+    pub(crate) fn new(out: Box<dyn Write>) -> Self {
+        Self { out: Some(BufWriter::with_capacity(BUFFER_SIZE, out)), ..Self::default() }
     }
 
-    /// Record `number` is settled, with these events.
-    pub fn settle(&mut self, number: u64, events: &[Event]) -> io::Result<()> {
+    /// Takes the events of record `number`, which is done or given up.
+    pub(crate) fn add_record(&mut self, number: u64, events: &[Event]) -> io::Result<()> {
         if self.out.is_none() {
             return Ok(());
         }
         let lines: Result<Vec<String>, _> = events.iter().map(Event::to_json).collect();
-        self.settle_lines(number, lines.map_err(io::Error::other)?)
+        self.add_lines(number, lines.map_err(io::Error::other)?)
     }
 
-    fn settle_lines(&mut self, number: u64, lines: Vec<String>) -> io::Result<()> {
+    fn add_lines(&mut self, number: u64, lines: Vec<String>) -> io::Result<()> {
         let Some(out) = &mut self.out else { return Ok(()) };
         self.waiting.insert(number, lines);
         while let Some(lines) = self.waiting.remove(&self.next) {
@@ -68,8 +70,8 @@ impl EventLog {
         Ok(())
     }
 
-    /// Writes what still waits, of records after one that was never settled.
-    pub fn finish(&mut self) -> io::Result<()> {
+    /// Writes the lines that still wait. They wait for a record that was neither done nor given up.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         let Some(out) = &mut self.out else { return Ok(()) };
         for lines in std::mem::take(&mut self.waiting).values() {
             write_lines(out, lines)?;
@@ -85,14 +87,14 @@ fn write_lines(out: &mut impl Write, lines: &[String]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fakes::Shared;
+    use crate::test_support::SharedBuffer;
 
     #[test]
     fn lines_are_in_the_order_of_the_input() {
-        let written = Shared::default();
+        let written = SharedBuffer::default();
         let mut log = EventLog::new(Box::new(written.clone()));
         for (number, lines) in [(2, vec!["c"]), (0, vec!["a1", "a2"]), (1, vec![]), (4, vec!["e"])] {
-            log.settle_lines(number, lines.into_iter().map(str::to_owned).collect()).unwrap();
+            log.add_lines(number, lines.into_iter().map(str::to_owned).collect()).unwrap();
         }
         log.finish().unwrap();
         assert_eq!(String::from_utf8(written.0.take()).unwrap(), "a1\na2\nc\ne\n");
@@ -101,7 +103,7 @@ mod tests {
     #[test]
     fn without_a_file_nothing_is_kept() {
         let mut log = EventLog::default();
-        log.settle(5, &[]).unwrap();
+        log.add_record(5, &[]).unwrap();
         assert!(log.waiting.is_empty());
         log.finish().unwrap();
     }

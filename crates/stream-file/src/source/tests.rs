@@ -44,7 +44,7 @@ fn records_come_from_every_form() {
 }
 
 #[test]
-fn an_odd_record_among_others_is_for_the_processor_to_judge() {
+fn other_values_among_records_are_passed_on_as_records() {
     let text = format!("7\n{{\"x\":1}}\n{A}\n\"text\"\n{{\"eventSourceARN\":5,\"dynamodb\":null}}\n[[1]]");
     let expected = [(1, ""), (2, ""), (3, "arn:a"), (4, ""), (5, ""), (6, "")];
     assert_eq!(good(&text), lines(&expected));
@@ -56,7 +56,7 @@ fn an_odd_record_among_others_is_for_the_processor_to_judge() {
 }
 
 #[test]
-fn what_holds_no_record_says_so() {
+fn an_input_without_records_is_refused() {
     for (text, expected) in [
         ("", "in.json: is empty; accepted are "),
         (" \n\n", "in.json: holds no record; accepted are "),
@@ -72,11 +72,11 @@ fn what_holds_no_record_says_so() {
     let many = "{\"a\":1}\n".repeat(1_000);
     let mut source = Source::new("x".to_owned(), io::Cursor::new(many.into_bytes())).unwrap();
     assert!(source.next().is_some_and(|first| first.is_err()));
-    assert_eq!(source.numbered, MOST_ODD as u64, "the rest is not read");
+    assert_eq!(source.count, MAX_UNRECOGNISED as u64, "the rest is not read");
 }
 
 #[test]
-fn what_is_no_json_is_named_by_its_line() {
+fn an_error_names_the_line_that_is_not_json() {
     let text = format!("{}oops\n{A}\n", format!("{A}\n").repeat(16));
     let error = all(text.as_bytes()).unwrap_err();
     assert!(
@@ -88,7 +88,7 @@ fn what_is_no_json_is_named_by_its_line() {
 }
 
 #[test]
-fn what_is_no_text_is_recognised_by_its_first_bytes() {
+fn an_input_that_is_not_text_is_recognised_by_its_first_bytes() {
     for (bytes, expected) in [
         (&b"\x1f\x8b\x08\x00"[..], "is gzip, not JSON; unpack it first: gunzip -c FILE | local-stream -"),
         (b"\x28\xb5\x2f\xfd..", "is zstd"),
@@ -105,14 +105,14 @@ fn what_is_no_text_is_recognised_by_its_first_bytes() {
 }
 
 #[test]
-fn what_cannot_be_opened_says_so() {
+fn an_error_to_open_the_input_names_the_cause() {
     let open = |path: &str| Source::open(Path::new(path)).unwrap_err().to_string();
     assert_eq!(open("no/such/file"), "no/such/file: no such file");
     assert!(open("src").starts_with("src: is a directory; accepted are "));
 }
 
 #[test]
-fn a_read_that_fails_is_no_fault_of_the_text() {
+fn a_failed_read_is_not_reported_as_wrong_json() {
     struct Failing(usize);
     impl Read for Failing {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

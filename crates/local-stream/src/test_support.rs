@@ -1,4 +1,4 @@
-//! A world that fails on command, for tests.
+//! For tests: a processor on ports that fail on request, and records to give it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,23 +18,25 @@ use crate::source::SourceRecord;
 
 pub(crate) type FakeProcessor = Processor<FakeStore, FakeQueue, FakeQueue, FakeTimer>;
 
-/// Everything works until it is told not to; the processor's own retries are off.
-pub(crate) fn world() -> FakeProcessor {
+/// A processor whose ports work until a test makes them fail. Its own retries are off.
+pub(crate) fn fake_processor() -> FakeProcessor {
     let settings = Settings { max_retries: 0, ..Settings::default() };
     let (store, queue) = (FakeStore::default(), FakeQueue::default());
     Processor::new(store, queue, FakeQueue::default(), FakeTimer::default(), settings)
 }
 
-/// A store that can fail to read, and can lose the answers to commits it made.
+/// A store that can fail to read, and can lose the answers to commits that it applied.
 #[derive(Debug, Default)]
 pub(crate) struct FakeStore {
     inner: MemoryStore,
+    /// How many of the next reads fail.
     pub(crate) failing_reads: Cell<u32>,
+    /// How many of the next commits are applied without an answer.
     pub(crate) lost_answers: Cell<u32>,
 }
 
-/// Counts one down; true while there was one.
-fn spend(left: &Cell<u32>) -> bool {
+/// Counts down by one. False if the count was 0.
+fn count_down(left: &Cell<u32>) -> bool {
     let before = left.get();
     left.set(before.saturating_sub(1));
     before > 0
@@ -42,7 +44,7 @@ fn spend(left: &Cell<u32>) -> bool {
 
 impl Store for FakeStore {
     async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
-        if spend(&self.failing_reads) {
+        if count_down(&self.failing_reads) {
             return Err(PortError::new(ErrorKind::Timeout, "no answer"));
         }
         self.inner.read(request).await
@@ -50,7 +52,7 @@ impl Store for FakeStore {
 
     async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
         let answers = self.inner.commit(commits).await;
-        if spend(&self.lost_answers) {
+        if count_down(&self.lost_answers) {
             return vec![Err(PortError::new(ErrorKind::Timeout, "no answer")); commits.len()];
         }
         answers
@@ -61,7 +63,7 @@ impl Store for FakeStore {
     }
 }
 
-/// A queue that refuses the messages of some groups for some times.
+/// A queue that refuses messages: those of chosen groups a number of times, or all.
 #[derive(Debug, Default)]
 pub(crate) struct FakeQueue {
     pub(crate) inner: MemoryQueue,
@@ -95,15 +97,15 @@ impl Queue for FakeQueue {
     }
 }
 
-/// Time that passes only in pauses, which it remembers.
+/// A clock that only moves in pauses. It remembers them.
 #[derive(Debug, Default)]
 pub(crate) struct FakeTimer {
     pub(crate) pauses: RefCell<Vec<Duration>>,
 }
 
 impl FakeTimer {
-    /// Lets time pass.
-    pub(crate) fn pass(&self, pause: Duration) {
+    /// Moves the clock.
+    pub(crate) fn advance(&self, pause: Duration) {
         self.pauses.borrow_mut().push(pause);
     }
 }
@@ -118,7 +120,7 @@ impl Timer for FakeTimer {
     }
 
     async fn sleep(&self, pause: Duration) {
-        self.pass(pause);
+        self.advance(pause);
     }
 
     fn backoff(&self, attempt: u32) -> Duration {
@@ -126,7 +128,7 @@ impl Timer for FakeTimer {
     }
 }
 
-/// TVL records, from `protocol=usd` pairs: the later ones of a protocol change it.
+/// TVL records of one shard, from pairs `protocol=usd`. A later pair of a protocol changes its TVL.
 pub(crate) fn records(rows: &str) -> Vec<SourceRecord> {
     let record = |(number, row): (usize, &str)| {
         let (protocol, tvl) = row.split_once('=').unwrap();
@@ -154,11 +156,11 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
-/// What was written to it can be looked at from outside.
+/// A buffer to write to. Clones share the content, so a test can read it.
 #[derive(Clone, Default)]
-pub(crate) struct Shared(pub(crate) Rc<RefCell<Vec<u8>>>);
+pub(crate) struct SharedBuffer(pub(crate) Rc<RefCell<Vec<u8>>>);
 
-impl Write for Shared {
+impl Write for SharedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.borrow_mut().write(bytes)
     }
