@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{BehaviorVersion, IdentityCache, Region, StalledStreamProtectionConfig};
+use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_sdk_sqs::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
@@ -50,10 +50,8 @@ impl Connections {
     fn client(&self) -> Client {
         let idle_ms = now_ms() - self.shared.last_used_ms.replace(now_ms());
         if idle_ms >= i64::try_from(self.settings.renew_after.as_millis()).unwrap_or(i64::MAX) {
-            // Keeps the credentials that the old client found, and replaces only its connections.
-            let config = self.shared.client.borrow().config().to_builder();
-            let config = config.http_client(self.settings.http_client()).build();
-            self.shared.client.replace(Client::from_conf(config));
+            // A chain of credential sources is asked again with it. That costs one call after each pause.
+            self.shared.client.replace(new_client(&self.settings));
         }
         self.shared.client.borrow().clone()
     }
@@ -70,8 +68,6 @@ fn new_client(settings: &AwsSettings) -> Client {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
         .credentials_provider(settings.credentials())
-        // Set explicitly, so that a client made from this configuration shares the cache.
-        .identity_cache(IdentityCache::lazy().build())
         .http_client(settings.http_client())
         .sleep_impl(TokioSleep::new())
         // The dispatch of events-core retries: it knows which messages must stay in order.
