@@ -55,10 +55,10 @@ impl Store for SimStore {
                 Extent::Part => Err(PortError::new(ErrorKind::Unavailable, "answered in part")),
             }
         };
-        let (snapshot, known) = call(world, Port::Store, effect, Err).await.inspect_err(|_| {
+        let (snapshot, baselines) = call(world, Port::Store, effect, Err).await.inspect_err(|_| {
             host::note_failure(world, task, None);
         })?;
-        ledger::baselines_read(world, task, &known);
+        ledger::baselines_read(world, task, &baselines);
         Ok(snapshot)
     }
 

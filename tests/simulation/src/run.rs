@@ -132,9 +132,9 @@ fn with_perfect_memory(
 ) -> BTreeMap<usize, Rc<ExpectedBaseline>> {
     let mut states: BTreeMap<usize, Rc<ExpectedBaseline>> = BTreeMap::new();
     for row in &world.rows.rows {
-        let verdict = expected_outcome(row, states.get(&row.key).map(|state| &**state), ledger::rules(world));
-        each(row, &verdict);
-        if let ExpectedOutcome::Applied(_, next) = verdict {
+        let outcome = expected_outcome(row, states.get(&row.key).map(|state| &**state), ledger::rules(world));
+        each(row, &outcome);
+        if let ExpectedOutcome::Applied(_, next) = outcome {
             states.insert(row.key, next);
         }
     }
@@ -143,8 +143,8 @@ fn with_perfect_memory(
 
 fn count_lost(world: &World) -> u64 {
     let mut lost = 0;
-    with_perfect_memory(world, |_, verdict| {
-        if let ExpectedOutcome::Applied(events, _) = verdict {
+    with_perfect_memory(world, |_, outcome| {
+        if let ExpectedOutcome::Applied(events, _) = outcome {
             lost += events.iter().filter(|event| !is_delivered(world, event)).count() as u64;
         }
     });
@@ -180,11 +180,11 @@ fn check_end(world: &World) {
 }
 
 fn check_every_event(world: &World) {
-    let mut known = std::collections::BTreeSet::new();
-    let states = with_perfect_memory(world, |row, verdict| {
-        let ExpectedOutcome::Applied(events, _) = verdict else { return };
+    let mut expected_ids = std::collections::BTreeSet::new();
+    let states = with_perfect_memory(world, |row, outcome| {
+        let ExpectedOutcome::Applied(events, _) = outcome else { return };
         for event in events {
-            known.insert(event.id.clone());
+            expected_ids.insert(event.id.clone());
             check(world, "nothing is lost", is_delivered(world, event), || {
                 format!("event {} of row {} is in no queue", event.id, row.index)
             });
@@ -194,8 +194,10 @@ fn check_every_event(world: &World) {
             });
         }
     });
-    let unknown = world.ledger.borrow().accepted.iter().find(|id| !known.contains(*id)).cloned();
-    check(world, "nothing is invented", unknown.is_none(), || format!("{unknown:?} is in the queue"));
+    let unexpected = world.ledger.borrow().accepted.iter().find(|id| !expected_ids.contains(*id)).cloned();
+    check(world, "nothing is invented", unexpected.is_none(), || {
+        format!("{unexpected:?} is in the queue, but no row gives it")
+    });
     for (key, state) in states {
         cache_ends_on(world, key, &state);
     }

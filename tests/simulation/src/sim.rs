@@ -213,7 +213,8 @@ impl Sim {
             let Some(event) = self.heap.borrow_mut().pop() else { return };
             self.now.set(event.at);
             if event.at > self.scenario.faults_end + RECOVERY_TIME {
-                return self.violate("the run ends", "the run goes on 6 hours after the last fault".to_owned());
+                return self
+                    .violate("the run ends", "the run goes on 6 hours after the last fault".to_owned());
             }
             (event.action)(self);
             if self.violation.borrow().is_some() {
