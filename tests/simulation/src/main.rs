@@ -71,7 +71,7 @@ fn print(summary: &Summary, seconds: f64, threads: u64) {
     let table = |title: &str, rows: &std::collections::BTreeMap<&'static str, u64>| {
         println!("\n{title}");
         for (name, count) in rows {
-            println!("  {name:<34} {count:>12}");
+            println!("  {name:<40} {count:>12}");
         }
     };
     table("faults injected", &total.faults);
