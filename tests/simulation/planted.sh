@@ -7,8 +7,9 @@ set -eu
 cd "$(dirname "$0")/../.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# --touch makes every file new, so that Cargo does not reuse a crate that an earlier run built with a mistake in it.
 git ls-files --cached --others --exclude-standard -z Cargo.toml Cargo.lock crates tests |
-    tar --create --null --files-from - | tar --extract --directory "$scratch"
+    tar --create --null --files-from - | tar --extract --touch --directory "$scratch"
 patches="$PWD/tests/simulation/planted"
 export CARGO_TARGET_DIR="${PLANTED_TARGET:-$scratch/target}"
 cd "$scratch"
