@@ -1,12 +1,13 @@
 #!/bin/sh
-# Fuzzes each target (TARGET=name: that one) for SECS seconds, beginning with its seeds and the kept corpus. What is found
-# lies in target/fuzz/corpus; KEEP=1 keeps of it what reaches code that nothing else reaches. Fails on the first crash.
+# Fuzzes each target, or only TARGET=NAME, for SECS seconds. Begins with its seeds and the kept corpus, and writes new
+# inputs to target/fuzz/corpus. KEEP=1 replaces the kept corpus by a minimal set that reaches the same code and all new
+# code. Fails on the first crash.
 set -eu
 cd "$(dirname "$0")/../.."
 
 sh tests/install-tools.sh fuzz
 PATH="$PWD/.tools/venv/bin:$PATH"
-# The compiler's flags for coverage are unstable. No sanitizer: there is no unsafe code to look into.
+# The compiler's coverage flags are unstable. No sanitizer is used, because the workspace has no unsafe code.
 export RUSTC_BOOTSTRAP=1
 fuzz() {
     target=$1

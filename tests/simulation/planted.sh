@@ -1,13 +1,15 @@
 #!/bin/sh
-# Plants each mistake of tests/simulation/planted/ into a scratch copy of the tree and runs the simulation until it is
-# caught. Fails if one survives its seeds, breaks something else, no longer applies, or no longer builds. ONLY=name plants that one.
+# Plants each mistake of tests/simulation/planted/ in a scratch copy of the tree, and runs the simulation until it is
+# caught. Fails if a mistake survives its seeds, breaks another invariant, no longer applies, or no longer builds.
+# ONLY=NAME plants one mistake. PLANTED_TARGET=DIRECTORY keeps the build for the next run.
 set -eu
 
 cd "$(dirname "$0")/../.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# --touch makes every file new, so that Cargo does not reuse a crate that an earlier run built with a mistake in it.
 git ls-files --cached --others --exclude-standard -z Cargo.toml Cargo.lock crates tests |
-    tar --create --null --files-from - | tar --extract --directory "$scratch"
+    tar --create --null --files-from - | tar --extract --touch --directory "$scratch"
 patches="$PWD/tests/simulation/planted"
 export CARGO_TARGET_DIR="${PLANTED_TARGET:-$scratch/target}"
 cd "$scratch"
@@ -39,11 +41,11 @@ for patch in "$patches"/${ONLY:-*}.patch; do
         bad=1
     else
         printf '%-30s %8s  %s\n' "$name" "${caught%% *}" "${caught#* }"
-        # Caught by accident is not caught: it must be what the mistake breaks, the first of one or of several.
+        # The first violation must be an invariant that the patch names: otherwise it was caught by accident.
         case ", $(field "$patch" Breaks)," in
         *", ${caught#* },"*) ;;
         *)
-            printf '%-30s %8s  %s\n' '' '' "BUT IT BREAKS $(field "$patch" Breaks)"
+            printf '%-30s %8s  %s\n' '' '' "NOT WHAT IT SHOULD BREAK: $(field "$patch" Breaks)"
             bad=1
             ;;
         esac

@@ -1,4 +1,4 @@
-//! [`events_fuzz::record_decoder`] on what libFuzzer makes up.
+//! [`events_fuzz::record_decoder`] on bytes that libFuzzer generates.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| events_fuzz::record_decoder(data));

@@ -1,4 +1,4 @@
-//! A batch of records from the decoder to the commit, under several settings.
+//! Checks a batch of records, from the decoder to the commit, under several settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::names::{Channel, Key, slot_text};
 
 const TIMES: PlanTimes = PlanTimes { now_ms: 1_767_225_999_000, processing_ms: 1.5 };
 
-/// Settings as they come, and others: hash tags, a prefix, small messages, drift that adds up.
+/// The default settings, and others: hash tags, a key prefix, small messages, and changes compared with the last event.
 fn configs() -> [Config; 2] {
     let other = Config {
         keys: KeyStyle { prefix: "rt:".to_owned(), hashtag: true },
@@ -32,19 +32,19 @@ fn configs() -> [Config; 2] {
     [Config::default(), other]
 }
 
-/// Checks everything that must hold of these records as one batch.
+/// Checks everything that must hold for these records as one batch.
 pub fn check(texts: &[&str]) {
-    let records: Vec<Record> = texts.iter().map(|text| decoded(text)).collect();
+    let records: Vec<Record> = texts.iter().map(|text| decode_twice(text)).collect();
     for config in configs() {
         let batch = Batch { texts, records: &records, config: &config };
         let plans = batch.plan(records.clone(), &Snapshot::default());
-        batch.each(&plans);
-        batch.together(&plans);
-        batch.one_by_one(&plans);
+        batch.check_each(&plans);
+        batch.check_together(&plans);
+        batch.check_one_by_one(&plans);
     }
 }
 
-/// Makes rows of each kind of these ids, twice with a change between, and checks them.
+/// Makes two different rows of each kind for each id, and checks them.
 pub fn check_ids(ids: &[&str]) {
     let kinds = ["hourlyTvl#", "protocol#", "coingecko#", "asset#base:", "asset#"];
     let pks = kinds.iter().flat_map(|kind| ids.iter().map(move |id| format!("{kind}{id}")));
@@ -66,14 +66,21 @@ pub fn check_ids(ids: &[&str]) {
     check(&records.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
-/// Decodes a record twice: the same comes of it, and it says what its text says.
-fn decoded(text: &str) -> Record {
+/// Decodes a record twice. Both results must be equal, and must agree with the text.
+fn decode_twice(text: &str) -> Record {
     let record = decode_text(text);
-    assert!(same_record(&record, &decode_text(text)), "the same input gives the same record: {record:?}");
+    assert!(
+        same_record(&record, &decode_text(text)),
+        "one input decodes to two different records: {record:?}"
+    );
     let value: Value = serde_json::from_str(text).unwrap_or_default();
     let change = &value["dynamodb"];
     if let Some(number) = change["SequenceNumber"].as_str().filter(|number| !number.is_empty()) {
-        assert_eq!(record.identifier.as_deref(), Some(number), "Lambda knows the record by this very text");
+        assert_eq!(
+            record.identifier.as_deref(),
+            Some(number),
+            "the identifier must be the text of the sequence number"
+        );
     }
     match &record.content {
         RecordContent::Row(row) => check_row(row, change),
@@ -97,7 +104,7 @@ fn same_record(one: &Record, other: &Record) -> bool {
 
 fn check_row(row: &SourceRow, change: &Value) {
     assert!(row.data_time_ms > 0 && row.created_ms.is_none_or(|created| row.data_time_ms <= created));
-    let (_, id) = row.pk.split_once('#').expect("a row of ours has a kind");
+    let (_, id) = row.pk.split_once('#').expect("the partition key of a row has a kind");
     assert_eq!(row.subject().id(), id);
     if let Some(pk) = change["Keys"]["PK"]["S"].as_str() {
         assert_eq!(row.pk, pk);
@@ -108,7 +115,7 @@ fn check_row(row: &SourceRow, change: &Value) {
         Row::Protocol(_) => return,
     };
     if let (Some(text), Some(number)) = (change["NewImage"][name]["N"].as_str(), number) {
-        assert_eq!(Ok(number.to_f64()), text.parse(), "{name} is {text}");
+        assert_eq!(Ok(number.to_f64()), text.parse(), "{name} is {text} in the record");
     }
 }
 
@@ -119,19 +126,19 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// Plans twice: the same comes of it, to the byte.
+    /// Plans a batch twice. Both plans must be equal.
     fn plan(&self, records: Vec<Record>, snapshot: &Snapshot) -> Vec<RecordPlan> {
         let _ = read_request(&records, self.config);
         let plans = plan(records.clone(), snapshot, self.config, TIMES);
         let again = plan(records, snapshot, self.config, TIMES);
         for (one, other) in plans.iter().zip(&again) {
-            assert!(same_plan(one, other), "the same input gives the same plan: {one:#?} {other:#?}");
+            assert!(same_plan(one, other), "one input gives two different plans: {one:#?} {other:#?}");
         }
         plans
     }
 
-    /// Each plan concerns its own record and nothing else.
-    fn each(&self, plans: &[RecordPlan]) {
+    /// Checks that each plan concerns only its own record.
+    fn check_each(&self, plans: &[RecordPlan]) {
         assert_eq!(plans.len(), self.records.len());
         for (at, plan) in plans.iter().enumerate() {
             let record = &self.records[at];
@@ -140,48 +147,48 @@ impl Batch<'_> {
                 messages::check(message, self.config.max_message_bytes);
             }
             match &record.content {
-                RecordContent::Row(row) => self.row(row, plan),
+                RecordContent::Row(row) => self.check_row_plan(row, plan),
                 RecordContent::Skipped(reason) => {
                     assert_eq!(plan.outcome, RecordOutcome::Skipped(*reason));
-                    assert!(nothing(plan) && plan.dead_letters.is_empty());
+                    assert!(is_without_effect(plan) && plan.dead_letters.is_empty());
                 }
                 RecordContent::Undecodable(_) => {
-                    assert!(matches!(plan.outcome, RecordOutcome::DeadLetter(_)) && nothing(plan));
+                    assert!(matches!(plan.outcome, RecordOutcome::DeadLetter(_)) && is_without_effect(plan));
                     assert_eq!(plan.dead_letters.len(), 1);
-                    messages::check_letter(&plan.dead_letters[0], Some(self.texts[at]));
+                    messages::check_dead_letter(&plan.dead_letters[0], Some(self.texts[at]));
                 }
             }
         }
     }
 
-    fn row(&self, row: &SourceRow, plan: &RecordPlan) {
+    fn check_row_plan(&self, row: &SourceRow, plan: &RecordPlan) {
         let subject = row.subject();
         let group = subject.group_id();
         assert_eq!(plan.subject.as_ref(), Some(&subject));
         for event in &plan.events {
-            event.validate().expect("only valid events leave");
+            event.validate().expect("a planned event is valid");
             assert_eq!(event.subject(), subject);
             check_channels(event, &subject);
         }
         for message in &plan.messages {
             assert_eq!(message.group_id, group);
             let event = plan.events.iter().find(|event| event.event_id == message.dedup_id);
-            let event = event.expect("a message is about an event of its record");
+            let event = event.expect("a message holds an event of its record");
             let data = messages::check_event(&message.body, &event.event_id);
             assert_eq!(data.get("protocolId").or(data.get("tokenId")), Some(&Value::from(subject.id())));
         }
-        for letter in &plan.dead_letters {
-            assert_eq!(letter.group_id, group);
-            messages::check_letter(letter, None);
+        for dead_letter in &plan.dead_letters {
+            assert_eq!(dead_letter.group_id, group);
+            messages::check_dead_letter(dead_letter, None);
         }
-        assert!(plan.commit.is_some() || nothing(plan) && plan.dead_letters.is_empty());
+        assert!(plan.commit.is_some() || is_without_effect(plan) && plan.dead_letters.is_empty());
         if let Some(commit) = &plan.commit {
-            self.commit(row, commit, plan);
+            self.check_commit(row, commit, plan);
         }
     }
 
-    /// Every key is one of this row.
-    fn commit(&self, row: &SourceRow, commit: &Commit, plan: &RecordPlan) {
+    /// Checks that a commit writes only keys of its row.
+    fn check_commit(&self, row: &SourceRow, commit: &Commit, plan: &RecordPlan) {
         let (subject, read) = (row.subject(), |key: &str| Key::read(key, &self.config.keys));
         assert_eq!(read(&commit.baseline_key), Key::Baseline(row.pk.clone()));
         let id = subject.id();
@@ -196,7 +203,7 @@ impl Batch<'_> {
                 }
                 _ => false,
             };
-            assert!(own, "{key:?} is no key of {}", row.pk);
+            assert!(own, "{key:?} is not a key of {}", row.pk);
             assert!(
                 !self.config.keys.hashtag || slot_text(key) == slot_text(&commit.baseline_key),
                 "{key:?}"
@@ -214,21 +221,21 @@ impl Batch<'_> {
                 write.value
             );
         }
-        let values = BaselineValues::from_json(&commit.values).expect("what was written can be read");
+        let values = BaselineValues::from_json(&commit.values).expect("a written baseline can be read");
         assert_eq!(values.to_json(), commit.values);
     }
 
-    /// No two rows name one key, no two subjects one group, no two records one event.
-    fn together(&self, plans: &[RecordPlan]) {
+    /// Checks that no two rows share a key, no two subjects a group, and no two records an event.
+    fn check_together(&self, plans: &[RecordPlan]) {
         let rows = self.rows(plans);
         let (mut owners, mut groups, mut events) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (row, plan) in &rows {
             let subject = row.subject();
             let first = groups.entry(subject.group_id()).or_insert_with(|| subject.clone());
-            assert_eq!(*first, subject, "two subjects in one group");
+            assert_eq!(*first, subject, "two subjects share a group");
             for key in plan.commit.iter().flat_map(hot_keys) {
                 let first = *owners.entry(key.to_owned()).or_insert(row.pk.as_str());
-                assert_eq!(first, row.pk, "two rows name the key {key:?}");
+                assert_eq!(first, row.pk, "two rows share the key {key:?}");
             }
             let mut own = BTreeSet::new();
             for event in &plan.events {
@@ -240,16 +247,19 @@ impl Batch<'_> {
         let mut failed = [(0, "why".to_owned())].into();
         fail_dependents(plans, &mut failed);
         for at in failed.keys().skip(1) {
-            assert_eq!(plans[*at].subject, plans[0].subject, "a failure holds up its own subject only");
+            assert_eq!(
+                plans[*at].subject, plans[0].subject,
+                "a failure fails only records of its own subject"
+            );
         }
         if !plans.is_empty() {
             let _ = batch_response(plans, &failed);
         }
     }
 
-    /// One record at a time, each on what the ones before it left, gives what the batch gave; and a record that comes
-    /// again changes nothing.
-    fn one_by_one(&self, plans: &[RecordPlan]) {
+    /// Plans the records one by one, each on the state that the previous ones left. The result must be that of the whole
+    /// batch. A redelivered record, or a redelivered batch, must change nothing.
+    fn check_one_by_one(&self, plans: &[RecordPlan]) {
         let mut snapshot = Snapshot::default();
         for (record, expected) in self.records.iter().zip(plans) {
             let mut single = plan(vec![record.clone()], &snapshot, self.config, TIMES).remove(0);
@@ -257,23 +267,23 @@ impl Batch<'_> {
                 single.predecessor.clone_from(&in_batch.predecessor);
             }
             let same = same_plan(&single, expected);
-            assert!(same, "a batch gives what its records give one by one: {single:#?} {expected:#?}");
+            assert!(same, "a record alone gives another plan than in its batch: {single:#?} {expected:#?}");
             self.apply(expected, &mut snapshot);
             if expected.commit.is_some() {
                 let again = plan(vec![record.clone()], &snapshot, self.config, TIMES).remove(0);
                 assert_eq!(again.outcome, RecordOutcome::AlreadyApplied);
-                assert!(nothing(&again) && again.dead_letters.is_empty());
+                assert!(is_without_effect(&again) && again.dead_letters.is_empty());
             }
         }
-        // Rows of one key and time in two streams cannot be told apart: the specification, section 2.
+        // Rows of one key and data time in two streams cannot be told apart (specification, section 2).
         let streams: BTreeSet<_> = self.rows(plans).iter().map(|(row, _)| row.stream.clone()).collect();
         if streams.len() <= 1 {
             let again = self.plan(self.records.to_vec(), &snapshot);
-            assert!(again.iter().all(nothing), "a batch that comes again changes nothing");
+            assert!(again.iter().all(is_without_effect), "a redelivered batch changes something");
         }
     }
 
-    /// What the commit of a plan leaves in Redis, as far as a later batch reads it.
+    /// Writes what the commit of a plan leaves in Redis, as far as a later batch reads it.
     fn apply(&self, plan: &RecordPlan, snapshot: &mut Snapshot) {
         let Some(commit) = &plan.commit else { return };
         let stored = Baseline { version: commit.version.clone(), values: commit.values.clone() };
@@ -294,8 +304,8 @@ impl Batch<'_> {
     }
 }
 
-/// True when a plan writes, sends and publishes nothing but dead letters.
-fn nothing(plan: &RecordPlan) -> bool {
+/// True if a plan writes, sends and publishes nothing. It may have dead letters.
+fn is_without_effect(plan: &RecordPlan) -> bool {
     plan.events.is_empty() && plan.messages.is_empty() && plan.commit.is_none()
 }
 
@@ -307,7 +317,7 @@ fn same_plan(one: &RecordPlan, other: &RecordPlan) -> bool {
         && one.commit == other.commit
 }
 
-/// Keys that only this row may name.
+/// The keys that only this row may write.
 fn hot_keys(commit: &Commit) -> impl Iterator<Item = &str> {
     let writes = commit.writes.iter().map(|write| write.key.as_str());
     writes.chain(commit.deletes.iter().map(String::as_str)).chain([commit.baseline_key.as_str()])
@@ -317,7 +327,7 @@ fn keys(commit: &Commit) -> impl Iterator<Item = &str> {
     hot_keys(commit).chain(commit.publications.iter().map(|publication| publication.marker_key.as_str()))
 }
 
-/// Every channel is that of the event's kind, subject or chain.
+/// Checks that every channel belongs to the event's type, subject or chain.
 fn check_channels(event: &Event, subject: &Subject) {
     let slug = match &event.data {
         Data::Tvl(data) => data.protocol_slug.as_deref(),
@@ -336,8 +346,8 @@ fn check_channels(event: &Event, subject: &Subject) {
             }
             _ => false,
         };
-        assert!(own, "{channel:?} is no channel of {event:?}");
+        assert!(own, "{channel:?} is not a channel of {event:?}");
         of_subject += usize::from(channel.ends_with(subject.id()) || channel.starts_with("events:protocol:"));
     }
-    assert!(of_subject > 0, "no channel of {subject:?}");
+    assert!(of_subject > 0, "the event has no channel of {subject:?}");
 }

@@ -1,4 +1,4 @@
-//! Names read back: from a key or a channel comes what it was made of, hence no two things share a name.
+//! Reads keys and channels back. If a name gives back what it was made of, no two things share it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use events_core::source::Subject;
 
 use crate::messages::is_token;
 
-/// What a key is about, by its text alone.
+/// What a key belongs to, read from its text alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// `price:{tokenId}`.
@@ -18,24 +18,24 @@ pub enum Key {
     ChainTvl(String, String),
     /// `protocol:{protocolId}:meta`.
     Meta(String),
-    /// `event:{eventId}`, with the id of the row where hash tags are on.
+    /// `event:{eventId}`. With hash tags, also holds the id of the row's subject.
     Marker(Option<String>, String),
     /// `cache:{pk}`.
     Baseline(String),
 }
 
 impl Key {
-    /// Reads a key of ours; panics on any other.
+    /// Reads a key. Panics if the processor cannot have made it.
     pub fn read(key: &str, style: &KeyStyle) -> Self {
-        let bare = key.strip_prefix(&style.prefix).expect("the prefix stands before every key");
+        let bare = key.strip_prefix(&style.prefix).expect("every key begins with the prefix");
         let (kind, rest) = bare.split_once(':').expect("a key has a kind");
         match (kind, style.hashtag) {
             ("price", false) => Self::Price(rest.to_owned()),
-            ("price", true) => Self::Price(whole(rest)),
+            ("price", true) => Self::Price(only_tag(rest)),
             ("cache", false) => Self::Baseline(rest.to_owned()),
             ("cache", true) => {
-                let (kind, id) = rest.split_once('#').expect("the kind of the row");
-                Self::Baseline(format!("{kind}#{}", whole(id)))
+                let (kind, id) = rest.split_once('#').expect("a baseline key has a row kind");
+                Self::Baseline(format!("{kind}#{}", only_tag(id)))
             }
             ("event", false) => Self::Marker(None, rest.to_owned()),
             ("event", true) => {
@@ -46,43 +46,43 @@ impl Key {
                 let (id, after) = if tags { tagged(rest) } else { first_part(rest) };
                 match (kind, after) {
                     ("tvl", "") => Self::Tvl(id),
-                    ("tvl", chain) => Self::ChainTvl(id, part(chain)),
+                    ("tvl", chain) => Self::ChainTvl(id, last_part(chain)),
                     (_, ":meta") => Self::Meta(id),
-                    _ => panic!("{key:?} is no key of ours"),
+                    _ => panic!("{key:?} is not a key of the processor"),
                 }
             }
-            _ => panic!("{key:?} is no key of ours"),
+            _ => panic!("{key:?} is not a key of the processor"),
         }
     }
 }
 
-/// `{id}` and what follows it.
+/// Splits `{id}` from the text after it.
 fn tagged(text: &str) -> (String, &str) {
     let (id, after) = text.strip_prefix('{').and_then(|text| text.split_once('}')).expect("an id in braces");
     (decode(id), after)
 }
 
-/// `{id}` and nothing else.
-fn whole(text: &str) -> String {
+/// Reads `{id}`, after which nothing may follow.
+fn only_tag(text: &str) -> String {
     let (id, after) = tagged(text);
     assert_eq!(after, "", "{text:?}");
     id
 }
 
-/// The part before the first colon, and what follows from there.
+/// Splits the text before the first colon.
 fn first_part(text: &str) -> (String, &str) {
     let (part, after) = text.split_at(text.find(':').unwrap_or(text.len()));
     (decode(part), after)
 }
 
-/// `:part`, the last.
-fn part(text: &str) -> String {
+/// Reads `:part`, after which nothing may follow.
+fn last_part(text: &str) -> String {
     let (part, after) = first_part(text.strip_prefix(':').expect("a colon before each part"));
     assert_eq!(after, "", "{text:?}");
     part
 }
 
-/// Undoes percent-encoding; panics on a `%` that is none.
+/// Undoes percent-encoding. Panics on a `%` without two hexadecimal digits.
 pub fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -97,16 +97,16 @@ pub fn decode(text: &str) -> String {
             bytes.push(*byte);
         }
     }
-    String::from_utf8(bytes).expect("what was encoded was text")
+    String::from_utf8(bytes).expect("the decoded bytes are UTF-8")
 }
 
-/// What Redis hashes of a key to find its slot.
+/// The part of a key that Redis hashes to find its slot.
 pub fn slot_text(key: &str) -> &str {
     let tag = key.split_once('{').and_then(|(_, after)| after.split_once('}')).map(|(tag, _)| tag);
     tag.filter(|tag| !tag.is_empty()).unwrap_or(key)
 }
 
-/// What a channel is about, by its text alone.
+/// What a channel belongs to, read from its text alone.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Channel {
     /// `events:prices`, `events:tvl`, `events:protocols`, `events:alerts`.
@@ -120,29 +120,29 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// Reads a channel of ours; panics on any other.
+    /// Reads a channel. Panics if the processor cannot have made it.
     pub fn read(channel: &str) -> Self {
-        let rest = channel.strip_prefix("events:").expect("every channel begins alike");
+        let rest = channel.strip_prefix("events:").expect("every channel begins with events:");
         match rest.split_once(':') {
             None => Self::Kind(rest.to_owned()),
             Some(("token", id)) => Self::Token(id.to_owned()),
-            Some(("protocol", name)) => Self::Protocol(part(&format!(":{name}"))),
+            Some(("protocol", name)) => Self::Protocol(last_part(&format!(":{name}"))),
             Some(("chain", after)) => {
                 let (chain, kind) = first_part(after);
-                Self::Chain(chain, part(kind))
+                Self::Chain(chain, last_part(kind))
             }
-            Some(_) => panic!("{channel:?} is no channel of ours"),
+            Some(_) => panic!("{channel:?} is not a channel of the processor"),
         }
     }
 }
 
-/// The four ways keys may be spelt.
+/// The four styles of keys: with and without prefix and hash tags.
 pub fn styles() -> impl Iterator<Item = KeyStyle> {
     let style = |(prefix, hashtag): (&str, bool)| KeyStyle { prefix: prefix.to_owned(), hashtag };
     [("", false), ("rt:", false), ("", true), ("rt:", true)].into_iter().map(style)
 }
 
-/// Checks groups and keys of protocols and tokens of these ids, each part also as a chain.
+/// Checks the groups and keys of protocols and tokens with these ids. Each id also serves as a chain.
 pub fn check(parts: &[&str]) {
     let parts: Vec<&str> = parts.iter().copied().filter(|part| !part.is_empty()).collect();
     let mut groups = BTreeMap::new();

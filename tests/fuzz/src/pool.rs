@@ -1,6 +1,6 @@
-//! Odd pieces that a row may be made of, by hand: what random bytes seldom hit.
+//! Odd parts of rows, written by hand, because random bytes rarely produce them.
 
-/// Ids and chain keys: glob characters, blanks, control characters, names shaped like ours, braces, escapes.
+/// Ids and chains: glob characters, blanks, control characters, braces, escapes, and texts shaped like Redis keys.
 pub const IDS: [&str; 44] = [
     "1599",
     "1",
@@ -48,7 +48,7 @@ pub const IDS: [&str; 44] = [
     "meta",
 ];
 
-/// Numbers at every limit of DynamoDB, of doubles and of integers, and texts that are none.
+/// Numbers at the limits of DynamoDB, doubles and integers, and texts that are not numbers.
 pub const NUMBERS: [&str; 48] = [
     "0",
     "-0",
@@ -100,7 +100,7 @@ pub const NUMBERS: [&str; 48] = [
     "1767225600",
 ];
 
-/// Names of attributes that mean something, and some that must not.
+/// Names of attributes with a meaning, and some that must have none.
 pub const ATTRIBUTES: [&str; 26] = [
     "tvl",
     "tvlPrev1Hour",
@@ -130,7 +130,7 @@ pub const ATTRIBUTES: [&str; 26] = [
     "PK",
 ];
 
-/// A name of 10 KB that begins like others.
+/// A name of 10 KB. Long names differ only in their last character, `end`.
 pub fn long_name(end: char) -> String {
     let mut name = "protocol:".repeat(1_137);
     name.push(end);

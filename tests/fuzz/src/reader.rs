@@ -1,4 +1,4 @@
-//! The reader of `make local-stream` against a plain reading of the same text: serde_json's own stream of values.
+//! Compares the reader of `make local-stream` with a simple reader: serde_json's stream of values.
 
 use std::fmt;
 use std::io::Cursor;
@@ -8,29 +8,39 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use stream_file::source::{Source, SourceRecord};
 
-/// What must be equal of a record: its line, its stream, its text.
-type Seen = (u64, String, String);
+/// A record as both readers must see it: its line, its stream, its text.
+type ReadRecord = (u64, String, String);
 
-/// Reads the bytes both ways and compares.
+/// Reads the bytes with both readers, and compares the results.
 pub fn check(data: &[u8]) {
     let (found, error) = read(data);
     let (expected, valid) = match str::from_utf8(data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data)) {
-        Ok(text) => plain(text),
-        Err(error) => (plain(str::from_utf8(&data[..error.valid_up_to()]).unwrap_or_default()).0, false),
+        Ok(text) => read_with_serde(text),
+        Err(error) => {
+            (read_with_serde(str::from_utf8(&data[..error.valid_up_to()]).unwrap_or_default()).0, false)
+        }
     };
     if !found.is_empty() {
         let common = found.len().min(expected.len());
-        assert_eq!(found[..common], expected[..common], "the records are what the lines hold");
-        assert!(error.is_some() || found.len() >= expected.len(), "{} of {}", found.len(), expected.len());
+        assert_eq!(found[..common], expected[..common], "both readers must see the same records");
+        assert!(
+            error.is_some() || found.len() >= expected.len(),
+            "{} of {} records read",
+            found.len(),
+            expected.len()
+        );
     }
     match error {
-        None => assert!(valid && found.len() == expected.len(), "read to the end what is no JSON"),
+        None => assert!(
+            valid && found.len() == expected.len(),
+            "read to the end, although it is not JSON or a record is missing"
+        ),
         Some(message) => check_error(&message, data, valid),
     }
 }
 
-/// The records up to the end or the first error.
-fn read(data: &[u8]) -> (Vec<Seen>, Option<String>) {
+/// Reads up to the end or the first error, with the reader under test.
+fn read(data: &[u8]) -> (Vec<ReadRecord>, Option<String>) {
     let source = match Source::new("in".to_owned(), Cursor::new(data.to_vec())) {
         Ok(source) => source,
         Err(error) => return (Vec::new(), Some(error.to_string())),
@@ -40,7 +50,10 @@ fn read(data: &[u8]) -> (Vec<Seen>, Option<String>) {
         match record {
             Ok(SourceRecord { number, line, shard, raw, end: read }) => {
                 assert_eq!(number, found.len() as u64);
-                assert!((end..=data.len() as u64).contains(&read), "read backwards, or beyond the end");
+                assert!(
+                    (end..=data.len() as u64).contains(&read),
+                    "the end of a record is before that of the previous one, or beyond the file"
+                );
                 end = read;
                 found.push((line, shard, raw.get().to_owned()));
             }
@@ -50,17 +63,20 @@ fn read(data: &[u8]) -> (Vec<Seen>, Option<String>) {
     (found, None)
 }
 
-/// An error names its line, where the fault is in one.
+/// Checks an error: it must be one line, and name the line of the fault if it has one.
 fn check_error(message: &str, data: &[u8], readable: bool) {
     assert_eq!(message.lines().count(), 1, "{message:?}");
     let nothing = ["JSON, but no stream record", "holds no record", "is empty"];
     assert!(
         !readable || nothing.iter().any(|nothing| message.contains(nothing)),
-        "refused what is JSON: {message}"
+        "refused valid JSON: {message}"
     );
     let Some(after) = message.strip_prefix("in, line ") else {
         let whole = ["in: is ", "in: holds no record"];
-        assert!(whole.iter().any(|beginning| message.starts_with(beginning)), "no line: {message}");
+        assert!(
+            whole.iter().any(|beginning| message.starts_with(beginning)),
+            "the error names no line: {message}"
+        );
         return;
     };
     let line: usize = after.split(':').next().and_then(|line| line.parse().ok()).expect("a line number");
@@ -68,17 +84,17 @@ fn check_error(message: &str, data: &[u8], readable: bool) {
     assert!((1..=lines).contains(&line), "line {line} of {lines}: {message}");
 }
 
-/// The records of a text, and whether all of it is JSON with its records in arrays.
-fn plain(text: &str) -> (Vec<Seen>, bool) {
+/// Reads the records of a text with serde_json. Also returns whether all of it is JSON, with every `Records` an array.
+fn read_with_serde(text: &str) -> (Vec<ReadRecord>, bool) {
     let mut records = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         let Ok(value) = value else { return (records, false) };
         let parts = if value.get().starts_with('[') { elements(value) } else { Some(vec![value]) };
         for part in parts.unwrap_or_default() {
             match field(part, "Records") {
-                None => records.push(seen(text, part)),
-                Some(held) => match elements(held) {
-                    Some(held) => records.extend(held.into_iter().map(|record| seen(text, record))),
+                None => records.push(read_record(text, part)),
+                Some(array) => match elements(array) {
+                    Some(array) => records.extend(array.into_iter().map(|record| read_record(text, record))),
                     None => return (records, false),
                 },
             }
@@ -91,10 +107,10 @@ fn elements(array: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(array.get()).ok()
 }
 
-/// Names of fields that are looked at; an object that has one of them twice says nothing by any of them.
+/// The fields that the reader uses. If an object has one of them twice, all of them are ignored.
 const NAMES: [&str; 4] = ["Records", "eventSourceARN", "eventName", "dynamodb"];
 
-/// A field of an object that is not null.
+/// A field of an object, if it is not null.
 fn field<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     let Pairs(pairs) = serde_json::from_str(object.get()).ok()?;
     let count = |name: &str| pairs.iter().filter(|pair| pair.0 == name).count();
@@ -103,7 +119,7 @@ fn field<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     value.filter(|value| !unclear && value.get() != "null")
 }
 
-/// The fields of an object as they are written, also those of one name.
+/// The fields of an object as written, including repeated ones.
 struct Pairs<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Pairs<'de> {
@@ -128,7 +144,7 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
     }
 }
 
-fn seen(text: &str, record: &RawValue) -> Seen {
+fn read_record(text: &str, record: &RawValue) -> ReadRecord {
     let at = record.get().as_ptr().addr() - text.as_ptr().addr();
     let line = 1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
     let shard =

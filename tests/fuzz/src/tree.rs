@@ -1,20 +1,20 @@
-//! Bytes to records that decode: the fuzzer's choices go into rows instead of into the syntax of JSON.
+//! Turns bytes into records that decode, so that the fuzzer's choices shape rows instead of JSON syntax.
 
 use arbitrary::{Result, Unstructured};
 use serde_json::{Map, Value, json};
 
 use crate::pool::{ATTRIBUTES, IDS, NUMBERS, long_name};
 
-/// Attributes of an image, and members of a list or map, at most.
+/// Most attributes of an image, and most members of a list or map.
 const MOST_MEMBERS: usize = 5;
-/// Depth of an attribute, at most; a byte may ask for [`DEEP`] levels more at once.
+/// Greatest depth of an attribute that is built level by level. One choice can add up to [`DEEP`] levels at once.
 const MOST_DEPTH: usize = 4;
-/// As deep as DynamoDB lets attributes nest, and then some.
+/// More levels than DynamoDB lets attributes nest.
 const DEEP: usize = 60;
-/// The first second of made-up data.
+/// The earliest time of generated rows, seconds since 1970.
 const START: u32 = 1_767_225_600;
 
-/// At most `most` records from these bytes; fewer where they run out.
+/// Makes at most `most` records from the bytes, or fewer if the bytes run out.
 pub fn records(data: &[u8], most: usize) -> Vec<String> {
     let mut bytes = Unstructured::new(data);
     let mut records = Vec::new();
@@ -61,7 +61,7 @@ fn record(bytes: &mut Unstructured<'_>, at: usize) -> Result<Value> {
     Ok(record)
 }
 
-/// A name out of the pool, two of them, any text, or a long one.
+/// A name from the pool, two of them joined, a long name, or any text.
 fn name(bytes: &mut Unstructured<'_>) -> Result<String> {
     Ok(match bytes.int_in_range(0..=9)? {
         0..=4 => (*bytes.choose(&IDS)?).to_owned(),
@@ -98,7 +98,7 @@ fn attribute(bytes: &mut Unstructured<'_>, depth: usize) -> Result<Value> {
     })
 }
 
-/// An attribute inside that many lists and maps by turns.
+/// Wraps an attribute in `levels` lists and maps, alternating.
 pub fn deep(attribute: Value, levels: usize) -> Value {
     (0..levels).fold(attribute, |inner, level| match level % 2 {
         0 => json!({"L": [inner]}),
@@ -113,7 +113,7 @@ fn several<T>(
     (0..bytes.int_in_range(0..=MOST_MEMBERS)?).map(|_| one(bytes)).collect()
 }
 
-/// A number out of the pool, or any in the range of usual values.
+/// A number from the pool, a usual value, or one with many digits or any exponent.
 fn number(bytes: &mut Unstructured<'_>) -> Result<String> {
     Ok(match bytes.int_in_range(0..=5)? {
         0..=2 => (*bytes.choose(&NUMBERS)?).to_owned(),

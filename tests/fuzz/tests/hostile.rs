@@ -1,13 +1,13 @@
-//! Hostile input written by hand: every odd id in every place, every limit of numbers, every depth.
+//! Checks hostile input written by hand: every odd id in every place, every limit of numbers, every depth.
 
-#![allow(clippy::print_stdout, reason = "test code: what was tried last is the reason of a failure")]
+#![allow(clippy::print_stdout, reason = "test code: the last printed input explains a failure")]
 
 use events_fuzz::pool::{ATTRIBUTES, IDS, NUMBERS, long_name};
 use events_fuzz::tree::deep;
 use events_fuzz::{batch, fixture_reader, names};
 use serde_json::{Value, json};
 
-/// A record of a second of its own: `at` is its time and its sequence number.
+/// A record with a data time of its own: `at` is its second and its sequence number.
 fn record(pk: &str, at: u32, image: &Value) -> String {
     let time = 1_767_225_600 + at;
     let sk = if pk.starts_with("hourlyTvl") { time } else { 0 };
@@ -17,7 +17,7 @@ fn record(pk: &str, at: u32, image: &Value) -> String {
     .to_string()
 }
 
-/// Checks rows of one key, written one after the other, as a batch and as a file.
+/// Checks consecutive rows of one key, as a batch and as a file.
 fn check(pk: &str, images: &[Value]) {
     let records: Vec<String> = images.iter().zip(1..).map(|(image, at)| record(pk, at, image)).collect();
     println!("{}", records.join("\n"));

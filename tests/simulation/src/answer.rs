@@ -1,4 +1,5 @@
-//! Judges what an invocation answers: what it does not report must be done, and what it reports must be its own.
+//! Checks the response of an invocation. Records that it does not report must be done, and the record that it reports
+//! must be in its batch.
 
 use std::rc::Rc;
 
@@ -6,72 +7,78 @@ use events_core::plan::BatchResponse;
 use events_processor::BatchOutcome;
 
 use crate::host::Task;
-use crate::ledger::{self, Plan, check};
-use crate::reference::{Verdict, judge};
+use crate::ledger::{self, Expectations, check};
+use crate::reference::{ExpectedOutcome, expected_outcome};
 use crate::rows::Kind;
 use crate::sim::{World, micros};
 
-/// An invocation has come to its end.
+/// Checks an invocation that has ended.
 pub fn finished(world: &World, id: usize, task: &Task, batch: &BatchOutcome) {
     let rows: Vec<_> = task.batch.iter().map(|row| &world.rows.rows[*row]).collect();
     let reported = match &batch.response {
         BatchResponse::AllDone => rows.len(),
         BatchResponse::RetryFrom(identifier) => {
             let position = rows.iter().position(|row| row.identifier.as_ref() == Some(identifier));
-            check(world, "identifiers are of the batch", position.is_some(), || {
-                format!("task {id}: {identifier}")
+            check(world, "the reported identifier is in the batch", position.is_some(), || {
+                format!("task {id} reports {identifier}, which is not in its batch")
             });
             position.unwrap_or(0)
         }
         BatchResponse::RetryAll => 0,
     };
-    let plan = ledger::plan(world, id);
+    let expected = ledger::expectations(world, id);
     for row in &rows[..reported] {
-        check(world, "done means done", is_done(world, &plan, row.index), || {
-            format!("task {id} does not report row {} ({:?})", row.index, row.kind)
+        check(world, "done means done", is_done(world, &expected, row.index), || {
+            format!("task {id} does not report row {} ({:?}), which is not done", row.index, row.kind)
         });
     }
     let in_time = world.now() < micros(task.deadline);
     if let Some(row) = rows.get(reported).filter(|row| in_time && matches!(row.kind, Kind::Poison(_))) {
         let alone = batch.failures.keys().all(|failed| *failed == reported);
-        let lettered = ledger::was_told(world, id)
-            && world.ledger.borrow().record_letters.contains(&row.record_id)
-            && !task.groups.contains("undecodable");
-        check(world, "poison costs only itself", !(alone && lettered), || {
-            format!("task {id} reports row {}, whose letter is sent", row.index)
+        let dead_lettered = ledger::has_acknowledgement(world, id)
+            && world.ledger.borrow().dead_letter_records.contains(&row.record_id)
+            && !task.refused_groups.contains("undecodable");
+        check(world, "poison costs only itself", !(alone && dead_lettered), || {
+            format!("task {id} reports row {}, although its dead letter is sent", row.index)
         });
     }
-    // An open breaker holds up everything, and so does one that closes again during the invocation.
-    let broken = batch.failures.values().any(|reason| reason.contains("breaker open"));
-    let calm = in_time && !task.troubled && !broken;
-    for row in rows.iter().filter(|_| calm) {
+    // A breaker that is open for a part of the invocation can fail any row.
+    let breaker_open = batch.failures.values().any(|reason| reason.contains("breaker open"));
+    let must_isolate = in_time && !task.shared_failure && !breaker_open;
+    for row in rows.iter().filter(|_| must_isolate) {
         let group = match row.kind {
             Kind::Values(_) => world.rows.keys[row.key].group.as_str(),
             Kind::Skipped | Kind::Poison(_) => "undecodable",
         };
-        if !task.groups.contains(group) {
-            check(world, "a failure costs only its key", is_done(world, &plan, row.index), || {
-                format!("task {id} leaves row {} although only {:?} failed", row.index, task.groups)
+        if !task.refused_groups.contains(group) {
+            check(world, "a failure costs only its key", is_done(world, &expected, row.index), || {
+                format!(
+                    "task {id} has not finished row {}, although only {:?} failed",
+                    row.index, task.refused_groups
+                )
             });
         }
     }
-    ledger::forget(world, id);
+    ledger::forget_task(world, id);
 }
 
-/// True when nothing is left to do for a row.
-fn is_done(world: &World, plan: &Plan, index: usize) -> bool {
+/// True if nothing is left to do for a row.
+fn is_done(world: &World, expected: &Expectations, index: usize) -> bool {
     let row = &world.rows.rows[index];
     match row.kind {
         Kind::Skipped => true,
-        Kind::Poison(_) => world.ledger.borrow().record_letters.contains(&row.record_id),
+        Kind::Poison(_) => world.ledger.borrow().dead_letter_records.contains(&row.record_id),
         Kind::Values(_) => {
             let key = &world.rows.keys[row.key].baseline;
             let mut redis = world.redis.borrow_mut();
-            let stored = redis.baseline(key, world.now()).map(|baseline| Rc::clone(&baseline.state));
+            let stored = redis.baseline(key, world.now()).map(|baseline| Rc::clone(&baseline.expected));
             let applied = stored.is_some_and(|state| {
-                !matches!(judge(row, Some(&state), ledger::rules(world)), Verdict::Apply(..))
+                !matches!(
+                    expected_outcome(row, Some(&state), ledger::rules(world)),
+                    ExpectedOutcome::Applied(..)
+                )
             });
-            applied || plan.epochs.get(&row.key).is_some_and(|epoch| *epoch != redis.epoch(key))
+            applied || expected.losses.get(&row.key).is_some_and(|losses| *losses != redis.losses(key))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of one call to the world: it works, or one of the ways in which it does not.
+//! Decides whether a call succeeds, or in which way it fails.
 
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use crate::host;
 use crate::scenario::{MILLI, OutageKind, SECOND};
 use crate::sim::{Promise, World};
 
-/// Who is called.
+/// The system that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
     /// Redis.
@@ -16,10 +16,10 @@ pub enum Port {
     /// The events queue.
     Queue,
     /// The dead letter queue.
-    Letters,
+    DeadLetters,
 }
 
-/// The names under which a port's faults are counted.
+/// The names under which the faults of a port are counted.
 struct Names {
     down: &'static str,
     refused: &'static str,
@@ -55,7 +55,7 @@ impl Port {
         match self {
             Self::Store => names!("redis"),
             Self::Queue => names!("sqs"),
-            Self::Letters => names!("dlq"),
+            Self::DeadLetters => names!("dlq"),
         }
     }
 
@@ -64,14 +64,14 @@ impl Port {
         match self {
             Self::Store => rates.store,
             Self::Queue => rates.queue,
-            Self::Letters => rates.letters,
+            Self::DeadLetters => rates.dead_letters,
         }
     }
 
     fn timeout(self, world: &World) -> u64 {
         match self {
             Self::Store => world.scenario.store_timeout,
-            Self::Queue | Self::Letters => world.scenario.queue_timeout,
+            Self::Queue | Self::DeadLetters => world.scenario.queue_timeout,
         }
     }
 
@@ -79,23 +79,23 @@ impl Port {
         match self {
             Self::Store => [OutageKind::Redis, OutageKind::RedisLosesAll, OutageKind::RedisFailsOver]
                 .iter()
-                .any(|kind| world.suffers(*kind)),
-            Self::Queue => world.suffers(OutageKind::Queue),
-            Self::Letters => world.suffers(OutageKind::Letters),
+                .any(|kind| world.has_outage(*kind)),
+            Self::Queue => world.has_outage(OutageKind::Queue),
+            Self::DeadLetters => world.has_outage(OutageKind::DeadLetters),
         }
     }
 }
 
-/// What one execution of a call is to do.
+/// How much of a call is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// All of it.
     Whole,
-    /// A part of it.
+    /// Only a part of it.
     Part,
 }
 
-/// Calls a port: `effect` is what happens at the other side, `failed` how an error looks to the caller.
+/// Calls a port. `effect` executes the call on the server. `failed` turns an error into the caller's result.
 pub fn call<T: 'static>(
     world: &World,
     port: Port,
@@ -130,14 +130,14 @@ impl<T: 'static> Call<T> {
         let timeout = self.port.timeout(world);
         let travel = world.span(200, 8 * MILLI);
         host::call_made(world, self.task, self.port);
-        if self.port == Port::Queue && world.suffers(OutageKind::Throttle) {
+        if self.port == Port::Queue && world.has_outage(OutageKind::Throttle) {
             return self.fail(world, travel, ErrorKind::Throttled, names.throttled);
         }
-        if self.port == Port::Store && host::is_stale(world, self.task) {
+        if self.port == Port::Store && host::take_dead_connection(world, self.task) {
             return self.fail(world, travel, ErrorKind::Unavailable, "redis connection dead after a pause");
         }
-        if self.port == Port::Store && world.suffers(OutageKind::RedisPaused) {
-            return self.linger(world, timeout, effect);
+        if self.port == Port::Store && world.has_outage(OutageKind::RedisPaused) {
+            return self.run_late(world, timeout, effect);
         }
         if self.port.is_down(world) {
             match world.rng.borrow_mut().permille(700) {
@@ -146,8 +146,8 @@ impl<T: 'static> Call<T> {
             }
             return;
         }
-        if !world.strikes(self.port.rate(world)) {
-            return self.arrive(world, travel, effect, Extent::Whole);
+        if !world.fault_occurs(self.port.rate(world)) {
+            return self.deliver(world, travel, effect, Extent::Whole);
         }
         let which = world.rng.borrow_mut().below(12);
         match which {
@@ -156,48 +156,49 @@ impl<T: 'static> Call<T> {
             3 => self.fail(world, travel, ErrorKind::Refused, names.denied),
             4 => self.fail(world, timeout, ErrorKind::Timeout, names.lost),
             5 | 6 => {
-                world.count(names.answer_lost);
+                world.count_fault(names.answer_lost);
                 let (kind, after) = match world.rng.borrow_mut().permille(500) {
                     true => (ErrorKind::Timeout, timeout),
                     false => (ErrorKind::Unavailable, travel * 2),
                 };
                 Self::execute(world, self.port, travel, effect, Extent::Whole);
-                self.tell(world, after, kind);
+                self.answer_error(world, after, kind);
             }
-            7 => self.linger(world, timeout, effect),
+            7 => self.run_late(world, timeout, effect),
             8 => {
-                world.count(names.slow);
+                world.count_fault(names.slow);
                 let slow = world.span(travel, timeout.max(travel + 1));
-                self.arrive(world, slow, effect, Extent::Whole);
+                self.deliver(world, slow, effect, Extent::Whole);
             }
             9 => {
-                world.count(names.duplicate);
+                world.count_fault(names.duplicate);
                 let again = travel + world.span(0, 5 * SECOND);
                 Self::execute(world, self.port, again, Rc::clone(&effect), Extent::Whole);
-                self.arrive(world, travel, effect, Extent::Whole);
+                self.deliver(world, travel, effect, Extent::Whole);
             }
             _ => {
-                world.count(names.partial);
-                self.arrive(world, travel, effect, Extent::Part);
+                world.count_fault(names.partial);
+                self.deliver(world, travel, effect, Extent::Part);
             }
         }
     }
 
-    /// The call is done when the caller no longer waits.
-    fn linger(self, world: &World, timeout: u64, effect: Effect<T>) {
-        world.count(self.port.names().delayed);
+    /// The call times out, and the server executes it later.
+    fn run_late(self, world: &World, timeout: u64, effect: Effect<T>) {
+        world.count_fault(self.port.names().delayed);
         let late = timeout + world.span(MILLI, 40 * SECOND);
         Self::execute(world, self.port, late, effect, Extent::Whole);
-        self.tell(world, timeout, ErrorKind::Timeout);
+        self.answer_error(world, timeout, ErrorKind::Timeout);
     }
 
     /// The call fails without any effect.
     fn fail(self, world: &World, after: u64, kind: ErrorKind, name: &'static str) {
-        world.count(name);
-        self.tell(world, after, kind);
+        world.count_fault(name);
+        self.answer_error(world, after, kind);
     }
 
-    fn tell(self, world: &World, after: u64, kind: ErrorKind) {
+    /// Completes the caller's future with an error.
+    fn answer_error(self, world: &World, after: u64, kind: ErrorKind) {
         world.after(after, move |world| {
             world.trace(|| format!("task {} {:?}: {kind:?}", self.task, self.port));
             host::call_failed(world, self.task, self.port);
@@ -207,7 +208,7 @@ impl<T: 'static> Call<T> {
         });
     }
 
-    /// Nobody waits for the answer.
+    /// Executes the call on the server. Its answer is lost.
     fn execute(world: &World, port: Port, after: u64, effect: Effect<T>, extent: Extent) {
         world.after(after, move |world| {
             if !port.is_down(world) {
@@ -216,10 +217,11 @@ impl<T: 'static> Call<T> {
         });
     }
 
-    fn arrive(self, world: &World, travel: u64, effect: Effect<T>, extent: Extent) {
+    /// Executes the call and answers it.
+    fn deliver(self, world: &World, travel: u64, effect: Effect<T>, extent: Extent) {
         world.after(travel, move |world| {
             if self.port.is_down(world) {
-                return self.tell(world, travel, ErrorKind::Unavailable);
+                return self.answer_error(world, travel, ErrorKind::Unavailable);
             }
             let answer = effect(world, extent);
             world.after(travel, move |world| {

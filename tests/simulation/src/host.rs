@@ -1,4 +1,5 @@
-//! Lambda: invocations in their sandboxes, which die, freeze, time out and go on as zombies.
+//! Lambda: invocations in their sandboxes. They die, freeze, and time out. Some go on as zombies after the timeout: the
+//! mapping has already retried their batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -15,39 +16,39 @@ use stream_mapping::Response;
 use crate::answer;
 use crate::faults::Port;
 use crate::ledger;
-use crate::mapping::{self, Lane};
+use crate::mapping::{self, ShardReader};
 use crate::ports::{SimProcessor, processor};
 use crate::rows::Rows;
 use crate::scenario::{MILLI, MINUTE, SECOND};
 use crate::sim::{World, duration};
 
-/// The longest a sandbox stands still, or goes on after its time.
-const LONGEST_AFTERLIFE: u64 = 10 * MINUTE;
+/// The longest time for which a sandbox is frozen, or goes on after its timeout.
+const MAX_ZOMBIE_TIME: u64 = 10 * MINUTE;
 
 /// An invocation.
 pub struct Task {
-    /// The lane it works for; none where it only drains the outbox.
-    pub lane: Option<usize>,
-    /// Its rows.
+    /// The shard of its batch; `None` if it only drains the outbox.
+    pub shard: Option<usize>,
+    /// Indices of its rows.
     pub batch: Vec<usize>,
-    /// When it is to stop sending, by its own clock.
+    /// When it must stop sending.
     pub deadline: Duration,
-    /// Groups some of whose messages were refused.
-    pub groups: BTreeSet<String>,
-    /// True when a call failed that concerns all of it.
-    pub troubled: bool,
-    /// True when the mapping has given it up.
+    /// Groups with a message that was not accepted.
+    pub refused_groups: BTreeSet<String>,
+    /// True if a call failed that all rows depend on.
+    pub shared_failure: bool,
+    /// True if it has timed out. The mapping ignores its answer.
     pub timed_out: bool,
     sandbox: Rc<SimProcessor>,
-    stale: bool,
-    future: Option<Pin<Box<dyn Future<Output = Answer>>>>,
+    dead_connection: bool,
+    future: Option<Pin<Box<dyn Future<Output = TaskResult>>>>,
     frozen: bool,
     was_frozen: bool,
-    pending: bool,
+    woken: bool,
 }
 
-/// What an invocation answers.
-enum Answer {
+/// The result of an invocation.
+enum TaskResult {
     Batch(Box<BatchOutcome>),
     Drained(DrainOutcome),
 }
@@ -55,26 +56,27 @@ enum Answer {
 /// Lambda.
 #[derive(Default)]
 pub struct Host {
-    /// One lane for each shard.
-    pub lanes: Vec<Lane>,
-    /// Invocations under way.
+    /// The position of the mapping in each shard.
+    pub readers: Vec<ShardReader>,
+    /// Running invocations, by id.
     pub tasks: BTreeMap<usize, Task>,
-    /// When the last invocation ended.
+    /// When the last invocation with a batch ended.
     pub last_end: u64,
+    /// Warm sandboxes, and when they became idle.
     idle: Vec<(u64, Rc<SimProcessor>)>,
     started: usize,
-    awaited: u64,
+    await_points: u64,
 }
 
 impl Host {
-    /// Nothing has run yet.
+    /// A host on which nothing has run yet.
     pub fn new(rows: &Rows) -> Self {
-        Self { lanes: rows.shards.iter().map(|_| Lane::default()).collect(), ..Self::default() }
+        Self { readers: rows.shards.iter().map(|_| ShardReader::default()).collect(), ..Self::default() }
     }
 
     /// Await points passed so far.
-    pub fn awaited(&self) -> u64 {
-        self.awaited
+    pub fn await_points(&self) -> u64 {
+        self.await_points
     }
 
     /// Invocations so far.
@@ -83,9 +85,9 @@ impl Host {
     }
 }
 
-/// Starts an invocation for a lane.
-pub fn start(world: &World, lane: usize, batch: Vec<usize>) {
-    begin(world, Some(lane), batch);
+/// Starts an invocation with a batch of a shard.
+pub fn start(world: &World, shard: usize, batch: Vec<usize>) {
+    begin(world, Some(shard), batch);
 }
 
 /// Starts an invocation that drains the outbox.
@@ -93,79 +95,79 @@ pub fn start_drain(world: &World) {
     begin(world, None, Vec::new());
 }
 
-fn begin(world: &World, lane: Option<usize>, batch: Vec<usize>) {
+fn begin(world: &World, shard: Option<usize>, batch: Vec<usize>) {
     let id = {
         let mut host = world.host.borrow_mut();
         host.started += 1;
         host.started
     };
-    world.trace(|| format!("task {id} starts: lane {lane:?} rows {batch:?}"));
+    world.trace(|| format!("task {id} starts: shard {shard:?} rows {batch:?}"));
     let rules = &world.scenario.mapping;
     let (left, margin) = (duration(rules.timeout), world.scenario.margin);
-    let (stale, sandbox) = sandbox(world);
+    let (dead_connection, sandbox) = sandbox(world);
     let (shared, rows, inner) = (Rc::clone(world), batch.clone(), Rc::clone(&sandbox));
     let future = Box::pin(async move {
-        if lane.is_none() {
-            return Answer::Drained(inner.drain_outbox(inner.deadline(left, margin)).await);
+        if shard.is_none() {
+            return TaskResult::Drained(inner.drain_outbox(inner.deadline(left, margin)).await);
         }
         let deadline = inner.deadline(left, margin);
         let records = decode_batch(rows.iter().map(|row| &*shared.rows.rows[*row].raw));
-        Answer::Batch(Box::new(inner.process(records, deadline).await))
+        TaskResult::Batch(Box::new(inner.process(records, deadline).await))
     });
     let task = Task {
-        lane,
+        shard,
         batch,
         deadline: duration(world.now()) + left.saturating_sub(margin),
-        groups: BTreeSet::new(),
-        troubled: false,
+        refused_groups: BTreeSet::new(),
+        shared_failure: false,
         timed_out: false,
         sandbox,
-        stale,
+        dead_connection,
         future: Some(future),
         frozen: false,
         was_frozen: false,
-        pending: false,
+        woken: false,
     };
     world.host.borrow_mut().tasks.insert(id, task);
     world.after(rules.timeout, move |world| time_out(world, id));
     poll(world, id);
 }
 
-/// A sandbox to run in, and whether its connections have died since it ran last.
+/// Picks or creates a sandbox. Also returns whether its connections died while it was idle.
 fn sandbox(world: &World) -> (bool, Rc<SimProcessor>) {
     let mut host = world.host.borrow_mut();
-    // Later on only what is there can go on: a sandbox that never recovers must show.
-    if host.idle.is_empty() || world.strikes(50) {
+    // After the faults end, idle sandboxes are always reused, so that one that never recovers makes the run fail.
+    if host.idle.is_empty() || world.fault_occurs(50) {
         return (false, Rc::new(processor(world)));
     }
     let index = world.rng.borrow_mut().index(host.idle.len());
     let (since, sandbox) = host.idle.swap_remove(index);
     let slept = world.now() > since + MINUTE;
-    (slept && world.strikes(300), sandbox)
+    (slept && world.fault_occurs(300), sandbox)
 }
 
-/// True once, when the connections of an invocation's sandbox have died while it was frozen.
-pub fn is_stale(world: &World, id: usize) -> bool {
-    world.host.borrow_mut().tasks.get_mut(&id).is_some_and(|task| std::mem::take(&mut task.stale))
+/// Returns true, once, if the connections of an invocation's sandbox died while the sandbox was idle.
+pub fn take_dead_connection(world: &World, id: usize) -> bool {
+    world.host.borrow_mut().tasks.get_mut(&id).is_some_and(|task| std::mem::take(&mut task.dead_connection))
 }
 
-/// Something an invocation waited for has come; it goes on, unless it dies or freezes here.
+/// Something that an invocation waits for has happened. It goes on, unless it dies or freezes at this await point.
 pub fn resume(world: &World, id: usize) {
     let here = {
         let mut host = world.host.borrow_mut();
         let Some(task) = host.tasks.get_mut(&id) else { return };
         if task.frozen {
-            task.pending = true;
+            task.woken = true;
             return;
         }
-        host.awaited += 1;
-        world.scenario.crash_at == Some(host.awaited)
+        host.await_points += 1;
+        world.scenario.crash_at == Some(host.await_points)
     };
-    if here || world.strikes(world.scenario.rates.crash) {
-        world.count("crash at an await point");
+    if here || world.fault_occurs(world.scenario.rates.crash) {
+        world.count_fault("crash at an await point");
         return die(world, id);
     }
-    if world.strikes(world.scenario.rates.freeze) {
+    if world.fault_occurs(world.scenario.rates.freeze) {
         return freeze(world, id);
     }
     poll(world, id);
@@ -183,13 +185,13 @@ fn poll(world: &World, id: usize) {
                 task.future = Some(future);
             }
         }
-        Poll::Ready(Answer::Batch(batch)) => finish(world, id, &batch),
-        Poll::Ready(Answer::Drained(drain)) => drained(world, id, &drain),
+        Poll::Ready(TaskResult::Batch(batch)) => finish(world, id, &batch),
+        Poll::Ready(TaskResult::Drained(drain)) => drained(world, id, &drain),
     }
 }
 
 fn finish(world: &World, id: usize, batch: &BatchOutcome) {
-    let Some(task) = end(world, id) else { return };
+    let Some(task) = remove_task(world, id) else { return };
     world.trace(|| format!("task {id} answers {:?}, failures {:?}", batch.response, batch.failures));
     answer::finished(world, id, &task, batch);
     if task.timed_out {
@@ -201,34 +203,34 @@ fn finish(world: &World, id: usize, batch: &BatchOutcome) {
         BatchResponse::RetryFrom(identifier) => Response::Failures(Some(vec![Some(identifier.clone())])),
         BatchResponse::RetryAll => Response::Error,
     };
-    tell(world, task.lane, &response);
+    answer_mapping(world, task.shard, &response);
 }
 
 fn drained(world: &World, id: usize, drain: &DrainOutcome) {
-    let Some(task) = end(world, id) else { return };
+    let Some(task) = remove_task(world, id) else { return };
     world.trace(|| format!("task {id}: {drain:?}"));
-    ledger::forget(world, id);
+    ledger::forget_task(world, id);
     if !task.timed_out {
         world.host.borrow_mut().idle.push((world.now(), task.sandbox));
     }
 }
 
-fn tell(world: &World, lane: Option<usize>, response: &Response) {
-    if let Some(lane) = lane {
-        mapping::answered(world, lane, response);
+fn answer_mapping(world: &World, shard: Option<usize>, response: &Response) {
+    if let Some(shard) = shard {
+        mapping::answered(world, shard, response);
     }
 }
 
-/// True for an invocation that is under way, has not been given up and never stood still.
-pub fn is_well(world: &World, id: usize) -> bool {
+/// True if an invocation runs, has not timed out and was never frozen.
+pub fn runs_normally(world: &World, id: usize) -> bool {
     world.host.borrow().tasks.get(&id).is_some_and(|task| !task.timed_out && !task.was_frozen)
 }
 
-/// Takes an invocation out; dropping it is its death.
-fn end(world: &World, id: usize) -> Option<Task> {
+/// Removes an invocation. If its future is dropped unfinished, the process dies.
+fn remove_task(world: &World, id: usize) -> Option<Task> {
     let mut host = world.host.borrow_mut();
     let task = host.tasks.remove(&id)?;
-    if task.lane.is_some() {
+    if task.shard.is_some() {
         host.last_end = world.now();
     }
     Some(task)
@@ -236,70 +238,70 @@ fn end(world: &World, id: usize) -> Option<Task> {
 
 fn die(world: &World, id: usize) {
     world.trace(|| format!("task {id} dies"));
-    let Some(task) = end(world, id) else { return };
+    let Some(task) = remove_task(world, id) else { return };
     if !task.timed_out {
-        world.after(20 * MILLI, move |world| tell(world, task.lane, &Response::Error));
+        world.after(20 * MILLI, move |world| answer_mapping(world, task.shard, &Response::Error));
     }
 }
 
 fn freeze(world: &World, id: usize) {
-    world.count("sandbox frozen");
-    let span = world.span(MILLI, LONGEST_AFTERLIFE);
+    world.count_fault("sandbox frozen");
+    let span = world.span(MILLI, MAX_ZOMBIE_TIME);
     world.trace(|| format!("task {id} freezes for {} ms", span / MILLI));
     if let Some(task) = world.host.borrow_mut().tasks.get_mut(&id) {
         task.frozen = true;
         task.was_frozen = true;
-        task.pending = true;
+        task.woken = true;
     }
     world.after(span, move |world| {
-        let pending = world.host.borrow_mut().tasks.get_mut(&id).is_some_and(|task| {
+        let woken = world.host.borrow_mut().tasks.get_mut(&id).is_some_and(|task| {
             task.frozen = false;
-            std::mem::take(&mut task.pending)
+            std::mem::take(&mut task.woken)
         });
-        if pending {
+        if woken {
             poll(world, id);
         }
     });
 }
 
 fn time_out(world: &World, id: usize) {
-    let lane = {
+    let shard = {
         let mut host = world.host.borrow_mut();
         let Some(task) = host.tasks.get_mut(&id) else { return };
         task.timed_out = true;
-        task.lane
+        task.shard
     };
     world.trace(|| format!("task {id} timed out"));
-    if world.strikes(world.scenario.rates.zombie) {
-        world.count("timed out, goes on");
-        world.after(world.span(SECOND, LONGEST_AFTERLIFE), move |world| die(world, id));
+    if world.fault_occurs(world.scenario.rates.zombie) {
+        world.count_fault("timed out, goes on");
+        world.after(world.span(SECOND, MAX_ZOMBIE_TIME), move |world| die(world, id));
     } else {
-        world.count("killed by timeout");
+        world.count_fault("killed by timeout");
         die(world, id);
     }
-    tell(world, lane, &Response::Error);
+    answer_mapping(world, shard, &Response::Error);
 }
 
-/// An invocation calls out.
+/// An invocation begins a call.
 pub fn call_made(world: &World, id: usize, port: Port) {
     world.trace(|| format!("task {id} calls {port:?}"));
 }
 
-/// A call failed whole.
+/// A call failed as a whole.
 pub fn call_failed(world: &World, id: usize, port: Port) {
     if port == Port::Store {
-        troubled(world, id, None);
+        note_failure(world, id, None);
     }
 }
 
-/// Notes what an invocation suffered: all of it, or one group.
-pub fn troubled(world: &World, id: usize, group: Option<&str>) {
+/// Records what a failed call affects: one group, or, without a group, all rows of the invocation.
+pub fn note_failure(world: &World, id: usize, group: Option<&str>) {
     if let Some(task) = world.host.borrow_mut().tasks.get_mut(&id) {
         match group {
             Some(group) => {
-                task.groups.insert(group.to_owned());
+                task.refused_groups.insert(group.to_owned());
             }
-            None => task.troubled = true,
+            None => task.shared_failure = true,
         }
     }
 }

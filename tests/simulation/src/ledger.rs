@@ -1,4 +1,4 @@
-//! What was seen, and whether it may be: the invariants that can be judged at once.
+//! Records what happens, and checks the invariants that can be checked immediately.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -8,79 +8,84 @@ use events_processor::ports::CommitResult;
 
 use crate::outbox;
 use crate::queue::Entered;
-use crate::redis::Known;
-use crate::reference::{Expected, Rules, State, Verdict, judge};
+use crate::redis::ReadBaselines;
+use crate::reference::{ExpectedBaseline, ExpectedEvent, ExpectedOutcome, Rules, expected_outcome};
 use crate::rows::Rows;
 use crate::sim::World;
 
-/// What must come of an invocation's rows, given what it read.
+/// What the rows of an invocation must give, according to the reference and the baselines that the invocation read.
 #[derive(Debug, Default)]
-pub struct Plan {
-    /// By row.
-    pub rows: BTreeMap<usize, Verdict>,
-    /// The events of all of them, by id.
-    pub events: BTreeMap<String, Expected>,
-    /// How often each key had been lost when it was read.
-    pub epochs: BTreeMap<usize, u64>,
+pub struct Expectations {
+    /// The outcome of each row.
+    pub rows: BTreeMap<usize, ExpectedOutcome>,
+    /// The events of all rows, by id.
+    pub events: BTreeMap<String, ExpectedEvent>,
+    /// How often the baseline of each key had been lost when it was read.
+    pub losses: BTreeMap<usize, u64>,
 }
 
-/// What was seen.
+/// Everything that the invariants need to know about the run so far.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Ids of the events in the queue.
     pub accepted: BTreeSet<String>,
     /// Ids of the events in the dead letter queue.
-    pub event_letters: BTreeSet<String>,
+    pub dead_letter_events: BTreeSet<String>,
     /// Rows in the dead letter queue, by the id of their record.
-    pub record_letters: BTreeSet<String>,
+    pub dead_letter_records: BTreeSet<String>,
     /// Ids of the events that were published.
     pub published: BTreeSet<String>,
-    /// Rows given up by the mapping.
+    /// Rows that the mapping dropped.
     pub dropped: BTreeSet<usize>,
-    /// Times each invariant was checked.
+    /// How often each invariant was checked.
     pub checked: BTreeMap<&'static str, u64>,
+    /// Rows by stream and sequence number.
     row_of_sequence: BTreeMap<(String, String), usize>,
-    row_of_record: BTreeMap<String, usize>,
-    plans: BTreeMap<usize, Rc<Plan>>,
+    /// Expectations by invocation.
+    expectations: BTreeMap<usize, Rc<Expectations>>,
+    /// How often each invocation tried each call or message.
     tries: BTreeMap<(usize, String), u32>,
+    /// Messages whose acceptance an invocation knows of, by invocation and deduplication id.
     acknowledged: BTreeSet<(usize, String)>,
+    /// The last row in the queue, by order key.
     last_queued: BTreeMap<String, usize>,
+    /// The last published row, by channel and order key.
     last_published: BTreeMap<(String, String), usize>,
-    once: BTreeSet<(String, String)>,
+    /// Channels and ids of published events.
+    published_on: BTreeSet<(String, String)>,
     /// Events that were put into the outbox, by id.
-    pub deposited: BTreeMap<String, Expected>,
-    /// Ids of the events each invocation was handed from the outbox.
-    pub handed: BTreeMap<usize, BTreeSet<String>>,
-    /// Which of them it is sending.
-    pub draining: BTreeSet<(usize, String)>,
+    pub spilled_events: BTreeMap<String, ExpectedEvent>,
+    /// Ids of the events in the last page of the outbox that each invocation read.
+    pub outbox_pages: BTreeMap<usize, BTreeSet<String>>,
+    /// Events of the outbox in flight to the queue, by invocation and id.
+    pub sending_from_outbox: BTreeSet<(usize, String)>,
 }
 
 impl Ledger {
-    /// Nothing was seen yet.
+    /// The ledger of a run that has not begun.
     pub fn new(rows: &Rows) -> Self {
         let mut ledger = Self::default();
         for row in &rows.rows {
             ledger.row_of_sequence.insert((Rows::arn(row.stream), row.sequence.to_string()), row.index);
-            ledger.row_of_record.insert(row.record_id.clone(), row.index);
         }
         ledger
     }
 }
 
-/// True when an invocation was told that any message of its is in a queue.
-pub fn was_told(world: &World, task: usize) -> bool {
-    world.ledger.borrow().acknowledged.iter().any(|(told, _)| *told == task)
+/// True if an invocation knows that a queue accepted at least one of its messages.
+pub fn has_acknowledgement(world: &World, task: usize) -> bool {
+    world.ledger.borrow().acknowledged.iter().any(|(holder, _)| *holder == task)
 }
 
-/// Forgets what only concerned an invocation that is over.
-pub fn forget(world: &World, task: usize) {
+/// Forgets what concerns only this invocation, which is over.
+pub fn forget_task(world: &World, task: usize) {
     let mut ledger = world.ledger.borrow_mut();
-    ledger.tries.retain(|(over, _), _| *over != task);
-    ledger.acknowledged.retain(|(over, _)| *over != task);
-    ledger.handed.remove(&task);
+    ledger.tries.retain(|(other, _), _| *other != task);
+    ledger.acknowledged.retain(|(other, _)| *other != task);
+    ledger.outbox_pages.remove(&task);
 }
 
-/// Checks an invariant; what was seen is only told where it does not hold.
+/// Checks an invariant. Evaluates `detail` only if it is violated.
 pub fn check(world: &World, invariant: &'static str, holds: bool, detail: impl FnOnce() -> String) {
     *world.ledger.borrow_mut().checked.entry(invariant).or_default() += 1;
     if !holds {
@@ -94,41 +99,41 @@ pub fn rules(world: &World) -> Rules {
     Rules { change_baseline: core.rules.baseline, protocol_always: core.rules.protocol_always }
 }
 
-/// True for an event that SQS will never take.
-pub fn is_unwelcome(world: &World, id: &str) -> bool {
+/// True if SQS rejects the event, which means that it will never accept it.
+pub fn is_rejected(world: &World, id: &str) -> bool {
     let hash = id
         .bytes()
         .fold(world.scenario.seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    hash % 1_000 < world.scenario.unwelcome
+    hash % 1_000 < world.scenario.rejected_permille
 }
 
-/// What must come of an invocation.
-pub fn plan(world: &World, task: usize) -> Rc<Plan> {
-    world.ledger.borrow().plans.get(&task).cloned().unwrap_or_default()
+/// What the rows of an invocation must give. Empty until it has read its baselines.
+pub fn expectations(world: &World, task: usize) -> Rc<Expectations> {
+    world.ledger.borrow().expectations.get(&task).cloned().unwrap_or_default()
 }
 
-/// An invocation has read these baselines: what must come of its rows?
-pub fn read(world: &World, task: usize, read: &Known) {
+/// An invocation has read its baselines. Works out what its rows must give.
+pub fn baselines_read(world: &World, task: usize, read: &ReadBaselines) {
     let batch = world.host.borrow().tasks.get(&task).map(|task| task.batch.clone()).unwrap_or_default();
-    let mut plan = Plan::default();
-    let mut known: BTreeMap<usize, Rc<State>> = BTreeMap::new();
+    let mut expected = Expectations::default();
+    let mut current: BTreeMap<usize, Rc<ExpectedBaseline>> = BTreeMap::new();
     for row in batch {
         let row = &world.rows.rows[row];
-        let baseline = &world.rows.keys[row.key].baseline;
-        let state = known.get(&row.key).or_else(|| read.states.get(baseline));
-        let verdict = judge(row, state.map(|state| &**state), rules(world));
-        if let Verdict::Apply(events, next) = &verdict {
-            known.insert(row.key, Rc::clone(next));
-            plan.events.extend(events.iter().map(|event| (event.id.clone(), event.clone())));
+        let key = &world.rows.keys[row.key].baseline;
+        let baseline = current.get(&row.key).or_else(|| read.baselines.get(key));
+        let outcome = expected_outcome(row, baseline.map(|baseline| &**baseline), rules(world));
+        if let ExpectedOutcome::Applied(events, next) = &outcome {
+            current.insert(row.key, Rc::clone(next));
+            expected.events.extend(events.iter().map(|event| (event.id.clone(), event.clone())));
         }
-        plan.epochs.extend(read.epochs.get(baseline).map(|epoch| (row.key, *epoch)));
-        plan.rows.insert(row.index, verdict);
+        expected.losses.extend(read.losses.get(key).map(|losses| (row.key, *losses)));
+        expected.rows.insert(row.index, outcome);
     }
-    world.ledger.borrow_mut().plans.insert(task, Rc::new(plan));
+    world.ledger.borrow_mut().expectations.insert(task, Rc::new(expected));
 }
 
-/// One more try of something by an invocation.
-pub fn tries(world: &World, task: usize, what: &str) {
+/// Counts a try of a call or a message, and checks the limit of retries.
+pub fn count_try(world: &World, task: usize, what: &str) {
     let tries = {
         let mut ledger = world.ledger.borrow_mut();
         let tries = ledger.tries.entry((task, what.to_owned())).or_default();
@@ -136,46 +141,50 @@ pub fn tries(world: &World, task: usize, what: &str) {
         *tries
     };
     let most = world.scenario.settings.max_retries + 1;
-    check(world, "retries are bounded", tries <= most, || format!("task {task} tries {what} {tries} times"));
+    check(world, "retries are bounded", tries <= most, || {
+        format!("task {task} tries {what} {tries} times, more than {most}")
+    });
 }
 
-/// What was tried has succeeded: the next try is of something else.
-pub fn succeeded(world: &World, task: usize, what: String) {
+/// A call has succeeded, so an equal call later is not a retry.
+pub fn try_succeeded(world: &World, task: usize, what: String) {
     world.ledger.borrow_mut().tries.remove(&(task, what));
 }
 
-/// A request is made.
-pub fn request(world: &World, task: usize, messages: &[&Message]) {
+/// An invocation sends a request to a queue.
+pub fn request_made(world: &World, task: usize, messages: &[&Message]) {
     let bytes: usize = messages.iter().map(|message| message.size()).sum();
     let fits = messages.len() <= 10
         && (bytes <= world.scenario.settings.core.max_message_bytes || messages.len() == 1);
-    check(world, "requests fit", fits, || format!("task {task}: {} messages, {bytes} bytes", messages.len()));
+    check(world, "requests fit the limits", fits, || {
+        format!("task {task}: {} messages, {bytes} bytes", messages.len())
+    });
     for message in messages {
-        // Redis that lost a row may have it put into the outbox a second time.
+        // If Redis lost a row, its events can be in the outbox twice, so they may be sent twice.
         if world.redis.borrow().lost_anything() {
             continue;
         }
-        tries(world, task, &message.dedup_id);
+        count_try(world, task, &message.dedup_id);
         let again = world.ledger.borrow().acknowledged.contains(&(task, message.dedup_id.clone()));
         check(world, "nothing is sent twice", !again, || {
-            format!("task {task} sends {} again", message.dedup_id)
+            format!("task {task} sends {} again, although it was accepted", message.dedup_id)
         });
     }
 }
 
-/// An invocation was told that a message is in the queue.
-pub fn acknowledged(world: &World, task: usize, message: &Message) {
+/// An invocation has received the answer that a message is accepted.
+pub fn message_acknowledged(world: &World, task: usize, message: &Message) {
     world.ledger.borrow_mut().acknowledged.insert((task, message.dedup_id.clone()));
 }
 
-/// The queue lets a message in.
-pub fn accepted(world: &World, plan: &Rc<Plan>, message: &Message) {
+/// The queue accepts a message.
+pub fn message_accepted(world: &World, expected: &Rc<Expectations>, message: &Message) {
     let id = &message.dedup_id;
     let entered = world.queue.borrow_mut().enter(id, world.now());
-    let deposited = world.ledger.borrow().deposited.get(id).cloned();
-    let Some(expected) = plan.events.get(id).or(deposited.as_ref()) else {
+    let spilled = world.ledger.borrow().spilled_events.get(id).cloned();
+    let Some(expected) = expected.events.get(id).or(spilled.as_ref()) else {
         return check(world, "nothing is invented", false, || {
-            format!("{id} is in the queue: {}", message.body)
+            format!("{id} is in the queue, but no row gives this event: {}", message.body)
         });
     };
     let row = &world.rows.rows[expected.row];
@@ -183,13 +192,16 @@ pub fn accepted(world: &World, plan: &Rc<Plan>, message: &Message) {
     if entered != Entered::First {
         return;
     }
-    let deposited = deposited.as_ref().is_some_and(|expected| content_holds(world, expected, message));
-    check(world, "content", deposited || content_holds(world, expected, message), || {
-        format!("row {}: {}", row.index, message.body)
-    });
+    let spilled_holds = spilled.as_ref().is_some_and(|expected| content_holds(world, expected, message));
+    check(
+        world,
+        "messages hold the expected values",
+        spilled_holds || content_holds(world, expected, message),
+        || format!("row {}: {}", row.index, message.body),
+    );
     let order = order_key(world, row.index, &message.group_id);
     let last = world.ledger.borrow_mut().last_queued.insert(order, row.index);
-    let excused = is_disturbed(world, row.index);
+    let excused = order_is_excused(world, row.index);
     let holds = excused || last.is_none_or(|last| last <= row.index);
     check(world, "order in the queue", holds, || {
         format!("{}: row {} comes after row {last:?}", message.group_id, row.index)
@@ -197,22 +209,23 @@ pub fn accepted(world: &World, plan: &Rc<Plan>, message: &Message) {
     world.ledger.borrow_mut().accepted.insert(id.clone());
 }
 
-/// What has an order of its own within a name: its subject where that shares a shard, else its key.
+/// Rows with the same order key must stay in order. It is the subject if all its rows are in the same shards, otherwise
+/// the partition key. `name` sets apart orders that are independent of each other.
 fn order_key(world: &World, row: usize, name: &str) -> String {
     let key = &world.rows.keys[world.rows.rows[row].key];
     if world.rows.ordered_by_subject { format!("{name} {}", key.group) } else { format!("{name} {}", key.pk) }
 }
 
-/// True where rows of a subject were given up, or a baseline was lost: a row delivered again is then compared with
-/// another value than before, and what is new about it comes after what followed it.
-fn is_disturbed(world: &World, row: usize) -> bool {
+/// True if the rows of this subject or key need not stay in order, because some were dropped or the baseline was lost. A
+/// redelivered row is then compared with another value than before, and can make new events after those of later rows.
+fn order_is_excused(world: &World, row: usize) -> bool {
     let key_of = |row: usize| &world.rows.keys[world.rows.rows[row].key];
     let key = key_of(row);
-    world.redis.borrow().epoch(&key.baseline) > 0
+    world.redis.borrow().losses(&key.baseline) > 0
         || world.ledger.borrow().dropped.iter().any(|row| key_of(*row).group == key.group)
 }
 
-fn content_holds(world: &World, expected: &Expected, message: &Message) -> bool {
+fn content_holds(world: &World, expected: &ExpectedEvent, message: &Message) -> bool {
     let row = &world.rows.rows[expected.row];
     let Ok(body) = serde_json::from_str::<serde_json::Value>(&message.body) else { return false };
     let data = &body["data"];
@@ -232,59 +245,59 @@ fn content_holds(world: &World, expected: &Expected, message: &Message) -> bool 
         && body["metadata"]["priority"] == expected.priority.name()
 }
 
-/// The dead letter queue lets a letter in.
-pub fn letter(world: &World, message: &Message) {
-    world.letters.borrow_mut().enter(&message.dedup_id, world.now());
+/// The dead letter queue accepts a message.
+pub fn dead_letter_accepted(world: &World, message: &Message) {
+    world.dead_letter_queue.borrow_mut().enter(&message.dedup_id, world.now());
     world.trace(|| format!("dlq: {}", message.body));
     let text = |name: &str| {
         let start = message.body.find(name)? + name.len();
         let end = message.body[start..].find('"')?;
         Some(message.body[start..start + end].to_owned())
     };
-    let reasoned = text("\"error\":{\"message\":\"").is_some_and(|reason| !reason.is_empty());
-    check(world, "letters say why", reasoned, || message.body.to_string());
+    let has_reason = text("\"error\":{\"message\":\"").is_some_and(|reason| !reason.is_empty());
+    check(world, "dead letters say why", has_reason, || message.body.to_string());
     let mut ledger = world.ledger.borrow_mut();
     if message.body.starts_with("{\"event\"") {
-        ledger.event_letters.extend(text("\"eventId\":\""));
+        ledger.dead_letter_events.extend(text("\"eventId\":\""));
     } else {
-        ledger.record_letters.extend(text("\"eventID\":\""));
+        ledger.dead_letter_records.extend(text("\"eventID\":\""));
     }
 }
 
-/// The mapping gives a row up.
-pub fn dropped(world: &World, row: usize) {
+/// The mapping drops a row.
+pub fn row_dropped(world: &World, row: usize) {
     world.ledger.borrow_mut().dropped.insert(row);
 }
 
-/// True when an event is where it must be before its row is committed.
-pub fn is_delivered(world: &World, event: &Expected) -> bool {
+/// True if an event is in the queue or the dead letter queue, or if the settings say that it is not queued.
+pub fn is_delivered(world: &World, event: &ExpectedEvent) -> bool {
     let core = &world.scenario.settings.core;
     let ledger = world.ledger.borrow();
     !core.queueing
         || event.priority < core.min_priority
         || ledger.accepted.contains(&event.id)
-        || ledger.event_letters.contains(&event.id)
+        || ledger.dead_letter_events.contains(&event.id)
 }
 
-/// The commit script runs.
-pub fn commit(world: &World, plan: &Rc<Plan>, row_commit: RowCommit<'_>) -> CommitResult {
+/// Runs the commit script for one row, and checks what it writes and publishes.
+pub fn run_commit(world: &World, expected: &Rc<Expectations>, row_commit: RowCommit<'_>) -> CommitResult {
     let commit = row_commit.commit;
     let sequence = (commit.version.stream.clone(), commit.version.sequence.as_str().to_owned());
     let row = world.ledger.borrow().row_of_sequence.get(&sequence).copied();
-    let verdict = row.and_then(|row| plan.rows.get(&row));
-    let (events, state) = match verdict {
-        Some(Verdict::Apply(events, state)) => (events.as_slice(), Some(Rc::clone(state))),
+    let outcome = row.and_then(|row| expected.rows.get(&row));
+    let (events, baseline) = match outcome {
+        Some(ExpectedOutcome::Applied(events, baseline)) => (events.as_slice(), Some(Rc::clone(baseline))),
         _ => (&[][..], None),
     };
-    let known = state.is_some();
-    let applied = world.redis.borrow_mut().commit(row_commit, state, world.now());
+    let is_expected = baseline.is_some();
+    let applied = world.redis.borrow_mut().commit(row_commit, baseline, world.now());
     world.trace(|| format!("redis: row {row:?} {:?}", applied.answer));
     if !matches!(applied.answer, CommitResult::Applied { .. }) {
         return applied.answer;
     }
-    let Some(row) = row.filter(|_| known) else {
+    let Some(row) = row.filter(|_| is_expected) else {
         check(world, "nothing is invented", false, || {
-            format!("row {row:?} is committed, but is no news: {verdict:?}")
+            format!("row {row:?} is committed, but the expected outcome is {outcome:?}")
         });
         return applied.answer;
     };
@@ -295,7 +308,9 @@ pub fn commit(world: &World, plan: &Rc<Plan>, row_commit: RowCommit<'_>) -> Comm
         true => events.iter().map(|event| event.id.as_str()).collect(),
         false => Vec::new(),
     };
-    check(world, "every event is published", ids == wanted, || format!("row {row}: {ids:?}, not {wanted:?}"));
+    check(world, "every event is published", ids == wanted, || {
+        format!("row {row} publishes {ids:?}, not {wanted:?}")
+    });
     for index in &applied.published {
         let publication = &commit.publications[*index];
         publish(world, row, event_id(&publication.payload), &publication.channels);
@@ -308,10 +323,12 @@ fn event_id(payload: &str) -> &str {
 }
 
 fn publish(world: &World, row: usize, id: &str, channels: &[String]) {
-    let excused = is_disturbed(world, row);
+    let excused = order_is_excused(world, row);
     for channel in channels {
-        let first = world.ledger.borrow_mut().once.insert((channel.clone(), id.to_owned()));
-        check(world, "once on a channel", first || excused, || format!("{id} of row {row} on {channel}"));
+        let first = world.ledger.borrow_mut().published_on.insert((channel.clone(), id.to_owned()));
+        check(world, "once on a channel", first || excused, || {
+            format!("{id} of row {row} is published on {channel} again")
+        });
         let order = order_key(world, row, "");
         let last = world.ledger.borrow_mut().last_published.insert((channel.clone(), order), row);
         let holds = excused || last.is_none_or(|last| last <= row);

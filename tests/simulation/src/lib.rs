@@ -1,22 +1,22 @@
-//! The processor's world, simulated: one thread, one seed, a clock that only this crate moves.
+//! A simulation of everything around the processor: one thread, one seed, a simulated clock.
 //!
-//! The code under test is [`events_processor::Processor`] as it ships. Around it, everything that can go wrong does:
-//! the seed decides what is written, how the world is set, which calls fail in which way, when processes die. The same
-//! seed gives the same run to the byte, so a failing one can be replayed with its trace.
+//! The code under test is the shipped [`events_processor::Processor`]. The seed decides which rows are written, the
+//! settings, which calls fail and how, and when processes die. The same seed gives the same run to the byte, so a failed
+//! run can be replayed with its trace.
 //!
-//! | module | what it plays |
+//! | module | contents |
 //! |---|---|
-//! | [`scenario`], [`rows`], [`writer`], [`record`] | what the seed decides beforehand: settings, faults, rows |
-//! | [`sim`] | the clock, and promises of answers |
+//! | [`scenario`], [`rows`], [`writer`], [`record`] | what the seed decides before the run: settings, faults, rows |
+//! | [`sim`] | the clock, the pending events, and promises of answers |
 //! | [`host`], [`mapping`] | Lambda's sandboxes, and the event source mapping |
 //! | [`redis`], [`queue`] | the servers |
-//! | [`ports`], [`faults`] | the processor's ports, and what becomes of a call |
-//! | [`mod@reference`] | what must come of a row, said a second time |
-//! | [`ledger`], [`outbox`], [`answer`], [`run`] | what was seen, and the invariants: at once, per invocation, at the end |
+//! | [`ports`], [`faults`] | the processor's ports, and the faults of a call |
+//! | [`mod@reference`] | a second, independent implementation of what a row must give |
+//! | [`ledger`], [`outbox`], [`answer`], [`run`] | observations and invariants: at each call, at each answer, at the end |
 //! | [`many`] | many seeds, on all cores |
 //!
-//! Invariants are judged by the reference against what an invocation really read, so they hold for runs in which
-//! Redis loses data too; runs in which it does not are also held to a perfect memory, event by event.
+//! The reference is applied to the baselines that an invocation really read. So the invariants also hold for runs in
+//! which Redis loses data. Runs without a loss are also checked event by event, as if no baseline was ever forgotten.
 
 pub mod answer;
 pub mod faults;

@@ -1,21 +1,21 @@
 //! `make simulate`: runs many seeds on all cores, or replays one with its trace.
 //!
-//! `SEEDS` is how many, `FROM` the first one, `SEED` the one to replay; with `FIRST=1` it ends at the first failing one
-//! and says no more than that.
+//! `SEEDS` is the number of seeds, `FROM` the first seed, `SEED` a seed to replay. With `FIRST=1`, it stops at the first
+//! failed seed and prints only that.
 
-#![allow(clippy::print_stdout, reason = "printing what it found is its work")]
+#![allow(clippy::print_stdout, reason = "a program that prints its findings")]
 
 use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use events_simulation::many::{ENOUGH, Summary, run_many};
+use events_simulation::many::{MAX_FAILURES, Summary, run_many};
 use events_simulation::run::run;
 
 fn number(name: &str) -> Result<Option<u64>, String> {
     match env::var(name) {
         Ok(text) if !text.is_empty() => {
-            text.parse().map(Some).map_err(|_| format!("{name}={text}: a whole number is expected"))
+            text.parse().map(Some).map_err(|_| format!("{name}={text} is not a whole number of 0 or more"))
         }
         _ => Ok(None),
     }
@@ -46,7 +46,7 @@ fn simulate() -> Result<bool, String> {
         }
         return Ok(summary.failures.is_empty());
     }
-    let summary = run_many(from, seeds, threads, ENOUGH);
+    let summary = run_many(from, seeds, threads, MAX_FAILURES);
     print(&summary, began.elapsed().as_secs_f64(), threads);
     Ok(summary.failures.is_empty())
 }
@@ -71,7 +71,7 @@ fn print(summary: &Summary, seconds: f64, threads: u64) {
     let table = |title: &str, rows: &std::collections::BTreeMap<&'static str, u64>| {
         println!("\n{title}");
         for (name, count) in rows {
-            println!("  {name:<34} {count:>12}");
+            println!("  {name:<40} {count:>12}");
         }
     };
     table("faults injected", &total.faults);
@@ -80,7 +80,10 @@ fn print(summary: &Summary, seconds: f64, threads: u64) {
     println!("seeds per second     {:.0} on {threads} threads", summary.runs as f64 / seconds);
     println!("simulated hours      {:.0}", total.simulated as f64 / 3.6e9);
     println!("records, invocations {}, {}", total.records, total.invocations);
-    println!("events delivered     {}, and {} again after more than 5 minutes", total.events, total.again);
+    println!(
+        "events delivered     {}, and {} again after more than 5 minutes",
+        total.events, total.queued_again
+    );
     println!("events lost          {}, all with data that Redis lost", total.lost_with_redis);
     println!("violations           {}", summary.failures.len());
     for (seed, violation) in &summary.failures {

@@ -1,4 +1,4 @@
-//! Many runs, over all cores.
+//! Runs many seeds, on all cores.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,17 +9,17 @@ use std::thread;
 use crate::run::{Report, run};
 use crate::sim::Violation;
 
-/// As many failing seeds as anyone will look at.
-pub const ENOUGH: u64 = 20;
+/// After this many failed seeds, no further seed is run.
+pub const MAX_FAILURES: u64 = 20;
 
-/// What many runs came to.
+/// The results of many runs.
 #[derive(Debug, Default)]
 pub struct Summary {
     /// Runs made.
     pub runs: u64,
     /// The sum of their reports.
     pub total: Report,
-    /// Failing seeds, lowest first.
+    /// Failed seeds, lowest first.
     pub failures: Vec<(u64, Violation)>,
 }
 
@@ -30,10 +30,10 @@ impl Summary {
         add(&mut self.total.checked, &report.checked);
         self.total.simulated += report.simulated;
         self.total.invocations += report.invocations;
-        self.total.awaited += report.awaited;
+        self.total.await_points += report.await_points;
         self.total.records += report.records;
         self.total.events += report.events;
-        self.total.again += report.again;
+        self.total.queued_again += report.queued_again;
         self.total.lost_with_redis += report.lost_with_redis;
         self.failures.extend(report.violation.map(|violation| (seed, violation)));
     }
@@ -52,15 +52,15 @@ fn add(sum: &mut BTreeMap<&'static str, u64>, more: &BTreeMap<&'static str, u64>
     }
 }
 
-/// Runs so many seeds, or until so many have failed; a panic is a violation too.
-pub fn run_many(from: u64, seeds: u64, threads: u64, enough: u64) -> Summary {
+/// Runs `seeds` seeds, or fewer if `max_failures` seeds fail. A panic counts as a violation.
+pub fn run_many(from: u64, seeds: u64, threads: u64, max_failures: u64) -> Summary {
     let (next, found) = (AtomicU64::new(from), AtomicU64::new(0));
     let all = Mutex::new(Summary::default());
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 let mut summary = Summary::default();
-                while found.load(Ordering::Relaxed) < enough {
+                while found.load(Ordering::Relaxed) < max_failures {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= from + seeds {
                         break;

@@ -1,4 +1,5 @@
-//! The event source mapping: one batch of a shard at a time, again and again from the first record that failed.
+//! The event source mapping: invokes the function with one batch of a shard at a time, and retries from the first failed
+//! record.
 
 use stream_mapping::{Progress, Response, progress};
 
@@ -12,114 +13,117 @@ use crate::sim::World;
 const TRANSIT: u64 = 200 * MILLI;
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: u64 = 30 * SECOND;
-/// How long an old stream must be quiet before another one of the same table is read.
+/// How long no invocation of the old stream may have run before the next stream of the table is read.
 const QUIET: u64 = 120 * SECOND;
 
-/// Where the mapping stands in a shard.
+/// The position of the mapping in a shard.
 #[derive(Debug, Default)]
-pub struct Lane {
-    /// The first row not done.
+pub struct ShardReader {
+    /// Position of the first row that is not done.
     pub next: usize,
-    /// Where the batch under way ends; above it, where its halves end.
+    /// Position after the current batch. If the batch is split, the end of each part is pushed on top.
     ends: Vec<usize>,
+    /// True while an invocation processes the batch.
     busy: bool,
+    /// Retries of the batch so far.
     attempt: u32,
 }
 
-/// Looks whether a lane has something to do, and does it or comes back when it has.
-pub fn tick(world: &World, lane: usize) {
-    let shard = &world.rows.shards[lane];
+/// Starts the next batch of a shard if there is one; otherwise, comes back later if one can come.
+pub fn tick(world: &World, index: usize) {
+    let shard = &world.rows.shards[index];
     let batch = {
         let mut host = world.host.borrow_mut();
-        let waits = !shard.parents.iter().all(|parent| is_read(world, &host.lanes, *parent));
-        if host.lanes[lane].busy || waits || host.lanes[lane].next == shard.rows.len() {
+        let waits = !shard.parents.iter().all(|parent| is_read(world, &host.readers, *parent));
+        if host.readers[index].busy || waits || host.readers[index].next == shard.rows.len() {
             return;
         }
-        if opens_stream(world, &host.lanes, shard.stream) {
-            let mut lanes = host.tasks.values().filter_map(|task| task.lane);
-            let others = lanes.any(|lane| world.rows.shards[lane].stream != shard.stream);
+        if opens_stream(world, &host.readers, shard.stream) {
+            let mut busy_shards = host.tasks.values().filter_map(|task| task.shard);
+            let others = busy_shards.any(|busy| world.rows.shards[busy].stream != shard.stream);
             if others || (world.now() < host.last_end + QUIET && host.last_end > 0) {
-                return world.after(SECOND, move |world| tick(world, lane));
+                return world.after(SECOND, move |world| tick(world, index));
             }
         }
-        match next_batch(world, lane, &mut host.lanes[lane]) {
+        match next_batch(world, index, &mut host.readers[index]) {
             Ok(batch) => batch,
             Err(wait) => {
-                let done = host.lanes[lane].next == shard.rows.len();
-                return wait_for(world, lane, wait, done);
+                let done = host.readers[index].next == shard.rows.len();
+                return wait_for(world, index, wait, done);
             }
         }
     };
-    host::start(world, lane, batch);
+    host::start(world, index, batch);
 }
 
-/// True when every row of a lane's shard is done.
-pub fn is_through(lane: &Lane, shard: &Shard) -> bool {
-    lane.next == shard.rows.len() && !lane.busy
+/// True if every row of a shard is done.
+pub fn is_done(reader: &ShardReader, shard: &Shard) -> bool {
+    reader.next == shard.rows.len() && !reader.busy
 }
 
-/// True when a shard is read to its end, and so are those before it: one without rows is no short cut.
-fn is_read(world: &World, lanes: &[Lane], shard: usize) -> bool {
+/// True if a shard and all shards before it are read to their ends. A shard without rows still waits for its parents.
+fn is_read(world: &World, readers: &[ShardReader], shard: usize) -> bool {
     let Shard { rows, parents, .. } = &world.rows.shards[shard];
-    lanes[shard].next == rows.len() && parents.iter().all(|parent| is_read(world, lanes, *parent))
+    readers[shard].next == rows.len() && parents.iter().all(|parent| is_read(world, readers, *parent))
 }
 
-/// True while nothing of a later stream has been read: what was sent for the one before it must have come to rest first.
-fn opens_stream(world: &World, lanes: &[Lane], stream: usize) -> bool {
-    let mut of_stream = lanes.iter().zip(&world.rows.shards).filter(|(_, shard)| shard.stream == stream);
-    stream > 0 && of_stream.all(|(lane, _)| lane.next == 0 && !lane.busy)
+/// True if no row of this stream has been read, and it is not the first one. Everything that was sent for the previous
+/// stream must be over before the first row is read.
+fn opens_stream(world: &World, readers: &[ShardReader], stream: usize) -> bool {
+    let mut of_stream = readers.iter().zip(&world.rows.shards).filter(|(_, shard)| shard.stream == stream);
+    stream > 0 && of_stream.all(|(reader, _)| reader.next == 0 && !reader.busy)
 }
 
-/// The next batch of a lane, or how long to wait for it.
-fn next_batch(world: &World, lane: usize, state: &mut Lane) -> Result<Vec<usize>, u64> {
-    let (rows, rules) = (&world.rows.shards[lane].rows, &world.scenario.mapping);
-    let there = |position: usize| world.rows.rows[rows[position]].at + TRANSIT;
-    if state.ends.is_empty() {
-        trim(world, rows, state);
-        if state.next == rows.len() {
+/// The next batch of a shard, or how long to wait for it.
+fn next_batch(world: &World, index: usize, reader: &mut ShardReader) -> Result<Vec<usize>, u64> {
+    let (rows, rules) = (&world.rows.shards[index].rows, &world.scenario.mapping);
+    let arrival = |position: usize| world.rows.rows[rows[position]].at + TRANSIT;
+    if reader.ends.is_empty() {
+        trim(world, rows, reader);
+        if reader.next == rows.len() {
             return Err(MILLI);
         }
-        let (first, now) = (there(state.next), world.now());
+        let (first, now) = (arrival(reader.next), world.now());
         if now < first {
             return Err(first - now);
         }
-        let come = rows[state.next..].iter().take(rules.batch_size);
-        let come = come.filter(|row| world.rows.rows[**row].at + TRANSIT <= now).count();
-        if come < rules.batch_size && now < first + rules.window {
+        let arrived = rows[reader.next..].iter().take(rules.batch_size);
+        let arrived = arrived.filter(|row| world.rows.rows[**row].at + TRANSIT <= now).count();
+        if arrived < rules.batch_size && now < first + rules.window {
             return Err(first + rules.window - now);
         }
-        state.ends.push(state.next + come);
+        reader.ends.push(reader.next + arrived);
     }
-    state.busy = true;
-    let end = state.ends.last().copied().unwrap_or(state.next);
-    Ok(rows[state.next..end].to_vec())
+    reader.busy = true;
+    let end = reader.ends.last().copied().unwrap_or(reader.next);
+    Ok(rows[reader.next..end].to_vec())
 }
 
-/// The stream forgets what is too old.
-fn trim(world: &World, rows: &[usize], state: &mut Lane) {
+/// Drops the rows that are older than the retention of the stream.
+fn trim(world: &World, rows: &[usize], reader: &mut ShardReader) {
     let kept = world.scenario.mapping.retention;
-    while rows.get(state.next).is_some_and(|row| world.now() > world.rows.rows[*row].at + kept) {
-        world.count("record outlived the stream's retention");
-        ledger::dropped(world, rows[state.next]);
-        state.next += 1;
+    while rows.get(reader.next).is_some_and(|row| world.now() > world.rows.rows[*row].at + kept) {
+        world.count_fault("record outlived the stream's retention");
+        ledger::row_dropped(world, rows[reader.next]);
+        reader.next += 1;
     }
 }
 
-/// A function has answered, or will not.
-pub fn answered(world: &World, lane: usize, response: &Response) {
+/// Takes the response of an invocation. [`Response::Error`] also stands for an invocation that will never answer.
+pub fn answered(world: &World, index: usize, response: &Response) {
     let (pause, done) = {
         let mut host = world.host.borrow_mut();
-        let state = &mut host.lanes[lane];
-        state.busy = false;
-        let pause = settle(world, lane, state, response);
-        (pause, state.next == world.rows.shards[lane].rows.len())
+        let reader = &mut host.readers[index];
+        reader.busy = false;
+        let pause = settle(world, index, reader, response);
+        (pause, reader.next == world.rows.shards[index].rows.len())
     };
-    wait_for(world, lane, pause, done);
+    wait_for(world, index, pause, done);
 }
 
-/// Comes back to a lane after a pause; once it is done, others may begin.
-fn wait_for(world: &World, lane: usize, pause: u64, done: bool) {
-    world.after(pause, move |world| tick(world, lane));
+/// Comes back to a shard after a pause. If the shard is done, also lets the shards that wait for it begin.
+fn wait_for(world: &World, index: usize, pause: u64, done: bool) {
+    world.after(pause, move |world| tick(world, index));
     if done {
         for other in 0..world.rows.shards.len() {
             world.after(0, move |world| tick(world, other));
@@ -127,47 +131,48 @@ fn wait_for(world: &World, lane: usize, pause: u64, done: bool) {
     }
 }
 
-/// Moves a lane on; the pause before its next attempt.
-fn settle(world: &World, lane: usize, state: &mut Lane, response: &Response) -> u64 {
-    let (rows, rules) = (&world.rows.shards[lane].rows, &world.scenario.mapping);
-    let end = state.ends.last().copied().unwrap_or(state.next);
+/// Moves the reader by a response. Returns the pause before the next batch.
+fn settle(world: &World, index: usize, reader: &mut ShardReader, response: &Response) -> u64 {
+    let (rows, rules) = (&world.rows.shards[index].rows, &world.scenario.mapping);
+    let end = reader.ends.last().copied().unwrap_or(reader.next);
     let identifiers: Vec<Option<&str>> =
-        rows[state.next..end].iter().map(|row| world.rows.rows[*row].identifier.as_deref()).collect();
+        rows[reader.next..end].iter().map(|row| world.rows.rows[*row].identifier.as_deref()).collect();
     match progress(response, &identifiers) {
         Progress::AllDone => {
-            state.next = end;
-            state.attempt = 0;
+            reader.next = end;
+            reader.attempt = 0;
         }
         Progress::RetryFrom(position) => {
-            state.next += position;
-            state.attempt = if position > 0 { 0 } else { state.attempt + 1 };
+            reader.next += position;
+            reader.attempt = if position > 0 { 0 } else { reader.attempt + 1 };
         }
-        Progress::RetryAll if rules.bisect && end - state.next > 1 => {
-            world.count("batch halved");
-            state.ends.push(state.next + (end - state.next) / 2);
+        Progress::RetryAll if rules.bisect && end - reader.next > 1 => {
+            world.count_fault("batch halved");
+            reader.ends.push(reader.next + (end - reader.next) / 2);
             return 100 * MILLI;
         }
-        Progress::RetryAll => state.attempt += 1,
+        Progress::RetryAll => reader.attempt += 1,
     }
-    if state.next < end {
-        give_up(world, rows, state, end);
+    if reader.next < end {
+        give_up(world, rows, reader, end);
     }
-    while state.ends.last().is_some_and(|end| *end <= state.next) {
-        state.ends.pop();
-        state.attempt = 0;
+    while reader.ends.last().is_some_and(|end| *end <= reader.next) {
+        reader.ends.pop();
+        reader.attempt = 0;
     }
-    if state.attempt == 0 { MILLI } else { ((100 * MILLI) << state.attempt.min(12)).min(LONGEST_PAUSE) }
+    if reader.attempt == 0 { MILLI } else { ((100 * MILLI) << reader.attempt.min(12)).min(LONGEST_PAUSE) }
 }
 
-/// Drops what has been tried often enough, or is too old, to the on-failure destination.
-fn give_up(world: &World, rows: &[usize], state: &mut Lane, end: usize) {
+/// Drops the rows that have used up their retries or are too old. A real mapping sends them to its on-failure
+/// destination.
+fn give_up(world: &World, rows: &[usize], reader: &mut ShardReader, end: usize) {
     let rules = &world.scenario.mapping;
-    let exhausted = rules.retries.is_some_and(|retries| state.attempt > retries);
+    let exhausted = rules.retries.is_some_and(|retries| reader.attempt > retries);
     let old = |row: usize| rules.max_age.is_some_and(|age| world.now() > world.rows.rows[row].at + age);
-    while state.next < end && (exhausted || old(rows[state.next])) {
-        world.count("record dropped by the mapping");
-        world.trace(|| format!("row {} dropped", rows[state.next]));
-        ledger::dropped(world, rows[state.next]);
-        state.next += 1;
+    while reader.next < end && (exhausted || old(rows[reader.next])) {
+        world.count_fault("record dropped by the mapping");
+        world.trace(|| format!("row {} dropped", rows[reader.next]));
+        ledger::row_dropped(world, rows[reader.next]);
+        reader.next += 1;
     }
 }

@@ -1,4 +1,4 @@
-//! The outbox as it is seen from outside: who was handed what, and who sends it.
+//! Observes the outbox: which invocation has read which entries, and which one sends them.
 
 use std::rc::Rc;
 
@@ -9,37 +9,40 @@ use crate::faults::Port;
 use crate::host;
 use crate::ledger::{check, is_delivered};
 use crate::mapping;
-use crate::reference::Expected;
+use crate::reference::ExpectedEvent;
 use crate::scenario::MINUTE;
 use crate::sim::World;
 
-/// Comes back every minute to drain the outbox, as the schedule does, until nothing more can wait there.
+/// Drains the outbox every minute, like the EventBridge schedule, until nothing can enter it any more.
 pub fn tick(world: &World) {
     let is_over = {
         let host = world.host.borrow();
-        let lanes = host.lanes.iter().zip(&world.rows.shards);
-        host.tasks.is_empty() && lanes.into_iter().all(|(lane, shard)| mapping::is_through(lane, shard))
+        let readers = host.readers.iter().zip(&world.rows.shards);
+        host.tasks.is_empty() && readers.into_iter().all(|(reader, shard)| mapping::is_done(reader, shard))
     };
-    // A failover brings back what was removed: only after the last one nothing more can come.
-    if is_over && !world.faulty() && world.redis.borrow().waiting() == 0 {
+    // A failover can bring removed entries back, so wait until no more faults are injected.
+    if is_over && !world.faults_enabled() && world.redis.borrow().waiting() == 0 {
         return;
     }
     host::start_drain(world);
     world.after(MINUTE, tick);
 }
 
-/// A commit was applied: each of its row's events must be delivered, or wait.
-pub fn committed(world: &World, row: usize, row_commit: RowCommit<'_>, events: &[Expected]) {
+/// A commit was applied. Each event of the row must be delivered, or wait in the outbox.
+pub fn committed(world: &World, row: usize, row_commit: RowCommit<'_>, events: &[ExpectedEvent]) {
     let entries = row_commit.outbox.map_or(&[][..], |append| &append.entries);
     let waiting: Vec<String> = entries.iter().filter_map(|entry| id_of(entry)).collect();
     for event in events {
         let waits = waiting.contains(&event.id);
         check(world, "queue before commit", waits || is_delivered(world, event), || {
-            format!("row {row} is committed, its event {} is nowhere", event.id)
+            format!(
+                "row {row} is committed, but its event {} is neither in a queue nor in the outbox",
+                event.id
+            )
         });
         if waits {
-            world.count("event waited in the outbox");
-            world.ledger.borrow_mut().deposited.insert(event.id.clone(), event.clone());
+            world.count_fault("event waited in the outbox");
+            world.ledger.borrow_mut().spilled_events.insert(event.id.clone(), event.clone());
         }
     }
 }
@@ -48,14 +51,14 @@ fn id_of(entry: &str) -> Option<String> {
     decode_entry(entry).ok().map(|waiting| waiting.message.dedup_id)
 }
 
-/// An invocation was handed entries, or is done with those it had.
-pub fn handed(world: &World, task: usize, page: Option<&OutboxPage>) {
+/// An invocation has read a page of the outbox. `None` if the read failed.
+pub fn page_read(world: &World, task: usize, page: Option<&OutboxPage>) {
     let entries = page.and_then(|page| page.entries.as_ref()).into_iter().flatten();
     let ids = entries.filter_map(|entry| id_of(&entry.message)).collect();
-    world.ledger.borrow_mut().handed.insert(task, ids);
+    world.ledger.borrow_mut().outbox_pages.insert(task, ids);
 }
 
-/// A request to the queue under way.
+/// A request to the queue in flight.
 pub struct InFlight {
     world: World,
     task: usize,
@@ -63,26 +66,31 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Notes a request, and checks that nobody else is sending the same from the outbox.
+    /// Records a request, and checks that no other invocation sends the same entries of the outbox.
     pub fn new(world: &World, task: usize, port: Port, messages: &[&Message]) -> Self {
         let mut ids: Vec<String> = Vec::new();
         if port == Port::Queue {
             let ledger = world.ledger.borrow();
-            let handed = ledger.handed.get(&task);
-            let is_handed = |message: &&&Message| handed.is_some_and(|ids| ids.contains(&message.dedup_id));
-            ids.extend(messages.iter().filter(is_handed).map(|message| message.dedup_id.clone()));
+            let page = ledger.outbox_pages.get(&task);
+            let in_page = |message: &&&Message| page.is_some_and(|ids| ids.contains(&message.dedup_id));
+            ids.extend(messages.iter().filter(in_page).map(|message| message.dedup_id.clone()));
         }
         for id in &ids {
-            let other =
-                world.ledger.borrow().draining.iter().find(|(_, sent)| sent == id).map(|(other, _)| *other);
-            // One that stood still, or outlived its time, may hold what it no longer has the lease for.
-            let excused = other.is_none_or(|other| !host::is_well(world, other))
+            let other = world
+                .ledger
+                .borrow()
+                .sending_from_outbox
+                .iter()
+                .find(|(_, sent)| sent == id)
+                .map(|(other, _)| *other);
+            // An invocation that was frozen, or that timed out, may still send although its lease has expired.
+            let excused = other.is_none_or(|other| !host::runs_normally(world, other))
                 || world.redis.borrow().lost_anything();
             check(world, "one drains the outbox", excused || other == Some(task), || {
                 format!("tasks {task} and {other:?} both send {id}")
             });
         }
-        world.ledger.borrow_mut().draining.extend(ids.iter().map(|id| (task, id.clone())));
+        world.ledger.borrow_mut().sending_from_outbox.extend(ids.iter().map(|id| (task, id.clone())));
         Self { world: Rc::clone(world), task, ids }
     }
 }
@@ -91,7 +99,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let mut ledger = self.world.ledger.borrow_mut();
         for id in &self.ids {
-            ledger.draining.remove(&(self.task, id.clone()));
+            ledger.sending_from_outbox.remove(&(self.task, id.clone()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The processor's ports, as the simulated world answers them.
+//! The processor's ports, implemented by the simulated world.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,37 +11,43 @@ use events_processor::ports::{
 
 use crate::faults::{Extent, Port, call};
 use crate::host;
-use crate::ledger::{self, Plan};
+use crate::ledger::{self, Expectations};
 use crate::outbox;
-use crate::redis::Known;
+use crate::redis::ReadBaselines;
 use crate::scenario::{MILLI, OutageKind};
 use crate::sim::{Promise, World, duration};
 
-/// The code under test in this world.
+/// The code under test, with simulated ports.
 pub type SimProcessor = Processor<SimStore, SimQueue, SimQueue, SimTimer>;
 
-/// A sandbox's processor.
+/// The processor of a new sandbox.
 pub fn processor(world: &World) -> SimProcessor {
     let queue = |port| SimQueue { world: Rc::clone(world), port };
-    let store = SimStore { world: Rc::clone(world), name: world.name() };
+    let store = SimStore { world: Rc::clone(world), holder: world.unique_id() };
     let timer = SimTimer(Rc::clone(world));
-    Processor::new(store, queue(Port::Queue), queue(Port::Letters), timer, world.scenario.settings.clone())
+    Processor::new(
+        store,
+        queue(Port::Queue),
+        queue(Port::DeadLetters),
+        timer,
+        world.scenario.settings.clone(),
+    )
 }
 
 /// Redis.
 #[derive(Debug)]
 pub struct SimStore {
     world: World,
-    /// Under this name the sandbox holds the outbox's lease.
-    name: usize,
+    /// The sandbox's id as holder of the outbox's lease.
+    holder: usize,
 }
 
-type Read = Result<(Snapshot, Known), PortError>;
+type Read = Result<(Snapshot, ReadBaselines), PortError>;
 
 impl Store for SimStore {
     async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
         let (world, task) = (&self.world, self.world.current.get());
-        ledger::tries(world, task, "read");
+        ledger::count_try(world, task, "read");
         let request = request.clone();
         let effect = move |world: &World, extent| -> Read {
             match extent {
@@ -49,10 +55,10 @@ impl Store for SimStore {
                 Extent::Part => Err(PortError::new(ErrorKind::Unavailable, "answered in part")),
             }
         };
-        let (snapshot, known) = call(world, Port::Store, effect, Err).await.inspect_err(|_| {
-            host::troubled(world, task, None);
+        let (snapshot, baselines) = call(world, Port::Store, effect, Err).await.inspect_err(|_| {
+            host::note_failure(world, task, None);
         })?;
-        ledger::read(world, task, &known);
+        ledger::baselines_read(world, task, &baselines);
         Ok(snapshot)
     }
 
@@ -60,41 +66,41 @@ impl Store for SimStore {
         let (world, task) = (&self.world, self.world.current.get());
         let count = commits.len();
         for commit in commits {
-            ledger::tries(world, task, commit.commit.version.sequence.as_str());
+            ledger::count_try(world, task, commit.commit.version.sequence.as_str());
         }
-        let plan = ledger::plan(world, task);
+        let expected = ledger::expectations(world, task);
         let commits: Vec<OwnedCommit> = commits.iter().map(OwnedCommit::of).collect();
-        let effect = move |world: &World, extent| commit_all(world, &plan, &commits, extent);
+        let effect = move |world: &World, extent| commit_all(world, &expected, &commits, extent);
         let answers = call(world, Port::Store, effect, move |error| vec![Err(error); count]).await;
         let fine = |answer: &Result<CommitResult, PortError>| {
             !matches!(answer, Err(_) | Ok(CommitResult::MissingPredecessor))
         };
         if !answers.iter().all(fine) {
-            host::troubled(world, task, None);
+            host::note_failure(world, task, None);
         }
         answers
     }
 
     async fn outbox_page(&self, request: &OutboxRequest) -> Result<OutboxPage, PortError> {
-        let (world, task, name) = (&self.world, self.world.current.get(), self.name);
+        let (world, task, holder) = (&self.world, self.world.current.get(), self.holder);
         let what = format!("{request:?}");
-        ledger::tries(world, task, &what);
+        ledger::count_try(world, task, &what);
         let request = request.clone();
         let effect = move |world: &World, extent| match extent {
-            Extent::Whole => Ok(world.redis.borrow_mut().outbox_page(&request, name, world.now())),
+            Extent::Whole => Ok(world.redis.borrow_mut().outbox_page(&request, holder, world.now())),
             Extent::Part => Err(PortError::new(ErrorKind::Unavailable, "answered in part")),
         };
         let page = call(world, Port::Store, effect, Err).await;
         if page.is_ok() {
-            // A later pass may take the same request.
-            ledger::succeeded(world, task, what);
+            // A later pass may make the same request again, which is not a retry.
+            ledger::try_succeeded(world, task, what);
         }
-        outbox::handed(world, task, page.as_ref().ok());
+        outbox::page_read(world, task, page.as_ref().ok());
         page
     }
 }
 
-/// A commit that outlives its call: a server can run it late.
+/// A commit that outlives its call, because a server can execute it late.
 struct OwnedCommit {
     commit: Commit,
     outbox: Option<OutboxAppend>,
@@ -110,15 +116,15 @@ impl OwnedCommit {
     }
 }
 
-/// Runs the script for each; where it is done in part, some are, or their answers are lost.
+/// Runs the script for each commit. With [`Extent::Part`], runs only some of them, or loses all answers.
 fn commit_all(
     world: &World,
-    plan: &Rc<Plan>,
+    expected: &Rc<Expectations>,
     commits: &[OwnedCommit],
     extent: Extent,
 ) -> Vec<Result<CommitResult, PortError>> {
-    let broken = || PortError::new(ErrorKind::Unavailable, "cut off");
-    let full = || PortError::new(ErrorKind::Throttled, "OOM");
+    let disconnected = || PortError::new(ErrorKind::Unavailable, "cut off");
+    let out_of_memory = || PortError::new(ErrorKind::Throttled, "OOM");
     let (way, cut) = {
         let mut rng = world.rng.borrow_mut();
         (rng.below(3), rng.index(commits.len().max(1)))
@@ -129,14 +135,14 @@ fn commit_all(
         (Extent::Part, _) => index < cut,
     };
     let answers = commits.iter().enumerate().map(|(index, commit)| match done(index) {
-        true => Ok(ledger::commit(world, plan, commit.borrowed())),
-        false if way == 0 => Err(full()),
-        false => Err(broken()),
+        true => Ok(ledger::run_commit(world, expected, commit.borrowed())),
+        false if way == 0 => Err(out_of_memory()),
+        false => Err(disconnected()),
     });
     let answers: Vec<_> = answers.collect();
     match (extent, way) {
-        // The connection broke before any answer came back.
-        (Extent::Part, 2) => vec![Err(broken()); commits.len()],
+        // The connection broke before any answer arrived.
+        (Extent::Part, 2) => vec![Err(disconnected()); commits.len()],
         _ => answers,
     }
 }
@@ -151,27 +157,30 @@ pub struct SimQueue {
 impl Queue for SimQueue {
     async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
         let (world, task, port) = (&self.world, self.world.current.get(), self.port);
-        ledger::request(world, task, messages);
+        ledger::request_made(world, task, messages);
         let _in_flight = outbox::InFlight::new(world, task, port, messages);
-        let plan = ledger::plan(world, task);
+        let expected = ledger::expectations(world, task);
         let sent: Vec<Message> = messages.iter().map(|message| (*message).clone()).collect();
-        let effect = move |world: &World, extent| take_in(world, port, &plan, &sent, extent);
+        let effect = move |world: &World, extent| send_all(world, port, &expected, &sent, extent);
         let answers = call(world, port, effect, Err).await;
         for (index, message) in messages.iter().enumerate() {
             match answers.as_ref().ok().and_then(|answers| answers.get(index)) {
-                Some(SendResult::Accepted) => ledger::acknowledged(world, task, message),
+                Some(SendResult::Accepted) => ledger::message_acknowledged(world, task, message),
                 Some(SendResult::Rejected(_)) => {}
-                Some(SendResult::Refused(_)) | None => host::troubled(world, task, Some(&message.group_id)),
+                Some(SendResult::Refused(_)) | None => {
+                    host::note_failure(world, task, Some(&message.group_id))
+                }
             }
         }
         answers
     }
 }
 
-fn take_in(
+/// Sends messages to a queue. With [`Extent::Part`], the queue refuses some of them, and may not answer for others.
+fn send_all(
     world: &World,
     port: Port,
-    plan: &Rc<Plan>,
+    expected: &Rc<Expectations>,
     messages: &[Message],
     extent: Extent,
 ) -> Result<Vec<SendResult>, PortError> {
@@ -181,41 +190,41 @@ fn take_in(
     };
     let mut answers = Vec::new();
     for (index, message) in messages.iter().enumerate() {
-        let part = extent == Extent::Part && if way == 0 { index == cut } else { index >= cut };
+        let refused = extent == Extent::Part && if way == 0 { index == cut } else { index >= cut };
         answers.push(match port {
-            _ if part => SendResult::Refused("InternalError".into()),
-            Port::Queue => enter(world, plan, message),
-            Port::Store | Port::Letters => {
-                ledger::letter(world, message);
+            _ if refused => SendResult::Refused("InternalError".into()),
+            Port::Queue => send_event(world, expected, message),
+            Port::Store | Port::DeadLetters => {
+                ledger::dead_letter_accepted(world, message);
                 SendResult::Accepted
             }
         });
     }
     if (extent, way) == (Extent::Part, 2) {
-        // The answer does not mention the last ones, taken or not.
+        // The answer lacks the last messages, whether the queue accepted them or not.
         answers.truncate(cut / 2);
     }
     Ok(answers)
 }
 
-fn enter(world: &World, plan: &Rc<Plan>, message: &Message) -> SendResult {
-    if ledger::is_unwelcome(world, &message.dedup_id) {
+fn send_event(world: &World, expected: &Rc<Expectations>, message: &Message) -> SendResult {
+    if ledger::is_rejected(world, &message.dedup_id) {
         return SendResult::Rejected("InvalidMessageContents".into());
     }
     let group = world.rows.keys.iter().position(|key| key.group == message.group_id);
-    if group.is_some_and(|group| world.suffers(OutageKind::Group(group))) {
-        world.count("sqs refused a group's entry");
+    if group.is_some_and(|group| world.has_outage(OutageKind::Group(group))) {
+        world.count_fault("sqs refused a group's entry");
         return SendResult::Refused("InternalError".into());
     }
-    if world.strikes(world.scenario.rates.entry) {
-        world.count("sqs refused an entry");
+    if world.fault_occurs(world.scenario.rates.entry) {
+        world.count_fault("sqs refused an entry");
         return SendResult::Refused("InternalError".into());
     }
-    ledger::accepted(world, plan, message);
+    ledger::message_accepted(world, expected, message);
     SendResult::Accepted
 }
 
-/// Time.
+/// The simulated clock.
 #[derive(Debug)]
 pub struct SimTimer(World);
 

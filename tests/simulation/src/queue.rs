@@ -1,51 +1,52 @@
-//! An SQS FIFO queue: what it accepted, in order, and the five minutes in which it drops what it knows.
+//! An SQS FIFO queue: it accepts messages, and drops duplicates for five minutes.
 
 use std::collections::BTreeMap;
 
 use crate::scenario::MINUTE;
 
-/// How long SQS remembers a deduplication id.
+/// How long SQS remembers a deduplication id, µs.
 const WINDOW: u64 = 5 * MINUTE;
 
 /// A queue.
 #[derive(Debug, Default)]
 pub struct Fifo {
-    /// Deduplication ids and when they were last let in.
+    /// When each deduplication id was last accepted.
     seen: BTreeMap<String, u64>,
-    let_in: u64,
+    /// Messages in the queue, without dropped duplicates.
+    length: u64,
 }
 
-/// What became of an entry.
+/// The result of sending a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entered {
-    /// It is in the queue, for the first time.
+    /// The message is in the queue for the first time.
     First,
-    /// It was there long ago, and is there again.
+    /// The message is in the queue again: it was last sent five minutes ago or earlier.
     Again,
-    /// Known within five minutes: dropped, and answered as accepted.
-    Known,
+    /// The message was sent within the last five minutes. SQS drops it, and answers that it is accepted.
+    Duplicate,
 }
 
 impl Fifo {
-    /// Lets an entry in.
+    /// Accepts a message.
     pub fn enter(&mut self, id: &str, now: u64) -> Entered {
         let entered = match self.seen.get(id) {
             None => Entered::First,
             Some(at) if *at + WINDOW <= now => Entered::Again,
-            Some(_) => return Entered::Known,
+            Some(_) => return Entered::Duplicate,
         };
         self.seen.insert(id.to_owned(), now);
-        self.let_in += 1;
+        self.length += 1;
         entered
     }
 
-    /// How many messages were let in.
+    /// Number of messages that entered the queue.
     pub fn len(&self) -> u64 {
-        self.let_in
+        self.length
     }
 
-    /// True when nothing ever was.
+    /// True if no message ever entered the queue.
     pub fn is_empty(&self) -> bool {
-        self.let_in == 0
+        self.length == 0
     }
 }

@@ -1,4 +1,4 @@
-//! Stream records as JSON: rows as DynamoDB writes them, and records that no one can read.
+//! Stream records as JSON: rows as DynamoDB writes them, and unreadable records.
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -9,48 +9,48 @@ use crate::rows::{Fields, Key, Kind, Rows, Table, Tvl, Values};
 /// How a record is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Poison {
-    /// An attribute of a type that does not exist.
+    /// It has an attribute of a type that does not exist.
     Attribute,
-    /// A number that is none.
+    /// It has an `N` attribute whose text is not a number.
     Number,
-    /// No new image.
+    /// It has no new image.
     NoImage,
-    /// No keys.
+    /// It has no keys.
     NoKeys,
-    /// An event name nobody knows.
+    /// Its event name does not exist.
     Name,
-    /// A sequence number with a letter in it.
+    /// Its sequence number contains a letter.
     Sequence,
-    /// No sequence number at all.
+    /// It has no sequence number.
     NoSequence,
 }
 
 impl Poison {
-    /// Any of them.
+    /// Picks one at random.
     pub fn any(rng: &mut Rng) -> Self {
         use Poison::{Attribute, Name, NoImage, NoKeys, NoSequence, Number, Sequence};
         rng.pick(&[Attribute, Attribute, Number, NoImage, NoKeys, Name, Sequence, NoSequence])
     }
 }
 
-/// What surrounds a row.
+/// The metadata of a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
     /// `eventID`
     pub record_id: &'a str,
-    /// The stream.
+    /// Number of the stream.
     pub stream: usize,
-    /// Its sequence number.
+    /// Sequence number.
     pub sequence: u128,
-    /// Its key.
+    /// Partition key.
     pub key: &'a Key,
-    /// When it was made.
+    /// Creation time, ms since 1970.
     pub created_ms: i64,
-    /// The time its data is about, as written.
+    /// Data time as written, ms since 1970.
     pub data_time_ms: i64,
 }
 
-/// The record, and what Lambda knows it by.
+/// The record as JSON, and its identifier in the batch response.
 pub fn raw(envelope: &Envelope<'_>, kind: &Kind, rng: &mut Rng) -> (Box<RawValue>, Option<String>) {
     let mut sort_key = envelope.data_time_ms / 1_000;
     if envelope.key.table == Table::Price {
@@ -101,7 +101,7 @@ fn spoil(poison: Poison, record: &mut Value, sequence: u128, table: Table) {
     };
     match poison {
         Poison::Attribute => change["NewImage"]["odd"] = json!({"X": "1"}),
-        // One attribute only: which of two is complained about would be left to chance.
+        // Only one attribute. With two, the one named in the error would be random.
         Poison::Number => {
             let attribute = if table == Table::Price { "price" } else { "tvl" };
             change["NewImage"][attribute] = json!({"N": "1.2.3"});
@@ -114,7 +114,7 @@ fn spoil(poison: Poison, record: &mut Value, sequence: u128, table: Table) {
     }
 }
 
-/// The image of a row, and the one before it.
+/// The new and the old image of a row.
 fn images(values: &Values) -> (Value, Option<Value>) {
     match values {
         Values::Tvl(tvl) => {

@@ -1,4 +1,4 @@
-//! Redis: baselines, hot keys and markers with their times to live, and the commit script's rule, stated a second time.
+//! Redis: baselines, hot keys and markers with their times to live, and a second implementation of the commit script.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use events_core::change::{Baseline, Predecessor, RowVersion};
 use events_core::delivery::{OutboxEntry, ReadRequest, RowCommit, Snapshot};
 use events_processor::ports::{CommitResult, OutboxPage, OutboxRequest};
 
-use crate::reference::State;
+use crate::reference::ExpectedBaseline;
 use crate::scenario::{MILLI, SECOND};
 
 #[derive(Clone, Debug)]
@@ -16,33 +16,33 @@ struct Entry<T> {
     expires: u64,
 }
 
-/// A baseline with what the reference knows of it.
+/// A stored baseline, and what it must be.
 #[derive(Clone, Debug)]
 pub struct TrackedBaseline {
-    /// As it is stored.
+    /// The baseline that the processor wrote.
     pub stored: Baseline,
-    /// What the reference makes of it.
-    pub state: Rc<State>,
+    /// The same baseline, as the reference computes it.
+    pub expected: Rc<ExpectedBaseline>,
 }
 
-/// What the reference knows of baselines that were read, by key.
+/// The baselines that an invocation read, by key, as the reference computes them.
 #[derive(Debug, Default)]
-pub struct Known {
-    /// What it makes of them.
-    pub states: BTreeMap<String, Rc<State>>,
-    /// How often they had been lost.
-    pub epochs: BTreeMap<String, u64>,
+pub struct ReadBaselines {
+    /// The baselines.
+    pub baselines: BTreeMap<String, Rc<ExpectedBaseline>>,
+    /// How often each had been lost before.
+    pub losses: BTreeMap<String, u64>,
 }
 
-/// What one commit replaced.
+/// How to undo one call, for a failover that loses it.
 #[derive(Debug, Default)]
 struct Undo {
     baselines: Vec<(String, Option<Entry<TrackedBaseline>>)>,
     values: Vec<(String, Option<Entry<String>>)>,
     markers: Vec<String>,
-    /// Entries put into the outbox.
+    /// Entries that the call appended to the outbox.
     appended: Vec<u64>,
-    /// Entries removed from it.
+    /// Entries that the call removed from the outbox.
     removed: Vec<(u64, String)>,
 }
 
@@ -54,14 +54,15 @@ pub struct Redis {
     markers: BTreeMap<String, u64>,
     journal: Vec<Undo>,
     outbox: BTreeMap<u64, String>,
+    /// Number of the last entry of the outbox.
     entries: u64,
-    /// Who holds the outbox's lease, and until when.
+    /// The holder of the outbox's lease, and when the lease expires.
     lease: Option<(usize, u64)>,
-    epochs: BTreeMap<String, u64>,
-    lost: u64,
+    losses: BTreeMap<String, u64>,
+    total_losses: u64,
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Debug)]
 pub struct Applied {
     /// The answer.
@@ -71,11 +72,11 @@ pub struct Applied {
 }
 
 impl Redis {
-    /// What a baseline key holds now.
+    /// The baseline under a key, if it has not expired.
     pub fn baseline(&mut self, key: &str, now: u64) -> Option<&TrackedBaseline> {
         if self.baselines.get(key).is_some_and(|entry| entry.expires <= now) {
             self.baselines.remove(key);
-            self.disturb(key.to_owned());
+            self.count_loss(key.to_owned());
         }
         self.baselines.get(key).map(|entry| &entry.value)
     }
@@ -84,35 +85,35 @@ impl Redis {
         self.baseline(key, now).map(|baseline| baseline.stored.version.clone())
     }
 
-    /// How often a baseline was lost.
-    pub fn epoch(&self, key: &str) -> u64 {
-        self.epochs.get(key).copied().unwrap_or(0)
+    /// How often the baseline under a key was lost.
+    pub fn losses(&self, key: &str) -> u64 {
+        self.losses.get(key).copied().unwrap_or(0)
     }
 
-    /// True when any baseline was ever lost.
+    /// True if any baseline was ever lost.
     pub fn lost_anything(&self) -> bool {
-        self.lost > 0
+        self.total_losses > 0
     }
 
-    /// The last value of a hot key, were it to live for ever.
+    /// The last value of a hot key, even if it has expired.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(|entry| entry.value.as_str())
     }
 
-    fn disturb(&mut self, key: String) {
-        *self.epochs.entry(key).or_default() += 1;
-        self.lost += 1;
+    fn count_loss(&mut self, key: String) {
+        *self.losses.entry(key).or_default() += 1;
+        self.total_losses += 1;
     }
 
-    /// ReadRequest keys.
-    pub fn read(&mut self, request: &ReadRequest, now: u64) -> (Snapshot, Known) {
-        let (mut snapshot, mut known) = (Snapshot::default(), Known::default());
+    /// Reads the keys of a request.
+    pub fn read(&mut self, request: &ReadRequest, now: u64) -> (Snapshot, ReadBaselines) {
+        let (mut snapshot, mut read) = (Snapshot::default(), ReadBaselines::default());
         for key in &request.baselines {
             if let Some(baseline) = self.baseline(key, now) {
                 snapshot.baselines.insert(key.clone(), baseline.stored.clone());
-                known.states.insert(key.clone(), Rc::clone(&baseline.state));
+                read.baselines.insert(key.clone(), Rc::clone(&baseline.expected));
             }
-            known.epochs.insert(key.clone(), self.epoch(key));
+            read.losses.insert(key.clone(), self.losses(key));
         }
         for key in &request.metas {
             let live = self.values.get(key).filter(|entry| entry.expires > now);
@@ -121,7 +122,7 @@ impl Redis {
         if request.outbox.is_some() {
             snapshot.outbox = self.outbox.len() as u64;
         }
-        (snapshot, known)
+        (snapshot, read)
     }
 
     /// Entries in the outbox.
@@ -149,8 +150,13 @@ impl Redis {
         OutboxPage { waiting, entries: Some(entries) }
     }
 
-    /// Runs the commit script. `state` is what the reference makes of the row.
-    pub fn commit(&mut self, row: RowCommit<'_>, state: Option<Rc<State>>, now: u64) -> Applied {
+    /// Runs the commit script. `expected` is the new baseline, as the reference computes it.
+    pub fn commit(
+        &mut self,
+        row: RowCommit<'_>,
+        expected: Option<Rc<ExpectedBaseline>>,
+        now: u64,
+    ) -> Applied {
         let RowCommit { commit, outbox } = row;
         let stored = self.version(&commit.baseline_key, now);
         let predecessor = commit.predecessor.as_ref();
@@ -161,10 +167,10 @@ impl Redis {
             return Applied { answer, published: Vec::new() };
         }
         let mut undo = Undo::default();
-        if let Some(state) = state {
+        if let Some(expected) = expected {
             let stored = Baseline { version: commit.version.clone(), values: commit.values.clone() };
             let entry = Entry {
-                value: TrackedBaseline { stored, state },
+                value: TrackedBaseline { stored, expected },
                 expires: now + commit.baseline_ttl * SECOND,
             };
             let before = self.baselines.insert(commit.baseline_key.clone(), entry);
@@ -197,7 +203,7 @@ impl Redis {
     /// Restarts empty.
     pub fn lose_all(&mut self) {
         let keys: Vec<String> = self.baselines.keys().cloned().collect();
-        keys.into_iter().for_each(|key| self.disturb(key));
+        keys.into_iter().for_each(|key| self.count_loss(key));
         self.baselines.clear();
         self.values.clear();
         self.markers.clear();
@@ -206,13 +212,13 @@ impl Redis {
         self.lease = None;
     }
 
-    /// A replica takes over that lacks the last commits.
+    /// Undoes the last calls: the replica that takes over lacks them.
     pub fn lose_last(&mut self, commits: u64) {
         for _ in 0..commits {
             let Some(undo) = self.journal.pop() else { return };
             for (key, before) in undo.baselines.into_iter().rev() {
                 restore(&mut self.baselines, key.clone(), before);
-                self.disturb(key);
+                self.count_loss(key);
             }
             for (key, before) in undo.values.into_iter().rev() {
                 restore(&mut self.values, key, before);
@@ -235,8 +241,8 @@ fn restore<T>(map: &mut BTreeMap<String, T>, key: String, before: Option<T>) {
     };
 }
 
-/// Why the script changes nothing, if it does not. This states `events_core::change::commit_decision` a second time, on
-/// purpose: a mistake planted in core must not change what the server does.
+/// The script's answer if it changes nothing, or `None` if it applies the commit. This repeats
+/// `events_core::change::commit_decision` on purpose: a mistake planted in core must not change what the server does.
 fn refusal(
     version: &RowVersion,
     stored: Option<&RowVersion>,
@@ -302,6 +308,6 @@ mod tests {
                 "{own:?} {stored:?} {required:?} {before:?}"
             );
         }
-        assert!(decisions.iter().all(|count| *count > 100), "every decision is met: {decisions:?}");
+        assert!(decisions.iter().all(|count| *count > 100), "every decision must occur: {decisions:?}");
     }
 }

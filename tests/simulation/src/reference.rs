@@ -1,6 +1,6 @@
-//! What must come of a row, said a second time and independently: whole numbers, no JSON, no shared code.
+//! A second, independent implementation of what a row must give. It uses whole numbers, no JSON and no shared code.
 //!
-//! Only the spelling of ids is taken from the code under test; golden tests elsewhere hold that.
+//! Only the ids come from the code under test; golden tests elsewhere check them.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,84 +11,92 @@ use events_core::value;
 
 use crate::rows::{Fields, Kind, Price, Row, Tvl, Values};
 
-/// Thresholds: 1 % or $10,000 of TVL; 0.1 % or $0.01 of a price, which counts in thousandths.
+/// Thresholds: 1 % or $10,000 for TVL, 0.1 % or $0.01 for a price. Prices are counted in thousandths of a dollar.
 const TVL_ABSOLUTE: i64 = 10_000;
 const PRICE_ABSOLUTE: i64 = 10;
 
-/// The rules that a run may set.
+/// The rules that a scenario can set.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// What values are compared with.
     pub change_baseline: ChangeBaseline,
-    /// Whether every change of metadata counts.
+    /// True if every change of metadata makes an event.
     pub protocol_always: bool,
 }
 
-/// A baseline.
+/// A baseline, as the reference computes it.
 #[derive(Clone, Debug)]
-pub struct State {
-    /// The row it came from.
+pub struct ExpectedBaseline {
+    /// Index of the row that it comes from.
     pub row: usize,
     time: i64,
     stream: usize,
     sequence: u128,
-    known: Known,
+    values: BaselineValues,
 }
 
 #[derive(Clone, Debug)]
-enum Known {
+enum BaselineValues {
     Tvl { total: Option<Value>, chains: BTreeMap<&'static str, Value> },
     Price(Value),
     Fields(Fields),
 }
 
-/// A value, and what the next one is compared with.
+/// A value of a baseline.
 #[derive(Clone, Copy, Debug)]
 struct Value {
+    /// The last value.
     last: i64,
+    /// The value that the next one is compared with. Differs from `last` under [`ChangeBaseline::LastEvent`].
     compare: i64,
 }
 
-/// An event that must come.
+/// An event that a row must make.
 #[derive(Clone, Debug)]
-pub struct Expected {
+pub struct ExpectedEvent {
     /// Its id.
     pub id: String,
-    /// The row it is made of.
+    /// Index of its row.
     pub row: usize,
     /// Its priority.
     pub priority: Priority,
-    /// The values before and after, where it is about a value.
+    /// The previous and the current value, if it concerns a value.
     pub values: Option<(f64, f64)>,
 }
 
-/// What must become of a row.
+/// What must happen to a row.
 #[derive(Clone, Debug)]
-pub enum Verdict {
-    /// It is news: these events, in order, and this baseline.
-    Apply(Vec<Expected>, Rc<State>),
-    /// Its data is older.
+pub enum ExpectedOutcome {
+    /// The row is newer. It makes these events, in order, and becomes this baseline.
+    Applied(Vec<ExpectedEvent>, Rc<ExpectedBaseline>),
+    /// The row's data is older than the baseline.
     Late,
-    /// It was applied.
-    Applied,
-    /// Nothing to do with it.
-    Nothing,
+    /// The row was applied before.
+    AlreadyApplied,
+    /// The record is not a row.
+    NotARow,
 }
 
-/// Judges a row against the baseline of its key.
-pub fn judge(row: &Row, state: Option<&State>, rules: Rules) -> Verdict {
-    let Kind::Values(values) = &row.kind else { return Verdict::Nothing };
-    if let Some(state) = state {
-        match order(row, state) {
-            Order::Older => return Verdict::Late,
-            Order::Same => return Verdict::Applied,
+/// Compares a row with the baseline of its key.
+pub fn expected_outcome(row: &Row, baseline: Option<&ExpectedBaseline>, rules: Rules) -> ExpectedOutcome {
+    let Kind::Values(values) = &row.kind else { return ExpectedOutcome::NotARow };
+    if let Some(baseline) = baseline {
+        match order(row, baseline) {
+            Order::Older => return ExpectedOutcome::Late,
+            Order::Same => return ExpectedOutcome::AlreadyApplied,
             Order::Newer => {}
         }
     }
-    let judge = Judge { row, rules, events: Vec::new() };
-    let (events, known) = judge.compare(values, state.map(|state| &state.known));
-    let next = State { row: row.index, time: row.time_ms, stream: row.stream, sequence: row.sequence, known };
-    Verdict::Apply(events, Rc::new(next))
+    let comparison = Comparison { row, rules, events: Vec::new() };
+    let (events, values) = comparison.compare(values, baseline.map(|baseline| &baseline.values));
+    let next = ExpectedBaseline {
+        row: row.index,
+        time: row.time_ms,
+        stream: row.stream,
+        sequence: row.sequence,
+        values,
+    };
+    ExpectedOutcome::Applied(events, Rc::new(next))
 }
 
 enum Order {
@@ -97,37 +105,44 @@ enum Order {
     Newer,
 }
 
-fn order(row: &Row, state: &State) -> Order {
-    if row.time_ms < state.time {
+fn order(row: &Row, baseline: &ExpectedBaseline) -> Order {
+    if row.time_ms < baseline.time {
         Order::Older
-    } else if row.time_ms == state.time && row.stream == state.stream && row.sequence <= state.sequence {
+    } else if row.time_ms == baseline.time
+        && row.stream == baseline.stream
+        && row.sequence <= baseline.sequence
+    {
         Order::Same
     } else {
         Order::Newer
     }
 }
 
-struct Judge<'a> {
+struct Comparison<'a> {
     row: &'a Row,
     rules: Rules,
-    events: Vec<Expected>,
+    events: Vec<ExpectedEvent>,
 }
 
-impl Judge<'_> {
-    fn compare(mut self, values: &Values, known: Option<&Known>) -> (Vec<Expected>, Known) {
-        let known = match (values, known) {
-            (Values::Tvl(tvl), Some(Known::Tvl { total, chains })) => {
+impl Comparison<'_> {
+    fn compare(
+        mut self,
+        values: &Values,
+        before: Option<&BaselineValues>,
+    ) -> (Vec<ExpectedEvent>, BaselineValues) {
+        let next = match (values, before) {
+            (Values::Tvl(tvl), Some(BaselineValues::Tvl { total, chains })) => {
                 self.tvl(tvl, *total, Some(chains), true)
             }
             (Values::Tvl(tvl), _) => self.tvl(tvl, None, None, false),
-            (Values::Price(price), Some(Known::Price(value))) => self.price(price, Some(*value)),
+            (Values::Price(price), Some(BaselineValues::Price(value))) => self.price(price, Some(*value)),
             (Values::Price(price), _) => self.price(price, None),
-            (Values::Protocol { fields, .. }, Some(Known::Fields(before))) => {
+            (Values::Protocol { fields, .. }, Some(BaselineValues::Fields(before))) => {
                 self.fields(fields, Some(before))
             }
             (Values::Protocol { fields, old }, _) => self.fields(fields, old.as_ref()),
         };
-        (self.events, known)
+        (self.events, next)
     }
 
     fn tvl(
@@ -136,7 +151,7 @@ impl Judge<'_> {
         total: Option<Value>,
         chains: Option<&BTreeMap<&'static str, Value>>,
         cached: bool,
-    ) -> Known {
+    ) -> BaselineValues {
         let plain = |last: i64| Value { last, compare: last };
         let old_chains: Option<BTreeMap<&'static str, Value>> = tvl
             .old
@@ -158,14 +173,14 @@ impl Judge<'_> {
                         self.moved(Some(chain), reference, *value, 100, TVL_ABSOLUTE, 1.0, "tvl_change");
                     next.insert(*chain, moved);
                 }
-                // Unknown this time: it keeps what it had.
+                // The row does not know the value, so the chain keeps its baseline.
                 None => next.extend(reference.map(|reference| (*chain, reference))),
             }
         }
         if let Some(before) = before {
             self.chain_set(tvl, before);
         }
-        Known::Tvl { total: next_total, chains: next }
+        BaselineValues::Tvl { total: next_total, chains: next }
     }
 
     fn chain_set(&mut self, tvl: &Tvl, before: &BTreeMap<&'static str, Value>) {
@@ -181,11 +196,11 @@ impl Judge<'_> {
         }
     }
 
-    fn price(&mut self, price: &Price, known: Option<Value>) -> Known {
+    fn price(&mut self, price: &Price, before: Option<Value>) -> BaselineValues {
         let old = price.old.map(|last| Value { last, compare: last });
-        Known::Price(self.moved(
+        BaselineValues::Price(self.moved(
             None,
-            known.or(old),
+            before.or(old),
             price.thousandths,
             1_000,
             PRICE_ABSOLUTE,
@@ -194,7 +209,7 @@ impl Judge<'_> {
         ))
     }
 
-    fn fields(&mut self, fields: &Fields, before: Option<&Fields>) -> Known {
+    fn fields(&mut self, fields: &Fields, before: Option<&Fields>) -> BaselineValues {
         if let Some(before) = before {
             let names: std::collections::BTreeSet<_> = fields.keys().chain(before.keys()).copied().collect();
             let changed: Vec<_> =
@@ -206,10 +221,10 @@ impl Judge<'_> {
                 self.event("protocol_update", None, priority, None);
             }
         }
-        Known::Fields(fields.clone())
+        BaselineValues::Fields(fields.clone())
     }
 
-    /// Compares a value; `share` of the previous one (a hundredth, a thousandth) or `absolute` makes it significant.
+    /// Compares a value. A change of one `share`-th of the previous value, or of `absolute`, is significant.
     #[allow(clippy::too_many_arguments, reason = "one line per threshold, in one place")]
     fn moved(
         &mut self,
@@ -248,6 +263,6 @@ impl Judge<'_> {
         values: Option<(f64, f64)>,
     ) {
         let id = value::of_event(&self.row.record_id, event_type, chain);
-        self.events.push(Expected { id, row: self.row.index, priority, values });
+        self.events.push(ExpectedEvent { id, row: self.row.index, priority, values });
     }
 }

@@ -1,11 +1,11 @@
-//! Random numbers from a seed, the same on every machine and for ever.
+//! Random numbers from a seed. A seed gives the same numbers on every machine and in every version.
 
 /// A SplitMix64 generator.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator whose numbers depend on the seed and the purpose alone.
+    /// A generator for one purpose. Its numbers depend only on the seed and the purpose.
     pub fn new(seed: u64, purpose: u64) -> Self {
         let mut rng = Self(seed ^ purpose.wrapping_mul(0xA076_1D64_78BD_642F));
         rng.number();
@@ -21,13 +21,13 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`; 0 when `end` is 0.
+    /// A number below `end`, or 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        // The bias of a 128-bit product is far below what a few million runs could show.
+        // The 128-bit product is slightly biased, by far less than a few million runs could show.
         ((u128::from(self.number()) * u128::from(end)) >> 64) as u64
     }
 
-    /// A number from `from` up to, not including, `end`.
+    /// A number from `from` up to `end`, exclusive.
     pub fn between(&mut self, from: u64, end: u64) -> u64 {
         from + self.below(end.saturating_sub(from))
     }
@@ -37,12 +37,12 @@ impl Rng {
         self.below(len as u64) as usize
     }
 
-    /// True in so many of a thousand cases.
+    /// True in `share` of a thousand cases.
     pub fn permille(&mut self, share: u64) -> bool {
         self.below(1_000) < share
     }
 
-    /// One of several.
+    /// One element of a slice that is not empty.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.index(of.len())]
     }

@@ -1,4 +1,4 @@
-//! The rows of a run, as values: what was written, and in which shards it arrives.
+//! The rows of a run as plain values, and the shards that they arrive in.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use serde_json::value::RawValue;
 
 use crate::record::Poison;
 
-/// The simulated clock's zero, ms since 1970.
+/// The time at which the simulated clock starts, ms since 1970.
 pub const EPOCH_MS: i64 = 1_700_000_000_000;
 
 /// Fields of a metadata row.
 pub type Fields = BTreeMap<&'static str, String>;
 
-/// What a partition key holds.
+/// The kinds of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// `hourlyTvl#…`
@@ -29,13 +29,13 @@ pub enum Table {
 pub struct Key {
     /// The key.
     pub pk: String,
-    /// What it holds.
+    /// The kind of its rows.
     pub table: Table,
-    /// What it is about.
+    /// Its protocol or token.
     pub subject: Subject,
     /// Its message group.
     pub group: String,
-    /// Its baseline in Redis.
+    /// The key of its baseline in Redis.
     pub baseline: String,
 }
 
@@ -44,20 +44,20 @@ pub struct Key {
 pub struct Tvl {
     /// `tvl`
     pub total: Option<i64>,
-    /// By chain; `None` is NaN.
+    /// TVL by chain; `None` is NaN.
     pub chains: BTreeMap<&'static str, Option<i64>>,
-    /// `tvlPrev1Hour`, where it is not 0.
+    /// `tvlPrev1Hour`, if it is not 0.
     pub previous_hour: Option<i64>,
-    /// The image before.
+    /// The old image.
     pub old: Option<OldTvl>,
 }
 
-/// A TVL row as it was.
+/// The old image of a TVL row.
 #[derive(Clone, Debug)]
 pub struct OldTvl {
     /// `tvl`
     pub total: Option<i64>,
-    /// By chain.
+    /// TVL by chain.
     pub chains: BTreeMap<&'static str, i64>,
 }
 
@@ -66,11 +66,11 @@ pub struct OldTvl {
 pub struct Price {
     /// `price`
     pub thousandths: i64,
-    /// The price before.
+    /// The price in the old image.
     pub old: Option<i64>,
 }
 
-/// What a row says.
+/// The values of a row.
 #[derive(Clone, Debug)]
 pub enum Values {
     /// A TVL row.
@@ -79,59 +79,59 @@ pub enum Values {
     Price(Price),
     /// Metadata.
     Protocol {
-        /// Now.
+        /// The fields of the new image.
         fields: Fields,
-        /// Before.
+        /// The fields of the old image.
         old: Option<Fields>,
     },
 }
 
-/// What a record is.
+/// The kinds of records.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// A row of ours.
+    /// A row with values.
     Values(Values),
-    /// Nothing for us.
+    /// A record that the processor does not handle.
     Skipped,
-    /// Never readable.
+    /// A record that can never be read.
     Poison(Poison),
 }
 
 /// A record of a stream.
 #[derive(Debug)]
 pub struct Row {
-    /// Its position in the order in which everything was written.
+    /// Its position in the order of writing.
     pub index: usize,
-    /// Its key.
+    /// Index of its key.
     pub key: usize,
-    /// Its stream.
+    /// Number of its stream.
     pub stream: usize,
-    /// Its shard.
+    /// Index of its shard.
     pub shard: usize,
-    /// When it was written.
+    /// When it was written, µs.
     pub at: u64,
-    /// Its data time.
+    /// Its data time, ms since 1970.
     pub time_ms: i64,
     /// Its sequence number.
     pub sequence: u128,
     /// `eventID`
     pub record_id: String,
-    /// What Lambda knows it by; `None` for a record that lacks it.
+    /// Its identifier in the batch response; `None` if the record has no sequence number.
     pub identifier: Option<String>,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// As it is delivered.
+    /// The record as delivered.
     pub raw: Box<RawValue>,
 }
 
 /// A shard of a stream.
 #[derive(Clone, Debug, Default)]
 pub struct Shard {
-    /// Its stream.
+    /// Number of its stream.
     pub stream: usize,
-    /// Shards to be read to their end before it.
+    /// Indices of the shards that must be read to their end before this one.
     pub parents: Vec<usize>,
-    /// Its rows.
+    /// Indices of its rows, in order.
     pub rows: Vec<usize>,
 }
 
@@ -144,12 +144,12 @@ pub struct Rows {
     pub shards: Vec<Shard>,
     /// Rows, in the order of writing.
     pub rows: Vec<Row>,
-    /// True when all keys of a subject share their shards, and so have an order among them.
+    /// True if all keys of a subject are in the same shards, so that the rows of a subject have an order.
     pub ordered_by_subject: bool,
 }
 
 impl Rows {
-    /// ARN of a stream.
+    /// The ARN of a stream.
     pub fn arn(stream: usize) -> String {
         format!("arn:aws:dynamodb:eu-central-1:1:table/t/stream/{stream}")
     }

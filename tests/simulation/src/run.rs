@@ -1,4 +1,4 @@
-//! One run: a seed in, what was seen out; and the invariants that can be judged only at the end.
+//! Runs one seed, reports what happened, and checks the invariants that can be checked only at the end.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -8,18 +8,18 @@ use events_processor::OutagePolicy;
 use crate::ledger::{self, check, is_delivered};
 use crate::mapping;
 use crate::outbox;
-use crate::reference::{State, Verdict, judge};
+use crate::reference::{ExpectedBaseline, ExpectedOutcome, expected_outcome};
 use crate::rows::{Kind, Row, Table, Values};
 use crate::scenario::{MINUTE, OutageKind, SECOND, Scenario};
 use crate::sim::{Sim, Violation, World};
 
-/// More steps than any run needs.
+/// No run needs this many steps.
 const MOST_STEPS: u64 = 300_000;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// The first invariant that did not hold.
+    /// The first violated invariant.
     pub violation: Option<Violation>,
     /// Faults injected, by kind.
     pub faults: BTreeMap<&'static str, u64>,
@@ -30,16 +30,16 @@ pub struct Report {
     /// Invocations.
     pub invocations: u64,
     /// Await points passed.
-    pub awaited: u64,
+    pub await_points: u64,
     /// Records written.
     pub records: u64,
     /// Events in the queue.
     pub events: u64,
-    /// Messages that were in the queue once more, after the five minutes in which SQS drops them.
-    pub again: u64,
-    /// Events that a loss of Redis's data has cost.
+    /// Messages that entered the queue again, after the five minutes in which SQS drops duplicates.
+    pub queued_again: u64,
+    /// Events that are lost because Redis lost data.
     pub lost_with_redis: u64,
-    /// Everything that happened, line by line, where it was asked for.
+    /// Everything that happened, line by line, if tracing was requested.
     pub trace: Option<String>,
 }
 
@@ -53,17 +53,17 @@ pub fn run_scenario(scenario: Scenario, traced: bool) -> Report {
     let world = Sim::new(scenario, traced);
     describe(&world);
     for outage in world.scenario.outages.clone() {
-        world.after(outage.from, move |world| begin(world, outage.kind));
+        world.after(outage.from, move |world| begin_outage(world, outage.kind));
     }
-    for lane in 0..world.rows.shards.len() {
-        world.after(0, move |world| mapping::tick(world, lane));
+    for shard in 0..world.rows.shards.len() {
+        world.after(0, move |world| mapping::tick(world, shard));
     }
     if world.scenario.settings.outage == OutagePolicy::Spill {
         world.after(MINUTE, outbox::tick);
     }
     world.run(MOST_STEPS);
     if world.violation().is_none() {
-        judge_the_end(&world);
+        check_end(&world);
     }
     let report = report(&world);
     world.dismantle();
@@ -86,24 +86,24 @@ fn describe(world: &World) {
     }
 }
 
-fn begin(world: &World, kind: OutageKind) {
+fn begin_outage(world: &World, kind: OutageKind) {
     world.trace(|| format!("outage: {kind:?}"));
     match kind {
         OutageKind::RedisLosesAll => {
-            world.count("redis restarts empty");
+            world.count_fault("redis restarts empty");
             world.redis.borrow_mut().lose_all();
         }
         OutageKind::RedisFailsOver => {
-            world.count("redis fails over, suffix lost");
+            world.count_fault("redis fails over, suffix lost");
             let lost = world.span(1, 12);
             world.redis.borrow_mut().lose_last(lost);
         }
-        OutageKind::Redis => world.count("redis restarts with its data"),
-        OutageKind::RedisPaused => world.count("redis stands still"),
-        OutageKind::Queue => world.count("sqs outage"),
-        OutageKind::Throttle => world.count("sqs throttles everything"),
-        OutageKind::Group(_) => world.count("sqs refuses one group"),
-        OutageKind::Letters => world.count("dlq outage"),
+        OutageKind::Redis => world.count_fault("redis restarts with its data"),
+        OutageKind::RedisPaused => world.count_fault("redis stands still"),
+        OutageKind::Queue => world.count_fault("sqs outage"),
+        OutageKind::Throttle => world.count_fault("sqs throttles everything"),
+        OutageKind::Group(_) => world.count_fault("sqs refuses one group"),
+        OutageKind::DeadLetters => world.count_fault("dlq outage"),
     }
 }
 
@@ -111,74 +111,82 @@ fn report(world: &World) -> Report {
     let (ledger, host) = (world.ledger.borrow(), world.host.borrow());
     Report {
         violation: world.violation(),
-        faults: world.counts(),
+        faults: world.fault_counts(),
         checked: ledger.checked.clone(),
         simulated: world.now(),
         invocations: host.invocations(),
-        awaited: host.awaited(),
+        await_points: host.await_points(),
         records: world.rows.rows.len() as u64,
         events: ledger.accepted.len() as u64,
-        again: world.queue.borrow().len() - ledger.accepted.len() as u64,
-        lost_with_redis: if world.redis.borrow().lost_anything() { lost(world) } else { 0 },
+        queued_again: world.queue.borrow().len() - ledger.accepted.len() as u64,
+        lost_with_redis: if world.redis.borrow().lost_anything() { count_lost(world) } else { 0 },
         trace: world.traced(),
     }
 }
 
-/// Rows one after the other with a perfect memory: the events that must come, and where each key ends.
-fn perfect(world: &World, mut each: impl FnMut(&Row, &Verdict)) -> BTreeMap<usize, Rc<State>> {
-    let mut states: BTreeMap<usize, Rc<State>> = BTreeMap::new();
+/// Applies the reference to all rows in order, as if no baseline was ever lost. Calls `each` with the expected outcome
+/// of each row. Returns the last baseline of each key.
+fn with_perfect_memory(
+    world: &World,
+    mut each: impl FnMut(&Row, &ExpectedOutcome),
+) -> BTreeMap<usize, Rc<ExpectedBaseline>> {
+    let mut states: BTreeMap<usize, Rc<ExpectedBaseline>> = BTreeMap::new();
     for row in &world.rows.rows {
-        let verdict = judge(row, states.get(&row.key).map(|state| &**state), ledger::rules(world));
-        each(row, &verdict);
-        if let Verdict::Apply(_, next) = verdict {
+        let outcome = expected_outcome(row, states.get(&row.key).map(|state| &**state), ledger::rules(world));
+        each(row, &outcome);
+        if let ExpectedOutcome::Applied(_, next) = outcome {
             states.insert(row.key, next);
         }
     }
     states
 }
 
-fn lost(world: &World) -> u64 {
+fn count_lost(world: &World) -> u64 {
     let mut lost = 0;
-    perfect(world, |_, verdict| {
-        if let Verdict::Apply(events, _) = verdict {
+    with_perfect_memory(world, |_, outcome| {
+        if let ExpectedOutcome::Applied(events, _) = outcome {
             lost += events.iter().filter(|event| !is_delivered(world, event)).count() as u64;
         }
     });
     lost
 }
 
-fn judge_the_end(world: &World) {
+fn check_end(world: &World) {
     let dropped = world.ledger.borrow().dropped.clone();
-    for (lane, shard) in world.rows.shards.iter().enumerate() {
-        let next = world.host.borrow().lanes[lane].next;
+    for (index, shard) in world.rows.shards.iter().enumerate() {
+        let next = world.host.borrow().readers[index].next;
         check(world, "the stream is drained", next == shard.rows.len(), || {
-            format!("lane {lane} stands at {next}")
+            format!("shard {index} is read only to position {next}")
         });
     }
     let waiting = world.redis.borrow().waiting();
-    check(world, "the outbox is drained", waiting == 0, || format!("{waiting} entries wait for ever"));
+    check(world, "the outbox is drained", waiting == 0, || {
+        format!("{waiting} entries are still in the outbox")
+    });
     check(world, "drops are allowed", dropped.is_empty() || world.scenario.may_drop(), || {
         format!("{dropped:?}")
     });
     for row in world.rows.rows.iter().filter(|row| matches!(row.kind, Kind::Poison(_))) {
-        let there =
-            dropped.contains(&row.index) || world.ledger.borrow().record_letters.contains(&row.record_id);
-        check(world, "nothing is lost", there, || format!("poisonous row {} is nowhere", row.index));
+        let there = dropped.contains(&row.index)
+            || world.ledger.borrow().dead_letter_records.contains(&row.record_id);
+        check(world, "nothing is lost", there, || {
+            format!("poison row {} is not in the dead letter queue", row.index)
+        });
     }
-    // What a lost baseline or a dropped row does to later rows is judged as they are committed.
+    // A lost baseline or a dropped row changes the expected events of later rows, which the ledger checks at each commit.
     if dropped.is_empty() && !world.redis.borrow().lost_anything() {
-        judge_strictly(world);
+        check_every_event(world);
     }
 }
 
-fn judge_strictly(world: &World) {
-    let mut known = std::collections::BTreeSet::new();
-    let states = perfect(world, |row, verdict| {
-        let Verdict::Apply(events, _) = verdict else { return };
+fn check_every_event(world: &World) {
+    let mut expected_ids = std::collections::BTreeSet::new();
+    let states = with_perfect_memory(world, |row, outcome| {
+        let ExpectedOutcome::Applied(events, _) = outcome else { return };
         for event in events {
-            known.insert(event.id.clone());
+            expected_ids.insert(event.id.clone());
             check(world, "nothing is lost", is_delivered(world, event), || {
-                format!("event {} of row {} is nowhere", event.id, row.index)
+                format!("event {} of row {} is in no queue", event.id, row.index)
             });
             let published = world.ledger.borrow().published.contains(&event.id);
             check(world, "nothing is lost", published || !world.scenario.settings.core.pubsub, || {
@@ -186,18 +194,20 @@ fn judge_strictly(world: &World) {
             });
         }
     });
-    let unknown = world.ledger.borrow().accepted.iter().find(|id| !known.contains(*id)).cloned();
-    check(world, "nothing is invented", unknown.is_none(), || format!("{unknown:?} is in the queue"));
+    let unexpected = world.ledger.borrow().accepted.iter().find(|id| !expected_ids.contains(*id)).cloned();
+    check(world, "nothing is invented", unexpected.is_none(), || {
+        format!("{unexpected:?} is in the queue, but no row gives it")
+    });
     for (key, state) in states {
         cache_ends_on(world, key, &state);
     }
 }
 
-fn cache_ends_on(world: &World, key: usize, state: &State) {
+fn cache_ends_on(world: &World, key: usize, state: &ExpectedBaseline) {
     let (row, key) = (&world.rows.rows[state.row], &world.rows.keys[key]);
     let stored =
-        world.redis.borrow_mut().baseline(&key.baseline, world.now()).map(|baseline| baseline.state.row);
-    // A baseline that has merely lived long enough is gone.
+        world.redis.borrow_mut().baseline(&key.baseline, world.now()).map(|baseline| baseline.expected.row);
+    // The baseline may have expired.
     let holds = stored == Some(state.row) || (stored.is_none() && world.redis.borrow().lost_anything());
     check(world, "the cache ends on the last value", holds, || {
         format!("{}: row {stored:?}, not {}", key.pk, row.index)

@@ -1,4 +1,4 @@
-//! What one seed decides before anything runs: settings, rates of faults, outages.
+//! The scenario of a seed: settings, rates of faults, outages.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use events_processor::{OutagePolicy, Settings};
 
 use crate::rng::Rng;
 
-/// One millisecond of simulated time.
+/// One millisecond of simulated time, which is counted in µs.
 pub const MILLI: u64 = 1_000;
-/// One second of simulated time, which counts in µs.
+/// One second.
 pub const SECOND: u64 = 1_000_000;
 /// One minute.
 pub const MINUTE: u64 = 60 * SECOND;
@@ -19,85 +19,85 @@ pub const HOUR: u64 = 60 * MINUTE;
 /// One day.
 pub const DAY: u64 = 24 * HOUR;
 
-/// How the event source mapping is set.
+/// The settings of the event source mapping.
 #[derive(Clone, Debug)]
 pub struct MappingRules {
     /// Most records in a batch.
     pub batch_size: usize,
     /// How long it waits for a batch to fill.
     pub window: u64,
-    /// How often it tries a batch again; for ever where `None`.
+    /// Most retries of a batch; `None` is no limit.
     pub retries: Option<u32>,
-    /// The age above which it gives records up, when they fail.
+    /// The age above which it drops failed records; `None` is no limit.
     pub max_age: Option<u64>,
-    /// How long the stream keeps a record: real ones a day, which no fault here outlasts; some a few minutes.
+    /// How long the stream keeps a record. A day, like a real stream, is longer than any fault; some runs have minutes.
     pub retention: u64,
-    /// Whether it halves a batch that failed whole.
+    /// True if it splits a batch that failed as a whole.
     pub bisect: bool,
     /// The function's timeout.
     pub timeout: u64,
 }
 
-/// How often what goes wrong, per thousand calls.
+/// How often faults occur, per thousand calls.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
     /// Calls to Redis.
     pub store: u64,
     /// Requests to the events queue.
     pub queue: u64,
-    /// Single entries of requests that go through.
+    /// Single messages of requests that otherwise succeed.
     pub entry: u64,
     /// Requests to the dead letter queue.
-    pub letters: u64,
+    pub dead_letters: u64,
     /// The process dies at an await point.
     pub crash: u64,
-    /// The sandbox stands still at an await point.
+    /// The sandbox freezes at an await point.
     pub freeze: u64,
-    /// A timed-out invocation whose sandbox goes on.
+    /// An invocation becomes a zombie: it timed out, but its sandbox goes on.
     pub zombie: u64,
 }
 
 /// What an outage does while it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutageKind {
-    /// Redis answers nobody; it keeps its data.
+    /// Redis does not answer. It keeps its data.
     Redis,
-    /// Redis comes back empty.
+    /// Redis does not answer, and has lost all its data.
     RedisLosesAll,
-    /// A replica takes over that lacks the last commits.
+    /// Redis does not answer. The replica that takes over lacks the last commits.
     RedisFailsOver,
-    /// Redis stands still: what it is sent is done, but long after the caller has gone.
+    /// Redis is paused: it executes each call long after the caller has given up.
     RedisPaused,
-    /// SQS answers nobody.
+    /// SQS does not answer.
     Queue,
-    /// SQS throttles everybody.
+    /// SQS throttles every request.
     Throttle,
-    /// SQS refuses every entry of the group of this number.
+    /// SQS refuses every message of one group: the group of the key with this index.
     Group(usize),
-    /// The dead letter queue answers nobody.
-    Letters,
+    /// The dead letter queue does not answer.
+    DeadLetters,
 }
 
-/// A fault that lasts.
+/// An outage.
 #[derive(Clone, Copy, Debug)]
 pub struct LastingFault {
     /// What it does.
     pub kind: OutageKind,
-    /// From when.
+    /// When it begins.
     pub from: u64,
-    /// Until when.
+    /// When it ends.
     pub to: u64,
 }
 
-/// Everything a seed decides beforehand, but for the rows.
+/// Everything that a seed decides before the run, except the rows.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// The seed.
     pub seed: u64,
-    /// Over how long rows are written.
+    /// For how long rows are written.
     pub span: u64,
-    /// When faults stop.
-    pub heal: u64,
+    /// When faults end.
+    pub faults_end: u64,
     /// The processor's settings.
     pub settings: Settings,
     /// `DEADLINE_MARGIN_MS`.
@@ -110,12 +110,12 @@ pub struct Scenario {
     pub mapping: MappingRules,
     /// Single faults.
     pub rates: Rates,
-    /// Lasting faults.
+    /// Outages.
     pub outages: Vec<LastingFault>,
-    /// The await point at which the process dies, whatever the rates say.
+    /// The number of the await point at which the process always dies.
     pub crash_at: Option<u64>,
-    /// How many events of a thousand SQS will never take.
-    pub unwelcome: u64,
+    /// How many of a thousand events SQS rejects, which means that it will never accept them.
+    pub rejected_permille: u64,
 }
 
 impl Scenario {
@@ -123,25 +123,25 @@ impl Scenario {
     pub fn of(seed: u64) -> Self {
         let rng = &mut Rng::new(seed, 1);
         let span = rng.pick(&[20 * SECOND, 3 * MINUTE, 20 * MINUTE, 2 * HOUR]);
-        let heal = span + rng.between(MINUTE, 20 * MINUTE);
+        let faults_end = span + rng.between(MINUTE, 20 * MINUTE);
         let timeout = rng.between(3, 30) * SECOND;
         Self {
             seed,
             span,
-            heal,
+            faults_end,
             settings: settings(rng),
             margin: Duration::from_millis(rng.between(200, 2_000)),
             store_timeout: rng.between(100, 1_500) * MILLI,
             queue_timeout: rng.between(200, 3_000) * MILLI,
             mapping: mapping(rng, timeout),
             rates: rates(rng),
-            outages: outages(rng, heal),
-            unwelcome: rng.pick(&[0, 0, 0, 30]),
+            outages: outages(rng, faults_end),
+            rejected_permille: rng.pick(&[0, 0, 0, 30]),
             crash_at: None,
         }
     }
 
-    /// The same without a single fault, but for one death of the process at an await point.
+    /// The same scenario without faults, except that the process dies once, at await point `crash_at`.
     pub fn calm(mut self, crash_at: Option<u64>) -> Self {
         (self.rates, self.outages, self.crash_at) = (Rates::default(), Vec::new(), crash_at);
         self.mapping.retries = None;
@@ -150,16 +150,16 @@ impl Scenario {
         self
     }
 
-    /// Calm too, but SQS is down from the first row to the last, and events wait in the outbox.
+    /// Like [`Self::calm`], but SQS is down from the first row to the last, so that events wait in the outbox.
     pub fn spilling(self, crash_at: Option<u64>) -> Self {
         let mut scenario = self.calm(crash_at);
         scenario.settings.outage = OutagePolicy::Spill;
         scenario.settings.core.queueing = true;
-        scenario.outages = vec![LastingFault { kind: OutageKind::Queue, from: 0, to: scenario.heal }];
+        scenario.outages = vec![LastingFault { kind: OutageKind::Queue, from: 0, to: scenario.faults_end }];
         scenario
     }
 
-    /// True when records may be given up.
+    /// True if the mapping or the stream may drop records.
     pub fn may_drop(&self) -> bool {
         self.mapping.retries.is_some() || self.mapping.max_age.is_some() || self.mapping.retention < DAY
     }
@@ -218,16 +218,16 @@ fn rates(rng: &mut Rng) -> Rates {
         store: rate(300),
         queue: rate(300),
         entry: rate(200),
-        letters: rate(300),
+        dead_letters: rate(300),
         crash: rate(60),
         freeze: rate(20),
         zombie: rate(1_000),
     }
 }
 
-fn outages(rng: &mut Rng, heal: u64) -> Vec<LastingFault> {
+fn outages(rng: &mut Rng, faults_end: u64) -> Vec<LastingFault> {
     let count = rng.pick(&[0, 0, 1, 1, 2, 3]);
-    // Most runs lose no data: only those can be held to every single event.
+    // Most runs lose no data, because only runs without a loss are checked event by event.
     let loses = rng.permille(150);
     (0..count)
         .map(|_| {
@@ -237,13 +237,13 @@ fn outages(rng: &mut Rng, heal: u64) -> Vec<LastingFault> {
                 OutageKind::Queue,
                 OutageKind::Throttle,
                 OutageKind::Group(rng.index(4)),
-                OutageKind::Letters,
+                OutageKind::DeadLetters,
             ];
             if loses {
                 kinds.extend([OutageKind::RedisLosesAll, OutageKind::RedisFailsOver]);
             }
-            let from = rng.below(heal);
-            let to = (from + rng.between(SECOND, 10 * MINUTE)).min(heal);
+            let from = rng.below(faults_end);
+            let to = (from + rng.between(SECOND, 10 * MINUTE)).min(faults_end);
             LastingFault { kind: rng.pick(&kinds), from, to }
         })
         .collect()

@@ -1,4 +1,4 @@
-//! The simulated world's clock: what happens next, happens. One thread, no real time.
+//! The simulated world: its clock, its pending events, and all its parts. One thread, no real time.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
@@ -19,15 +19,16 @@ use crate::rows::{EPOCH_MS, Rows};
 use crate::scenario::{HOUR, MILLI, OutageKind, SECOND, Scenario};
 use crate::writer;
 
-/// How long a run may take to recover.
-const PATIENCE: u64 = 6 * HOUR;
+/// How long a run may take to finish after the faults end.
+const RECOVERY_TIME: u64 = 6 * HOUR;
 
 /// The world, shared by everything in it.
 pub type World = Rc<Sim>;
 
-/// Something to happen at a time.
+/// An action at a simulated time.
 struct Event {
     at: u64,
+    /// Orders events of the same time.
     order: u64,
     action: Box<dyn FnOnce(&World)>,
 }
@@ -47,18 +48,18 @@ impl PartialOrd for Event {
 }
 
 impl Ord for Event {
-    /// The earliest is the greatest, as the heap gives the greatest first.
+    /// Reversed: the heap returns the greatest event first, and that must be the earliest.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.order).cmp(&(self.at, self.order))
     }
 }
 
-/// An invariant that did not hold.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// Name of the invariant.
     pub invariant: &'static str,
-    /// What was seen.
+    /// What was observed.
     pub detail: String,
 }
 
@@ -66,25 +67,25 @@ pub struct Violation {
 pub struct Sim {
     /// What the seed decided.
     pub scenario: Scenario,
-    /// What is written to the tables.
+    /// The rows that are written to the tables.
     pub rows: Rows,
     /// Redis.
     pub redis: RefCell<Redis>,
     /// The events queue.
     pub queue: RefCell<Fifo>,
     /// The dead letter queue.
-    pub letters: RefCell<Fifo>,
-    /// Lambda: sandboxes, invocations, the event source mapping's lanes.
+    pub dead_letter_queue: RefCell<Fifo>,
+    /// Lambda: sandboxes, invocations, and the event source mapping.
     pub host: RefCell<Host>,
-    /// What was seen, and is checked.
+    /// What was observed.
     pub ledger: RefCell<Ledger>,
-    /// Random choices of the world.
+    /// Random numbers of the world.
     pub rng: RefCell<Rng>,
-    /// The invocation that is being polled.
+    /// The invocation that is polled now.
     pub current: Cell<usize>,
     now: Cell<u64>,
     order: Cell<u64>,
-    names: Cell<usize>,
+    last_id: Cell<usize>,
     heap: RefCell<BinaryHeap<Event>>,
     counts: RefCell<BTreeMap<&'static str, u64>>,
     trace: Option<RefCell<String>>,
@@ -101,20 +102,20 @@ impl std::fmt::Debug for Sim {
 }
 
 impl Sim {
-    /// The world of a scenario, at its beginning.
+    /// The world of a scenario, before anything happens.
     pub fn new(scenario: Scenario, traced: bool) -> World {
         let rows = writer::write(&scenario);
         Rc::new(Self {
             redis: RefCell::default(),
             queue: RefCell::default(),
-            letters: RefCell::default(),
+            dead_letter_queue: RefCell::default(),
             host: RefCell::new(Host::new(&rows)),
             ledger: RefCell::new(Ledger::new(&rows)),
             rng: RefCell::new(Rng::new(scenario.seed, 3)),
             current: Cell::new(0),
             now: Cell::new(0),
             order: Cell::new(0),
-            names: Cell::new(0),
+            last_id: Cell::new(0),
             heap: RefCell::default(),
             counts: RefCell::default(),
             trace: traced.then(RefCell::default),
@@ -135,13 +136,13 @@ impl Sim {
     }
 
     /// True while faults are injected.
-    pub fn faulty(&self) -> bool {
-        self.now() < self.scenario.heal
+    pub fn faults_enabled(&self) -> bool {
+        self.now() < self.scenario.faults_end
     }
 
-    /// True with so many chances of a thousand, while faults are injected.
-    pub fn strikes(&self, share: u64) -> bool {
-        share > 0 && self.faulty() && self.rng.borrow_mut().permille(share)
+    /// Draws whether a fault occurs: in `share` of a thousand cases, and only while faults are injected.
+    pub fn fault_occurs(&self, share: u64) -> bool {
+        share > 0 && self.faults_enabled() && self.rng.borrow_mut().permille(share)
     }
 
     /// A random span of time.
@@ -149,8 +150,8 @@ impl Sim {
         self.rng.borrow_mut().between(from, to)
     }
 
-    /// True while such an outage lasts.
-    pub fn suffers(&self, kind: OutageKind) -> bool {
+    /// True during an outage of this kind.
+    pub fn has_outage(&self, kind: OutageKind) -> bool {
         let now = self.now();
         self.scenario
             .outages
@@ -158,30 +159,30 @@ impl Sim {
             .any(|outage| outage.kind == kind && (outage.from..outage.to).contains(&now))
     }
 
-    /// Makes something happen after a while.
+    /// Schedules an action.
     pub fn after(&self, delay: u64, action: impl FnOnce(&World) + 'static) {
         self.order.set(self.order.get() + 1);
         let event = Event { at: self.now() + delay, order: self.order.get(), action: Box::new(action) };
         self.heap.borrow_mut().push(event);
     }
 
-    /// A name no one else has.
-    pub fn name(&self) -> usize {
-        self.names.set(self.names.get() + 1);
-        self.names.get()
+    /// A number that no earlier call returned.
+    pub fn unique_id(&self) -> usize {
+        self.last_id.set(self.last_id.get() + 1);
+        self.last_id.get()
     }
 
     /// Counts a fault.
-    pub fn count(&self, fault: &'static str) {
+    pub fn count_fault(&self, fault: &'static str) {
         *self.counts.borrow_mut().entry(fault).or_default() += 1;
     }
 
     /// Faults so far, by kind.
-    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+    pub fn fault_counts(&self) -> BTreeMap<&'static str, u64> {
         self.counts.borrow().clone()
     }
 
-    /// Writes a line of the trace, if there is one.
+    /// Writes a line to the trace, if the run is traced.
     pub fn trace(&self, line: impl FnOnce() -> String) {
         if let Some(trace) = &self.trace {
             let now = self.now();
@@ -195,34 +196,35 @@ impl Sim {
         self.trace.as_ref().map(|trace| trace.borrow().clone())
     }
 
-    /// Notes that an invariant did not hold; the first one ends the run.
+    /// Records a violated invariant. The first one ends the run.
     pub fn violate(&self, invariant: &'static str, detail: String) {
         self.trace(|| format!("VIOLATION of {invariant}: {detail}"));
         self.violation.borrow_mut().get_or_insert(Violation { invariant, detail });
     }
 
-    /// The invariant that did not hold, if any.
+    /// The first violated invariant, if any.
     pub fn violation(&self) -> Option<Violation> {
         self.violation.borrow().clone()
     }
 
-    /// Lets everything happen, until nothing is left, an invariant is broken, or it has taken too many steps.
+    /// Runs events until none is left, an invariant is violated, or the run takes too long.
     pub fn run(self: &World, most_steps: u64) {
         for _ in 0..most_steps {
             let Some(event) = self.heap.borrow_mut().pop() else { return };
             self.now.set(event.at);
-            if event.at > self.scenario.heal + PATIENCE {
-                return self.violate("it ends", "not over long after all faults".to_owned());
+            if event.at > self.scenario.faults_end + RECOVERY_TIME {
+                return self
+                    .violate("the run ends", "the run goes on 6 hours after the last fault".to_owned());
             }
             (event.action)(self);
             if self.violation.borrow().is_some() {
                 return;
             }
         }
-        self.violate("it ends", format!("not over after {most_steps} steps"));
+        self.violate("the run ends", format!("the run goes on after {most_steps} steps"));
     }
 
-    /// Lets go of everything that refers to the world, so that it can be freed.
+    /// Drops everything that refers to the world. Without this, the reference cycle would never be freed.
     pub fn dismantle(&self) {
         let heap = self.heap.take();
         let host = self.host.replace(Host::default());
@@ -230,7 +232,7 @@ impl Sim {
     }
 }
 
-/// An answer that comes later.
+/// A future that someone else completes.
 #[derive(Debug)]
 pub struct Promise<T>(Rc<RefCell<(Option<T>, Option<Waker>)>>);
 
@@ -247,7 +249,7 @@ impl<T> Default for Promise<T> {
 }
 
 impl<T> Promise<T> {
-    /// Gives the answer.
+    /// Completes the future, and wakes its task.
     pub fn complete(&self, value: T) {
         let waker = {
             let mut state = self.0.borrow_mut();
@@ -275,12 +277,12 @@ impl<T> Future for Promise<T> {
     }
 }
 
-/// A span of simulated time as the processor knows it.
+/// A span of simulated time, given in µs, as a `Duration`.
 pub fn duration(span: u64) -> Duration {
     Duration::from_micros(span)
 }
 
-/// A duration of the processor's clock, in µs.
+/// A `Duration` in µs.
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Writes the rows of a run: which keys there are, what is written to them and when, and how shards come and go.
+//! Writes the rows of a run: picks the keys, the values and times of their rows, and the shards.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::rng::Rng;
 use crate::rows::{EPOCH_MS, Fields, Key, Kind, OldTvl, Price, Row, Rows, Shard, Table, Tvl, Values};
 use crate::scenario::{MILLI, SECOND, Scenario};
 
-/// Chain keys in use.
+/// The chains of TVL rows.
 const CHAINS: [&str; 4] = ["arbitrum", "base", "ethereum", "xdai"];
 
 /// The rows of a scenario.
@@ -36,7 +36,7 @@ fn times(rng: &mut Rng, span: u64) -> Vec<u64> {
     times
 }
 
-/// A key's last row, as far as the next one depends on it.
+/// What the next row of a key depends on.
 #[derive(Clone, Debug, Default)]
 struct Last {
     time_ms: i64,
@@ -48,13 +48,13 @@ struct Writer {
     rng: Rng,
     rows: Rows,
     last: Vec<Last>,
-    /// The shard of each slot; a key's slot never changes.
+    /// The current shard of each slot. The slot of a key never changes.
     slots: Vec<usize>,
     slot_of_key: Vec<usize>,
     stream: usize,
     sequence: u128,
     reshards: Vec<(u64, Reshard)>,
-    children_count_from_below: bool,
+    children_start_lower: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,9 +63,9 @@ enum Reshard {
     Roll,
     /// One shard ends and has two children.
     Split,
-    /// All shards end and have one child in common.
+    /// All shards end and share one child.
     Merge,
-    /// The stream ends and another begins, whose numbers start anywhere.
+    /// The stream ends and another begins, with unrelated sequence numbers.
     Stream,
 }
 
@@ -96,10 +96,10 @@ impl Writer {
             slots: (0..slots).collect(),
             slot_of_key,
             stream: 0,
-            // Close below a power of ten, so that numbers of two lengths meet.
+            // Just below a power of ten, so that numbers of two lengths are compared.
             sequence: 10u128.pow(21 + rng.below(12) as u32) - u128::from(rng.below(200)),
             reshards,
-            children_count_from_below: rng.permille(200),
+            children_start_lower: rng.permille(200),
             rows: Rows { keys, shards, rows: Vec::new(), ordered_by_subject },
             rng,
         }
@@ -145,7 +145,7 @@ impl Writer {
                 }
             }
         }
-        if self.children_count_from_below && !matches!(kind, Reshard::Stream) {
+        if self.children_start_lower && !matches!(kind, Reshard::Stream) {
             self.sequence = self.sequence / 2 + 17;
         }
     }
@@ -180,7 +180,7 @@ impl Writer {
         self.rows.rows.push(row);
     }
 
-    /// The row's data time, as it is to count and as it is written, and its creation time, ms.
+    /// The data time that counts, the data time as written, and the creation time, ms since 1970.
     fn times(&mut self, key: usize, shard: usize, at: u64) -> (i64, i64, i64) {
         let last = &self.last[key];
         let created = EPOCH_MS + (at / MILLI) as i64;
@@ -190,14 +190,14 @@ impl Writer {
             1 | 2 if last.time_ms > 0 => last.time_ms,
             _ => now.max(last.time_ms),
         };
-        // Numbers of a child that start below its parent's tell nothing of two rows of one second.
+        // If a child's sequence numbers start below those of its parent, they cannot order two rows of one second.
         let same_stream = self.rows.shards.get(last.shard).is_some_and(|old| old.stream == self.stream);
         let crosses = last.shard != shard && same_stream;
-        if time == last.time_ms && self.children_count_from_below && crosses {
+        if time == last.time_ms && self.children_start_lower && crosses {
             time += 1_000;
         }
         let created = created.max(time);
-        // A clock that runs ahead: it must count as the creation time.
+        // The data time is in the future, so the creation time counts instead.
         if time > last.time_ms && time >= now && self.rng.permille(50) {
             let created = (created + 999) / 1_000 * 1_000;
             return (created, created + 90_000, created);
@@ -223,7 +223,7 @@ impl Writer {
         })
     }
 
-    /// The next value after one: the same, a little more or less, much more or less, or anything.
+    /// The value after `last`: the same, slightly different, very different, or anything.
     fn next(&mut self, last: Option<i64>, scale: i64) -> i64 {
         let anything = |rng: &mut Rng| rng.below(scale as u64 * 20) as i64;
         let Some(last) = last else { return anything(&mut self.rng) };
@@ -265,7 +265,7 @@ impl Writer {
             let chains = last.chains.iter().filter_map(|(chain, value)| Some((*chain, (*value)?)));
             tvl.old = Some(OldTvl { total: last.total, chains: chains.collect() });
         }
-        // An image without a value is no row.
+        // An image without a value is not a TVL row.
         tvl.old = tvl.old.filter(|old| old.total.is_some() || !old.chains.is_empty());
         tvl
     }
@@ -303,7 +303,7 @@ fn keys(rng: &mut Rng, config: &Config) -> Vec<Key> {
                     let id = format!("base:0x{index}");
                     (format!("asset#{id}"), Table::Price, Subject::Token(id))
                 }
-                // An even and an odd one may be the two keys of one protocol.
+                // Keys with an even index and the next odd index can belong to one protocol.
                 _ => {
                     let id = if number == 1 { "parent#p".to_owned() } else { format!("{number}") };
                     let (table, kind) = match index % 2 {

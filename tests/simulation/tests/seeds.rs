@@ -1,13 +1,13 @@
-//! A few thousand seeds with every test run, and that a seed always gives the same run.
+//! Runs a few thousand seeds with every test run, and checks that a seed always gives the same run.
 
-use events_simulation::many::{ENOUGH, run_many};
+use events_simulation::many::{MAX_FAILURES, run_many};
 use events_simulation::run::{run, run_scenario};
 use events_simulation::scenario::Scenario;
 
 #[test]
 fn every_invariant_holds_for_two_thousand_seeds() {
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
-    let summary = run_many(0, 2_000, threads, ENOUGH);
+    let summary = run_many(0, 2_000, threads, MAX_FAILURES);
     assert!(summary.failures.is_empty(), "replay with make simulate SEED=…: {:#?}", summary.failures);
     assert!(summary.total.faults.values().sum::<u64>() > 20_000, "{:#?}", summary.total.faults);
     assert!(summary.total.events > 20_000 && summary.total.lost_with_redis > 0);
@@ -43,7 +43,7 @@ fn die_everywhere(seeds: u64, points: u64, scenario: impl Fn(Scenario, Option<u6
     for seed in 0..seeds {
         let whole = run_scenario(scenario(Scenario::of(seed), None), false);
         assert_eq!(whole.violation, None, "seed {seed}");
-        for crash_at in 1..=whole.awaited.min(points) {
+        for crash_at in 1..=whole.await_points.min(points) {
             let report = run_scenario(scenario(Scenario::of(seed), Some(crash_at)), false);
             assert_eq!(report.violation, None, "seed {seed}, dead at {crash_at}");
             assert_eq!(report.faults.get("crash at an await point"), Some(&1), "seed {seed}, {crash_at}");
