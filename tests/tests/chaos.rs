@@ -9,12 +9,12 @@
     reason = "test code: a panic is how a test fails"
 )]
 
-use events_harness::chaos::{Mode, Plan, run};
-use events_harness::probes::oracle::stream;
+use events_harness::chaos::{RedisData, ChaosPlan, run};
+use events_harness::generated::stream;
 use events_harness::processors::raw;
 use serde_json::value::RawValue;
 
-/// Rows of a made-up stream: more than forty batches, so that every fate of a sandbox is met.
+/// Rows of a made-up stream: more than forty batches, so that every fault of a sandbox is met.
 const ROWS: u64 = 1_500;
 /// The made-up stream; the seed is for the faults.
 const STREAM: u64 = 11;
@@ -38,10 +38,10 @@ fn number(name: &str, usual: u64) -> u64 {
 /// One at a time: each keeps a small machine busy, and times are real.
 static STAGE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-async fn play(mode: Mode, spill: bool) {
+async fn play(mode: RedisData, spill: bool) {
     let _alone = STAGE.lock().await;
     let records = records();
-    let plan = Plan { spill, ..Plan::new(mode, number("CHAOS_SEED", 1), records.len()) };
+    let plan = ChaosPlan { spill, ..ChaosPlan::new(mode, number("CHAOS_SEED", 1), records.len()) };
     let aftermath = run(&records, &plan).await;
     let judgement = aftermath.judge(&records).await;
     let report = aftermath.report(&judgement);
@@ -51,20 +51,20 @@ async fn play(mode: Mode, spill: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_arrives_once_and_in_order_whatever_fails() {
-    play(Mode::Kept, false).await;
+    play(RedisData::Kept, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_wait_in_the_outbox_arrive_once_and_in_order_whatever_fails() {
-    play(Mode::Kept, true).await;
+    play(RedisData::Kept, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_comes_back_empty_costs_no_more_than_its_baselines() {
-    play(Mode::Emptied, false).await;
+    play(RedisData::Emptied, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_that_lacks_the_last_commits_costs_no_more_than_these() {
-    play(Mode::FailedOver, false).await;
+    play(RedisData::FailedOver, false).await;
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use events_core::change::{ChangeBaseline, ChangeRules};
 use events_core::plan::Config;
-use events_harness::faults::sqs_sink::SqsSink;
+use events_harness::faults::fake_sqs::FakeSqs;
 use events_harness::lambda::bootstrap::{Bootstrap, bootstrap_path};
 use events_harness::lambda::runtime_api::RuntimeApi;
-use events_harness::probes::oracle::{assert_told, events, last_values_differ, stream, told};
+use events_harness::probes::oracle::{assert_same_events, events, differing_hot_keys, stream, in_oracle_format};
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::processors::{fixture, in_memory, process, raw};
 use events_harness::rows::event as lambda_event;
@@ -36,7 +36,7 @@ async fn ours(records: &[Box<RawValue>], core: Config, size: usize) -> Vec<Value
     for batch in records.chunks(size) {
         let done = process(&processor, batch).await;
         assert!(done.failures.is_empty(), "{:?}", done.failures);
-        events.extend(done.records.iter().flat_map(|record| &record.events).map(told));
+        events.extend(done.records.iter().flat_map(|record| &record.events).map(in_oracle_format));
     }
     events
 }
@@ -47,10 +47,10 @@ async fn every_event_equals_what_the_oracle_computes() {
         let records = stream(seed, 1_500);
         let oracles = events(&records, &[]);
         assert!(oracles.len() > 500, "{} events", oracles.len());
-        assert_told(&ours(&records, Config::default(), 64).await, &oracles, &format!("seed {seed}"));
+        assert_same_events(&ours(&records, Config::default(), 64).await, &oracles, &format!("seed {seed}"));
     }
-    let records: Vec<_> = fixture().into_iter().map(|(_, raw)| raw).collect();
-    assert_told(&ours(&records, Config::default(), 50).await, &events(&records, &[]), "fixture");
+    let records: Vec<_> = fixture_records();
+    assert_same_events(&ours(&records, Config::default(), 50).await, &events(&records, &[]), "fixture");
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn drift_adds_up_as_the_oracle_says_when_compared_with_the_last_event() {
     let options = ["--change-baseline", "last_event", "--protocol-always", "false"];
     for seed in 10..14 {
         let records = stream(seed, 1_500);
-        assert_told(
+        assert_same_events(
             &ours(&records, core.clone(), 33).await,
             &events(&records, &options),
             &format!("seed {seed}"),
@@ -78,13 +78,13 @@ async fn drift_adds_up_as_the_oracle_says_when_compared_with_the_last_event() {
 async fn a_long_stream_goes_through_bootstrap_as_the_oracle_says() {
     let records = long_stream();
     let oracles = events(&records, &[]);
-    let (redis, sink, api) = (RedisServer::start().await, SqsSink::start().await, RuntimeApi::start().await);
+    let (redis, sqs, api) = (RedisServer::start().await, FakeSqs::start().await, RuntimeApi::start().await);
     let subscriber = Subscriber::psubscribe(&redis.url(), "events:*").await;
     let environment = [
         ("REDIS_URL", redis.url()),
-        ("EVENTS_QUEUE_URL", sink.queue_url("events.fifo")),
-        ("EVENTS_DLQ_URL", sink.queue_url("dlq.fifo")),
-        ("AWS_ENDPOINT_URL_SQS", sink.endpoint()),
+        ("EVENTS_QUEUE_URL", sqs.events_url()),
+        ("EVENTS_DLQ_URL", sqs.dead_letters_url()),
+        ("AWS_ENDPOINT_URL_SQS", sqs.endpoint()),
     ];
     let environment: Vec<(&str, &str)> =
         environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -103,12 +103,12 @@ async fn a_long_stream_goes_through_bootstrap_as_the_oracle_says() {
         }
     }
     let mut queued: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for entry in sink.accepted_by(&sink.queue_url("events.fifo")) {
-        queued.entry(entry.group.clone()).or_default().push(entry.json());
+    for entry in sqs.events() {
+        queued.entry(entry.group_id.clone()).or_default().push(entry.json());
     }
     assert_eq!(queued.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
     for (group, queued) in &queued {
-        assert_told(&queued.iter().map(facts).collect::<Vec<_>>(), &wanted[group], group);
+        assert_same_events(&queued.iter().map(facts).collect::<Vec<_>>(), &wanted[group], group);
     }
     let published = subscriber.wait_for(channels.values().sum()).await;
     let mut heard: BTreeMap<String, usize> = BTreeMap::new();
@@ -123,7 +123,7 @@ async fn a_long_stream_goes_through_bootstrap_as_the_oracle_says() {
     for batch in records.chunks(1_000) {
         process(&reference, batch).await;
     }
-    assert_eq!(last_values_differ(&redis, reference.store()).await, Vec::<String>::new());
+    assert_eq!(differing_hot_keys(&redis, reference.store()).await, Vec::<String>::new());
 }
 
 /// A queued event's JSON in the oracle's terms, as far as the body tells them.

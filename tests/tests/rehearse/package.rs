@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use events_core::plan::Config;
-use events_harness::faults::sqs_sink::SqsSink;
+use events_harness::faults::fake_sqs::FakeSqs;
 use events_harness::lambda::bootstrap::Bootstrap;
 use events_harness::lambda::package::Package;
 use events_harness::lambda::runtime_api::RuntimeApi;
@@ -46,13 +46,13 @@ fn the_zip_holds_one_executable_that_suits_the_runtime() {
 #[ignore = "needs a zip: make package-test"]
 async fn it_starts_behind_the_runtime_api_and_processes_a_batch() {
     let package = package();
-    let (redis, api, sink) = (RedisServer::start().await, RuntimeApi::start().await, SqsSink::start().await);
+    let (redis, api, sqs) = (RedisServer::start().await, RuntimeApi::start().await, FakeSqs::start().await);
     let subscriber = Subscriber::psubscribe(&redis.url(), "events:*").await;
     let environment = [
         ("REDIS_URL", redis.url()),
-        ("EVENTS_QUEUE_URL", sink.queue_url("events.fifo")),
-        ("EVENTS_DLQ_URL", sink.queue_url("dlq.fifo")),
-        ("AWS_ENDPOINT_URL_SQS", sink.endpoint()),
+        ("EVENTS_QUEUE_URL", sqs.events_url()),
+        ("EVENTS_DLQ_URL", sqs.dead_letters_url()),
+        ("AWS_ENDPOINT_URL_SQS", sqs.endpoint()),
     ];
     let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let started = Instant::now();
@@ -61,7 +61,7 @@ async fn it_starts_behind_the_runtime_api_and_processes_a_batch() {
     ready.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
     let start = started.elapsed();
 
-    let records: Vec<_> = fixture().into_iter().map(|(_, record)| record).collect();
+    let records: Vec<_> = fixture_records();
     let reference = in_memory(Config::default());
     let mut times = Vec::new();
     for batch in records.chunks(100) {
@@ -76,7 +76,7 @@ async fn it_starts_behind_the_runtime_api_and_processes_a_batch() {
     for key in reference.store().keys() {
         assert_eq!(redis.cmd(&["GET", &key]).await.text(), reference.store().value(&key), "{key}");
     }
-    assert_eq!(sink.accepted_by(&sink.queue_url("events.fifo")).len(), reference.queue().messages().len());
+    assert_eq!(sqs.events().len(), reference.queue().messages().len());
     println!(
         "{} bytes; {:.1} ms to the first poll; {} records: first batch {:.1} ms, last {:.1} ms",
         package.size(),

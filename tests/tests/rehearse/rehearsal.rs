@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use events_harness::faults::fault_proxy::Mode;
+use events_harness::faults::fault_proxy::ProxyMode;
 use events_harness::lambda::event_source::Log;
 use events_harness::probes::wait::eventually;
 use events_harness::processors::{in_memory, process, raw};
@@ -60,7 +60,7 @@ async fn every_change_in_the_tables_reaches_subscribers_and_the_queue() {
     it.put("coins", TOKEN, 0, price("2.5", 0)).await;
     it.put("coins", CONTRACT, 0, price("0.000012", 0)).await;
     it.start().await;
-    it.settled().await;
+    it.finished().await;
     assert_eq!(it.published().len(), 0, "what is first seen is no change");
     assert_eq!(it.redis.cmd(&["GET", "tvl:182"]).await.json()["tvl"], 1e6);
 
@@ -69,7 +69,7 @@ async fn every_change_in_the_tables_reaches_subscribers_and_the_queue() {
     lost_cache(&mut it).await;
     outage(&mut it).await;
     timed(&mut it).await;
-    let logs = it.settled().await;
+    let logs = it.finished().await;
     queued.extend(it.queued("events").await);
     assert_eq!(it.queued("dlq").await, [], "nothing went wrong for good");
     compare(&it, &logs, &queued).await;
@@ -79,7 +79,7 @@ async fn every_change_in_the_tables_reaches_subscribers_and_the_queue() {
     }
     let attempts: usize = logs.values().map(|log| log.attempts.len()).sum();
     let (seen, filtered) =
-        logs.values().fold((0, 0), |sum, log| (sum.0 + log.seen.len(), sum.1 + log.filtered));
+        logs.values().fold((0, 0), |sum, log| (sum.0 + log.read.len(), sum.1 + log.filtered));
     println!(
         "{seen} records, {filtered} of them filtered, {attempts} invocations, {} events, {:.1} s",
         queued.len(),
@@ -100,7 +100,7 @@ async fn changes(it: &mut Rehearsal) {
     it.put("coins", TOKEN, START + 300, price("2.75", 5)).await;
     it.delete("events", "hourlyTvl#183", START).await;
     it.delete("coins", CONTRACT, 0).await;
-    let logs = it.settled().await;
+    let logs = it.finished().await;
     assert_eq!(
         (logs["events"].filtered, logs["coins"].filtered),
         (3, 2),
@@ -142,7 +142,7 @@ async fn lost_cache(it: &mut Rehearsal) {
     it.redis.cmd(&["DEL", &format!("cache:{TOKEN}")]).await;
     let before = it.published().len();
     it.put("coins", TOKEN, 0, price("3", 10)).await;
-    it.settled().await;
+    it.finished().await;
     let events = it.published();
     assert_eq!(events.len(), before + 1);
     assert!(events.values().any(|event| {
@@ -154,7 +154,7 @@ async fn lost_cache(it: &mut Rehearsal) {
 async fn outage(it: &mut Rehearsal) {
     let before = it.published().len();
     let earlier = it.lanes["events"].source.log().attempts.len();
-    it.proxy.set(Mode::Reset);
+    it.proxy.set(ProxyMode::Reset);
     it.put("events", "hourlyTvl#184", START, hour(1e6, &[], 0)).await; // first seen: nothing to send
     it.put("events", TVL, START + 7_200, hour(1.5e6, &[("ethereum", 9e5), ("base", 6e5)], 2)).await;
     let source = &it.lanes["events"].source;
@@ -163,8 +163,8 @@ async fn outage(it: &mut Rehearsal) {
     })
     .await;
     assert_eq!(it.published().len(), before, "no event is published before it is queued");
-    it.proxy.set(Mode::Pass);
-    it.settled().await;
+    it.proxy.set(ProxyMode::Pass);
+    it.finished().await;
     assert_eq!(it.published().len(), before + 2, "the total and base");
     let Progress::RetryFrom(position) = failed.progress else { panic!("{failed:?}") };
     let log = it.lanes["events"].source.log();
@@ -187,9 +187,9 @@ async fn timed(it: &mut Rehearsal) {
         it.put("events", TVL, START + (2 + n) * 3_600, hour(value, &[("ethereum", 9e5)], 2 + n)).await;
         it.subscriber.wait_for(known + 1).await;
         let came = it.subscriber.arrivals()[known].0;
-        it.settled().await;
+        it.finished().await;
         let after = it.lanes["events"].source.log();
-        let (seen, handed) = (after.seen[log.seen.len()].0, after.attempts[log.attempts.len()].at);
+        let (seen, handed) = (after.read[log.read.len()].0, after.attempts[log.attempts.len()].at);
         parts[0].push(seen - begun);
         parts[1].push(handed - seen);
         parts[2].push(came - handed);
@@ -220,7 +220,7 @@ async fn compare(it: &Rehearsal, logs: &BTreeMap<String, Log>, queued: &[Message
         .unwrap_or_else(|error| panic!("{error}"));
     let reference = in_memory(settings.processor.core);
     for log in logs.values() {
-        for (_, record) in &log.seen {
+        for (_, record) in &log.read {
             process(&reference, &[raw(record.to_string())]).await;
         }
     }
@@ -245,7 +245,7 @@ async fn compare(it: &Rehearsal, logs: &BTreeMap<String, Log>, queued: &[Message
         assert_eq!(it.redis.cmd(&["GET", &key]).await.text(), reference.store().value(&key), "{key}");
     }
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    queued.iter().for_each(|message| groups.entry(&message.group).or_default().push(&message.dedup));
+    queued.iter().for_each(|message| groups.entry(&message.group_id).or_default().push(&message.dedup_id));
     let sent = reference.queue().messages();
     let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     sent.iter().for_each(|message| wanted.entry(&message.group_id).or_default().push(&message.dedup_id));

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use events_harness::lambda::plan::Plan;
+use events_harness::lambda::terraform_plan::TerraformPlan;
 use events_harness::servers::process::workspace;
 use events_settings::{CredentialSource, Needs, ProcessorSettings};
 use events_telemetry::NAMESPACE;
@@ -41,7 +41,7 @@ fn needed(name: &str) -> Option<String> {
 
 /// The environment of the function in the plan with the defaults.
 fn planned() -> BTreeMap<String, String> {
-    let plan = Plan::load();
+    let plan = TerraformPlan::load();
     let variables = plan.values("aws_lambda_function.processor")["environment"][0]["variables"].clone();
     serde_json::from_value(variables).expect("texts by name")
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use events_harness::faults::fault_proxy::FaultProxy;
 use events_harness::lambda::bootstrap::{Bootstrap, bootstrap_path};
-use events_harness::lambda::event_source::{EventSource, Log, Mapping};
+use events_harness::lambda::event_source::{EventSource, Log, MappingSettings};
 use events_harness::lambda::package::Package;
-use events_harness::lambda::plan::Plan;
+use events_harness::lambda::terraform_plan::TerraformPlan;
 use events_harness::lambda::runtime_api::RuntimeApi;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::servers::aws_client::{AwsClient, Connection};
@@ -23,7 +23,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// What the plan makes, made in the emulator.
 pub(crate) struct Rehearsal {
-    pub(crate) plan: Plan,
+    pub(crate) plan: TerraformPlan,
     pub(crate) emulator: SqsEmulator,
     pub(crate) client: AwsClient,
     pub(crate) writer: Connection,
@@ -51,7 +51,7 @@ pub(crate) struct Lane {
 impl Rehearsal {
     /// Makes tables and queues; nothing reads the streams yet.
     pub(crate) async fn prepare() -> Self {
-        let plan = Plan::load();
+        let plan = TerraformPlan::load();
         println!("plan: {}", plan.path().file_name().unwrap_or_default().display());
         let (emulator, redis) = (SqsEmulator::start().await, RedisServer::start().await);
         let client = AwsClient::start(emulator.endpoint()).await;
@@ -103,7 +103,7 @@ impl Rehearsal {
             let table = json!({ "TableName": self.tables[&key] });
             let table = self.writer.call("dynamodb", "describe_table", table).await;
             let stream = table["Table"]["LatestStreamArn"].as_str().expect("the table has a stream");
-            let mapping = Mapping::from_plan(values);
+            let mapping = MappingSettings::from_plan(values);
             assert!(mapping.partial, "without ReportBatchItemFailures one failure repeats a whole batch");
             let reader = self.client.connect().await;
             let source = EventSource::start(reader, stream, mapping, api, Duration::from_secs(timeout));
@@ -145,9 +145,9 @@ impl Rehearsal {
         let mut logs = BTreeMap::new();
         for (key, lane) in &self.lanes {
             let written = self.written.get(key).copied().unwrap_or(0);
-            let log = lane.source.settled(written, SOON).await;
-            assert_eq!(log.seen.len(), written, "the stream of {key} has every write once");
-            assert!(log.given_up.is_empty(), "{:?}", log.given_up);
+            let log = lane.source.finished(written, SOON).await;
+            assert_eq!(log.read.len(), written, "the stream of {key} has every write once");
+            assert!(log.discarded.is_empty(), "{:?}", log.discarded);
             logs.insert(key.clone(), log);
         }
         logs
@@ -191,7 +191,7 @@ async fn make_table(values: &Value, aws: &mut Connection) {
 }
 
 /// Makes the queues, the one that others point to first; returns their URLs by name in the plan.
-async fn make_queues(plan: &Plan, aws: &mut Connection) -> BTreeMap<String, String> {
+async fn make_queues(plan: &TerraformPlan, aws: &mut Connection) -> BTreeMap<String, String> {
     let attributes = [
         ("fifo_queue", "FifoQueue"),
         ("content_based_deduplication", "ContentBasedDeduplication"),
@@ -235,7 +235,7 @@ async fn make_queues(plan: &Plan, aws: &mut Connection) -> BTreeMap<String, Stri
 }
 
 /// The function's environment: what the plan knows, and what it will know once queues and the secret are there.
-fn environment(plan: &Plan, queues: &BTreeMap<String, String>, secret: &str) -> BTreeMap<String, String> {
+fn environment(plan: &TerraformPlan, queues: &BTreeMap<String, String>, secret: &str) -> BTreeMap<String, String> {
     let function = "aws_lambda_function.processor";
     let known = plan.values(function)["environment"][0]["variables"].as_object().expect("an environment");
     let mut environment: BTreeMap<String, String> =

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use events_harness::faults::fault_proxy::{FaultProxy, Mode};
-use events_harness::faults::sqs_faults::{Fault, When};
-use events_harness::faults::sqs_sink::{self, SqsSink};
+use events_harness::faults::fault_proxy::{FaultProxy, ProxyMode};
+use events_harness::faults::sqs_faults::{SqsFault, When};
+use events_harness::faults::fake_sqs::{self, FakeSqs};
 use events_harness::probes::resp::{Connection, Value, redis_cmd, try_redis_cmd};
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::probes::wait::{eventually, within};
@@ -24,27 +24,27 @@ async fn the_fault_proxy_fails_as_told_and_heals() {
     let ping = || async { try_redis_cmd(&url, &["PING"]).await.ok() };
     assert_eq!(ping().await, Some(text("PONG")));
 
-    proxy.set(Mode::Delay(SHORT));
+    proxy.set(ProxyMode::Delay(SHORT));
     let start = Instant::now();
     assert_eq!(ping().await, Some(text("PONG")));
     assert!(start.elapsed() >= SHORT * 2);
 
-    proxy.set(Mode::Hole);
+    proxy.set(ProxyMode::Stall);
     assert!(tokio::time::timeout(SHORT, ping()).await.is_err());
 
-    proxy.set(Mode::Reset);
+    proxy.set(ProxyMode::Reset);
     assert_eq!(ping().await, None);
 
     // The command arrives, its reply does not.
-    proxy.set(Mode::CutOnce(0));
+    proxy.set(ProxyMode::CutOnce(0));
     assert!(try_redis_cmd(&url, &["INCR", "n"]).await.is_err());
-    assert_eq!((proxy.cuts(), proxy.mode()), (1, Mode::Pass));
+    assert_eq!((proxy.cuts(), proxy.mode()), (1, ProxyMode::Pass));
     assert_eq!(redis_cmd(&url, &["GET", "n"]).await, text("1"));
 
-    proxy.set(Mode::CutAfter(3));
+    proxy.set(ProxyMode::CutAfter(3));
     assert_eq!(ping().await, None);
     assert_eq!(ping().await, None);
-    proxy.set(Mode::Pass);
+    proxy.set(ProxyMode::Pass);
     assert_eq!(ping().await, Some(text("PONG")));
     assert!(proxy.connections() >= 9 && proxy.bytes_sent() > 0 && proxy.bytes_received() > 0);
 }
@@ -55,7 +55,7 @@ async fn the_fault_proxy_lets_a_command_arrive_when_its_sender_is_gone() {
     let proxy = FaultProxy::start(redis.addr()).await;
     let mut old = Connection::open(&proxy.redis_url()).await.unwrap();
     assert_eq!(old.call(&["SET", "a", "1"]).await.unwrap(), text("OK"));
-    proxy.set(Mode::Straggle(SHORT));
+    proxy.set(ProxyMode::Straggle(SHORT));
     old.send(&["SET", "a", "late"]).await.unwrap();
     drop(old);
     assert_eq!(redis_cmd(&proxy.redis_url(), &["SET", "a", "2"]).await, text("OK"));
@@ -76,26 +76,26 @@ async fn a_reset_and_a_hole_reach_open_connections() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let subscriber = Subscriber::psubscribe(&proxy.redis_url(), "*").await;
-    proxy.set(Mode::Hole);
+    proxy.set(ProxyMode::Stall);
     redis.cmd(&["PUBLISH", "late", "1"]).await;
     assert!(within(SHORT, || async { !subscriber.messages().is_empty() }).await.is_err());
-    proxy.set(Mode::Pass);
+    proxy.set(ProxyMode::Pass);
     subscriber.wait_for(1).await;
 
     let mut stream = TcpStream::connect(proxy.addr()).await.unwrap();
     stream.write_all(b"PING\r\n").await.unwrap();
     stream.read_exact(&mut [0; 7]).await.unwrap();
-    proxy.set(Mode::Reset);
+    proxy.set(ProxyMode::Reset);
     let error = stream.read(&mut [0; 1]).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 async fn send(
-    sink: &SqsSink,
+    sqs: &FakeSqs,
     entries: Vec<SendMessageBatchRequestEntry>,
 ) -> Result<(usize, Vec<String>), String> {
-    let url = sink.queue_url("q.fifo");
-    let config = sqs::client(&sink.endpoint()).config().to_builder();
+    let url = sqs.queue_url("q.fifo");
+    let config = sqs::client(&sqs.endpoint()).config().to_builder();
     let retries = aws_sdk_sqs::config::retry::RetryConfig::disabled();
     let client = aws_sdk_sqs::Client::from_conf(config.retry_config(retries).build());
     let reply = client.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
@@ -107,68 +107,68 @@ async fn send(
 
 #[tokio::test]
 async fn the_sink_records_and_drops_duplicates() {
-    let sink = SqsSink::start().await;
-    assert_eq!(send(&sink, vec![entry("a", "g", "1"), entry("b", "h", "2")]).await, Ok((2, vec![])));
-    assert_eq!(send(&sink, vec![entry("a", "g", "1"), entry("b", "g", "3")]).await, Ok((2, vec![])));
-    let accepted = sink.wait_for(3).await;
+    let sqs = FakeSqs::start().await;
+    assert_eq!(send(&sqs, vec![entry("a", "g", "1"), entry("b", "h", "2")]).await, Ok((2, vec![])));
+    assert_eq!(send(&sqs, vec![entry("a", "g", "1"), entry("b", "g", "3")]).await, Ok((2, vec![])));
+    let accepted = sqs.wait_for(3).await;
     assert_eq!(accepted.iter().map(|e| e.body.as_str()).collect::<Vec<_>>(), ["1", "2", "3"]);
-    assert_eq!(sink.accepted_in_group("g").len(), 2);
-    assert_eq!(sink.accepted_by(&sink.queue_url("q.fifo"))[0].attributes["priority"], "high");
-    let requests = sink.requests();
-    assert_eq!(requests[1].entries[0].outcome, sqs_sink::Outcome::Duplicate);
+    assert_eq!(sqs.accepted_in_group("g").len(), 2);
+    assert_eq!(sqs.accepted_by(&sqs.queue_url("q.fifo"))[0].attributes["priority"], "high");
+    let requests = sqs.requests();
+    assert_eq!(requests[1].entries[0].outcome, fake_sqs::SendOutcome::Duplicate);
     assert!(requests[0].answered.unwrap() <= requests[1].at);
-    sink.expire_dedup();
-    send(&sink, vec![entry("a", "g", "1")]).await.unwrap();
-    assert_eq!(sink.accepted().len(), 4);
+    sqs.expire_dedup();
+    send(&sqs, vec![entry("a", "g", "1")]).await.unwrap();
+    assert_eq!(sqs.accepted().len(), 4);
 }
 
 #[tokio::test]
 async fn the_sink_meets_requests_with_the_scripted_faults() {
-    let sink = SqsSink::start().await;
+    let sqs = FakeSqs::start().await;
     let two = || vec![entry("a", "g", "1"), entry("b", "h", "2")];
-    sink.script(When::Request(0), 1, Fault::refuse(0));
-    assert_eq!(send(&sink, two()).await, Ok((1, vec!["a InternalError".into()])));
-    sink.fail_next(Fault::throttle());
-    assert_eq!(send(&sink, two()).await, Err("RequestThrottled".into()));
-    sink.fail_next(Fault::throttling_exception());
-    sink.fail_next(Fault::http_500());
-    assert_eq!(send(&sink, two()).await, Err("ThrottlingException".into()));
-    assert_eq!(send(&sink, two()).await, Err("InternalFailure".into()));
-    sink.fail_next(Fault::Close);
-    assert_eq!(send(&sink, two()).await, Err("no answer".into()));
-    assert_eq!(sink.accepted().len(), 1);
+    sqs.script(When::Request(0), 1, SqsFault::refuse(0));
+    assert_eq!(send(&sqs, two()).await, Ok((1, vec!["a InternalError".into()])));
+    sqs.fail_next(SqsFault::throttle());
+    assert_eq!(send(&sqs, two()).await, Err("RequestThrottled".into()));
+    sqs.fail_next(SqsFault::throttling_exception());
+    sqs.fail_next(SqsFault::http_500());
+    assert_eq!(send(&sqs, two()).await, Err("ThrottlingException".into()));
+    assert_eq!(send(&sqs, two()).await, Err("InternalFailure".into()));
+    sqs.fail_next(SqsFault::Close);
+    assert_eq!(send(&sqs, two()).await, Err("no answer".into()));
+    assert_eq!(sqs.accepted().len(), 1);
 
-    sink.fail_next(Fault::DropReply);
-    assert_eq!(send(&sink, two()).await, Err("no answer".into()));
-    assert_eq!(sink.accepted().len(), 2);
+    sqs.fail_next(SqsFault::DropReply);
+    assert_eq!(send(&sqs, two()).await, Err("no answer".into()));
+    assert_eq!(sqs.accepted().len(), 2);
 
-    sink.fail_next(Fault::Delay(SHORT));
+    sqs.fail_next(SqsFault::Delay(SHORT));
     let start = Instant::now();
-    send(&sink, two()).await.unwrap();
+    send(&sqs, two()).await.unwrap();
     assert!(start.elapsed() >= SHORT);
 
-    sink.fail_next(Fault::Hang);
-    assert!(tokio::time::timeout(SHORT, send(&sink, vec![entry("c", "g", "5")])).await.is_err());
-    assert_eq!(sink.requests().last().unwrap().entries[0].outcome, sqs_sink::Outcome::Lost);
+    sqs.fail_next(SqsFault::Hang);
+    assert!(tokio::time::timeout(SHORT, send(&sqs, vec![entry("c", "g", "5")])).await.is_err());
+    assert_eq!(sqs.requests().last().unwrap().entries[0].outcome, fake_sqs::SendOutcome::RequestFailed);
 
-    sink.script(When::Group("g".into()), usize::MAX, Fault::refuse_group("g"));
-    assert_eq!(send(&sink, two()).await, Ok((1, vec!["a InternalError".into()])));
-    sink.heal();
-    assert_eq!(send(&sink, two()).await, Ok((2, vec![])));
+    sqs.script(When::Group("g".into()), usize::MAX, SqsFault::refuse_group("g"));
+    assert_eq!(send(&sqs, two()).await, Ok((1, vec!["a InternalError".into()])));
+    sqs.heal();
+    assert_eq!(send(&sqs, two()).await, Ok((2, vec![])));
 }
 
 #[tokio::test]
 async fn the_sink_refuses_what_sqs_refuses() {
-    let sink = SqsSink::start().await;
+    let sqs = FakeSqs::start().await;
     let bad = vec![entry("a", "has blank", "1"), entry("b", &"x".repeat(129), "2"), entry("c", "g", "\u{1}")];
-    let (accepted, refused) = send(&sink, bad).await.unwrap();
+    let (accepted, refused) = send(&sqs, bad).await.unwrap();
     assert_eq!(accepted, 0);
     assert_eq!(refused, ["a InvalidParameterValue", "b InvalidParameterValue", "c InvalidMessageContents"]);
     let same_id = vec![entry("a", "g", "1"), entry("a", "g", "2")];
-    assert_eq!(send(&sink, same_id).await, Err("BatchEntryIdsNotDistinct".into()));
+    assert_eq!(send(&sqs, same_id).await, Err("BatchEntryIdsNotDistinct".into()));
     let eleven = (0..11).map(|n| entry(&n.to_string(), "g", &n.to_string())).collect();
-    assert_eq!(send(&sink, eleven).await, Err("TooManyEntriesInBatchRequest".into()));
+    assert_eq!(send(&sqs, eleven).await, Err("TooManyEntriesInBatchRequest".into()));
     let half = "x".repeat(600_000);
     let large = vec![entry("a", "g", &half), entry("b", "g", &half)];
-    assert_eq!(send(&sink, large).await, Err("BatchRequestTooLong".into()));
+    assert_eq!(send(&sqs, large).await, Err("BatchRequestTooLong".into()));
 }

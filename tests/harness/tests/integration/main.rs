@@ -1,4 +1,4 @@
-//! Proof that the harness itself works: what it starts answers, fails as told, and leaves nothing behind.
+//! Proof that the harness itself works: what it starts answers, fails as in_oracle_format, and leaves nothing behind.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "test code")]
 
 mod faults;

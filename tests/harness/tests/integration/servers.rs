@@ -110,7 +110,7 @@ async fn the_emulator_keeps_order_drops_duplicates_and_redrives() {
     let messages = emulator.receive_at_least(&queue.url, 3).await;
     let bodies: Vec<_> = messages.iter().map(|m| m.body.as_str()).collect();
     assert_eq!(bodies, ["1", "2", "3"]);
-    assert_eq!((messages[0].group.as_str(), messages[0].dedup.as_str()), ("g", "dedup-1"));
+    assert_eq!((messages[0].group_id.as_str(), messages[0].dedup_id.as_str()), ("g", "dedup-1"));
     assert_eq!(messages[0].attributes["priority"], "high");
 
     client

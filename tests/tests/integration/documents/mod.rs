@@ -171,7 +171,7 @@ fn a_channel_is_told_by_the_fields_of_its_event() {
 #[tokio::test]
 async fn the_documented_channels_are_those_the_code_publishes_on() {
     let processor = in_memory(Config::default());
-    let records: Vec<_> = fixture().into_iter().map(|(_, raw)| raw).collect();
+    let records: Vec<_> = fixture_records();
     process(&processor, &records).await;
     let published = processor.store().published();
     let real =

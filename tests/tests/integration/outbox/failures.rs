@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use events_core::plan::BatchResponse;
-use events_harness::faults::fault_proxy::{FaultProxy, Mode};
-use events_harness::faults::sqs_faults::{Entries, Fault, When};
-use events_harness::faults::sqs_sink::SqsSink;
+use events_harness::faults::fault_proxy::{FaultProxy, ProxyMode};
+use events_harness::faults::sqs_faults::{Selection, SqsFault, When};
+use events_harness::faults::fake_sqs::FakeSqs;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::processors::process;
 use events_harness::servers::redis::RedisServer;
@@ -19,12 +19,12 @@ async fn a_missing_right_costs_no_event() {
     for (lacking, granted) in
         [("-xadd", "+xadd"), ("resetchannels", "allchannels"), ("-hset", "+hset"), ("-xlen", "+xlen")]
     {
-        let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
+        let (server, sqs) = (RedisServer::start().await, FakeSqs::start().await);
         server.cmd(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all"]).await;
         let url = format!("redis://app:pw@127.0.0.1:{}", server.port());
-        let processor = sandbox_at(&url, &sink);
+        let processor = sandbox_at(&url, &sqs);
         done(&processor, &rows(0)).await;
-        sink.script(When::Any, usize::MAX, Fault::http_500());
+        sqs.go_down();
         server.cmd(&["ACL", "SETUSER", "app", lacking]).await;
         let batch = process(&processor, &rows(1)).await;
         assert_eq!(batch.failures.len(), 4, "{lacking}: {:?}", batch.failures);
@@ -35,10 +35,10 @@ async fn a_missing_right_costs_no_event() {
         if lacking == "resetchannels" {
             subscriber.wait_for(8).await;
         }
-        sink.heal();
+        sqs.heal();
         tokio::time::sleep(Duration::from_millis(150)).await;
         drain(&processor).await;
-        assert_complete(&sink, 1);
+        assert_complete(&sqs, 1);
     }
 }
 
@@ -53,25 +53,25 @@ async fn the_documented_rights_suffice() {
     user.extend(rights.split('`').skip(1).step_by(2).map(|right| format!("+{}", right.replace(' ', "|"))));
     assert!(user.len() > 20, "{user:?}");
 
-    let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
+    let (server, sqs) = (RedisServer::start().await, FakeSqs::start().await);
     server.cmd(&user.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let processor = sandbox_at(&format!("redis://app:pw@127.0.0.1:{}", server.port()), &sink);
+    let processor = sandbox_at(&format!("redis://app:pw@127.0.0.1:{}", server.port()), &sqs);
     done(&processor, &rows(0)).await;
-    sink.script(When::Any, usize::MAX, Fault::http_500());
+    sqs.go_down();
     assert_eq!(done(&processor, &rows(1)).await.tally.spilled, 8);
-    sink.heal();
+    sqs.heal();
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert_eq!(
         drain(&processor).await,
         DrainOutcome { sent: 8, waiting: Some(0), ..DrainOutcome::default() }
     );
-    assert_complete(&sink, 1);
+    assert_complete(&sqs, 1);
 }
 
 #[tokio::test]
 async fn what_can_never_be_sent_leaves_the_outbox_as_a_dead_letter() {
-    let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
-    let processor = sandbox(&server, &sink);
+    let (server, sqs) = (RedisServer::start().await, FakeSqs::start().await);
+    let processor = sandbox(&server, &sqs);
     done(&processor, &rows(0)).await;
     server.cmd(&["XADD", "outbox:sqs", "*", "note", "not ours"]).await;
     server.cmd(&["XADD", "outbox:sqs", "*", "message", "{\"row\":7}"]).await;
@@ -79,21 +79,21 @@ async fn what_can_never_be_sent_leaves_the_outbox_as_a_dead_letter() {
     server.cmd(&["EVAL", binary, "0"]).await;
     done(&processor, &rows(1)).await;
     assert_eq!(waiting(&server).await, 0);
-    let letters = sink.accepted_by(&sink.queue_url("dlq.fifo"));
-    assert_eq!(letters.len(), 3);
-    assert_eq!(letters[1].json()["record"], serde_json::json!({"row": 7}));
-    assert!(letters[1].json()["error"]["message"].as_str().unwrap().starts_with("no entry of the outbox: "));
+    let dead_letters = sqs.dead_letters();
+    assert_eq!(dead_letters.len(), 3);
+    assert_eq!(dead_letters[1].json()["record"], serde_json::json!({"row": 7}));
+    assert!(dead_letters[1].json()["error"]["message"].as_str().unwrap().starts_with("no entry of the outbox: "));
 
-    sink.script(When::Queue("events.fifo".into()), usize::MAX, Fault::http_500());
+    sqs.script(When::Queue("events.fifo".into()), usize::MAX, SqsFault::http_500());
     done(&processor, &rows(2)).await;
-    sink.heal();
-    let never = Fault::Refuse {
-        entries: Entries::Index(0),
+    sqs.heal();
+    let never = SqsFault::Refuse {
+        messages: Selection::Index(0),
         code: "InvalidMessageContents".into(),
         sender_fault: true,
     };
-    sink.script(When::Queue("events.fifo".into()), 2, never);
-    sink.script(When::Queue("dlq.fifo".into()), 2, Fault::http_500());
+    sqs.script(When::Queue("events.fifo".into()), 2, never);
+    sqs.script(When::Queue("dlq.fifo".into()), 2, SqsFault::http_500());
     tokio::time::sleep(Duration::from_millis(150)).await;
     let drained = drain(&processor).await;
     assert_eq!(
@@ -112,11 +112,11 @@ async fn what_can_never_be_sent_leaves_the_outbox_as_a_dead_letter() {
 
 #[tokio::test]
 async fn somebody_elses_outbox_stops_its_rows_and_nothing_is_half_written() {
-    let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
-    let processor = sandbox(&server, &sink);
+    let (server, sqs) = (RedisServer::start().await, FakeSqs::start().await);
+    let processor = sandbox(&server, &sqs);
     done(&processor, &rows(0)).await;
     server.cmd(&["SET", "outbox:sqs", "somebody's"]).await;
-    sink.script(When::Any, usize::MAX, Fault::http_500());
+    sqs.go_down();
     let batch = process(&processor, &rows(1)).await;
     assert_ne!(batch.response, BatchResponse::AllDone);
     assert!(batch.failures[&0].contains("WRONGTYPE"), "{:?}", batch.failures);
@@ -130,37 +130,37 @@ async fn somebody_elses_outbox_stops_its_rows_and_nothing_is_half_written() {
 #[tokio::test]
 async fn a_full_server_can_still_be_drained() {
     let server = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]).await;
-    let sink = SqsSink::start().await;
-    let processor = sandbox(&server, &sink);
+    let sqs = FakeSqs::start().await;
+    let processor = sandbox(&server, &sqs);
     done(&processor, &rows(0)).await;
-    sink.script(When::Any, usize::MAX, Fault::http_500());
+    sqs.go_down();
     done(&processor, &rows(1)).await;
-    sink.heal();
+    sqs.heal();
     server.cmd(&["CONFIG", "SET", "maxmemory", "1"]).await;
     assert!(process(&processor, &rows(2)).await.failures[&0].contains("OOM"), "it is full");
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert_eq!(drain(&processor).await.waiting, Some(0));
-    assert_complete(&sink, 1);
+    assert_complete(&sqs, 1);
 }
 
 /// A step whose answer is lost has been done all the same: it is asked again under the same name.
 #[tokio::test]
 async fn a_connection_cut_within_a_drain_costs_and_doubles_nothing() {
     for bytes in [0, 40, 1_000, 8_000] {
-        let (server, sink) = (RedisServer::start().await, SqsSink::start().await);
+        let (server, sqs) = (RedisServer::start().await, FakeSqs::start().await);
         let proxy = FaultProxy::start(server.addr()).await;
-        let processor = sandbox_at(&proxy.redis_url(), &sink);
+        let processor = sandbox_at(&proxy.redis_url(), &sqs);
         done(&processor, &rows(0)).await;
-        sink.script(When::Any, usize::MAX, Fault::http_500());
+        sqs.go_down();
         for hour in 1..=30 {
             done(&processor, &rows(hour)).await;
         }
-        sink.heal();
+        sqs.heal();
         tokio::time::sleep(Duration::from_millis(150)).await;
-        proxy.set(Mode::CutOnce(bytes));
+        proxy.set(ProxyMode::CutOnce(bytes));
         let drained = drain(&processor).await;
         assert_eq!(proxy.cuts(), 1, "{bytes}");
         assert_eq!((drained.sent, drained.waiting), (240, Some(0)), "{bytes}: {:?}", drained.problem);
-        assert_complete(&sink, 30);
+        assert_complete(&sqs, 30);
     }
 }

@@ -1,4 +1,4 @@
-//! The outbox (`SQS_OUTAGE=spill`): what waits in a real Redis while SQS fails as told.
+//! The outbox (`SQS_OUTAGE=spill`): what waits in a real Redis while SQS fails as in_oracle_format.
 
 mod drains;
 mod failures;
@@ -13,24 +13,24 @@ use events_adapters::sqs::{SqsQueue, client};
 use events_adapters::time::SystemTimer;
 use events_core::delivery::BreakerSettings;
 use events_core::plan::BatchResponse;
-use events_harness::faults::sqs_sink::{Entry, SqsSink};
+use events_harness::faults::fake_sqs::{SentMessage, FakeSqs};
 use events_harness::processors::process;
 use events_harness::rows::tvl;
 use events_harness::servers::redis::RedisServer;
 use events_processor::{DrainOutcome, OutagePolicy, Processor, Settings};
 use serde_json::value::RawValue;
 
-type OnBoth = Processor<RedisStore, SqsQueue, SqsQueue, SystemTimer>;
+type OutboxProcessor = Processor<RedisStore, SqsQueue, SqsQueue, SystemTimer>;
 
 const AMPLE: Duration = Duration::from_secs(60);
 
-/// A sandbox of its own that lets events wait, on a real Redis and a queue that fails as told.
-fn sandbox(server: &RedisServer, sink: &SqsSink) -> OnBoth {
-    sandbox_at(&server.url(), sink)
+/// A sandbox of its own that lets events wait, on a real Redis and a queue that fails as in_oracle_format.
+fn sandbox(server: &RedisServer, sqs: &FakeSqs) -> OutboxProcessor {
+    sandbox_at(&server.url(), sqs)
 }
 
-fn sandbox_at(url: &str, sink: &SqsSink) -> OnBoth {
-    sandbox_with(url, sink, spilling())
+fn sandbox_at(url: &str, sqs: &FakeSqs) -> OutboxProcessor {
+    sandbox_with(url, sqs, spilling())
 }
 
 fn spilling() -> Settings {
@@ -42,10 +42,10 @@ fn spilling() -> Settings {
     }
 }
 
-fn sandbox_with(url: &str, sink: &SqsSink, settings: Settings) -> OnBoth {
+fn sandbox_with(url: &str, sqs: &FakeSqs, settings: Settings) -> OutboxProcessor {
     let aws = AwsSettings {
         region: "eu-central-1".into(),
-        endpoint: Some(sink.endpoint()),
+        endpoint: Some(sqs.endpoint()),
         credentials: AwsCredentials::Static {
             access_key_id: "test".into(),
             secret_access_key: "test".into(),
@@ -58,7 +58,7 @@ fn sandbox_with(url: &str, sink: &SqsSink, settings: Settings) -> OnBoth {
     };
     let client = client(&aws);
     let queue =
-        |name: &str| SqsQueue::new(Some(client.clone()), Some(sink.queue_url(name)), "EVENTS_QUEUE_URL");
+        |name: &str| SqsQueue::new(Some(client.clone()), Some(sqs.queue_url(name)), "EVENTS_QUEUE_URL");
     let store = RedisStore::new(RedisSettings::new(url)).unwrap();
     Processor::new(store, queue("events.fifo"), queue("dlq.fifo"), SystemTimer::default(), settings)
 }
@@ -69,13 +69,13 @@ fn rows(hour: i64) -> Vec<Box<RawValue>> {
     (0..4).map(|id| tvl(&id.to_string(), hour, hour as u64 * 10 + id, value, &[("base", value)])).collect()
 }
 
-async fn done(processor: &OnBoth, rows: &[Box<RawValue>]) -> events_processor::BatchOutcome {
+async fn done(processor: &OutboxProcessor, rows: &[Box<RawValue>]) -> events_processor::BatchOutcome {
     let batch = process(processor, rows).await;
     assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
     batch
 }
 
-async fn drain(processor: &OnBoth) -> DrainOutcome {
+async fn drain(processor: &OutboxProcessor) -> DrainOutcome {
     processor.drain_outbox(processor.deadline(AMPLE, Duration::ZERO)).await
 }
 
@@ -84,22 +84,22 @@ async fn waiting(server: &RedisServer) -> i64 {
 }
 
 /// Current values by group, in the order in which the queue took them.
-fn by_group(entries: &[Entry]) -> BTreeMap<String, Vec<f64>> {
+fn by_group(entries: &[SentMessage]) -> BTreeMap<String, Vec<f64>> {
     let mut groups: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for entry in entries {
         let value = entry.json()["data"]["currentTvl"].as_f64().unwrap();
-        groups.entry(entry.group.clone()).or_default().push(value);
+        groups.entry(entry.group_id.clone()).or_default().push(value);
     }
     groups
 }
 
-fn events(sink: &SqsSink) -> Vec<Entry> {
-    sink.accepted_by(&sink.queue_url("events.fifo"))
+fn events(sqs: &FakeSqs) -> Vec<SentMessage> {
+    sqs.events()
 }
 
 /// Every protocol's events of these hours, total and chain, in order.
-fn assert_complete(sink: &SqsSink, hours: i64) {
-    let groups = by_group(&events(sink));
+fn assert_complete(sqs: &FakeSqs, hours: i64) {
+    let groups = by_group(&events(sqs));
     let wanted: Vec<f64> = (1..=hours).flat_map(|hour| [1e6 * (1 + hour) as f64; 2]).collect();
     assert_eq!(groups.len(), 4);
     for (group, values) in groups {

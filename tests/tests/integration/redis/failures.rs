@@ -5,28 +5,28 @@ use std::time::{Duration, Instant};
 use events_adapters::redis::{RedisSettings, RedisStore};
 use events_core::delivery::{BreakerSettings, KeyStyle};
 use events_core::plan::{BatchResponse, Config};
-use events_harness::faults::fault_proxy::{FaultProxy, Mode};
+use events_harness::faults::fault_proxy::{FaultProxy, ProxyMode};
 use events_harness::probes::resp::Value;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::probes::wait::eventually;
 use events_harness::processors::{process, raw};
-use events_harness::rows::{number, price, tvl};
+use events_harness::rows::{sequence_number, price, tvl};
 use events_harness::servers::redis::RedisServer;
 use events_harness::servers::redis_cluster::RedisCluster;
 use events_harness::servers::tls::{Certificate, TlsProxy};
 use events_processor::ports::{ErrorKind, Store};
 
-use super::{SOON, on_redis, store};
+use super::{SOON, with_redis, store};
 
 #[tokio::test]
 async fn another_types_key_fails_its_own_row_only() {
     let server = RedisServer::start().await;
     server.cmd(&["SET", "cache:hourlyTvl#2", "somebody else's"]).await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let batch =
         process(&processor, &[tvl("1", 0, 1, 1.0, &[]), tvl("2", 0, 2, 1.0, &[]), tvl("3", 0, 3, 1.0, &[])])
             .await;
-    assert_eq!(batch.response, BatchResponse::RetryFrom(number(2)));
+    assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(2)));
     assert_eq!(batch.failures.len(), 1);
     assert!(batch.failures[&1].contains("WRONGTYPE"), "{:?}", batch.failures);
     assert_eq!(server.cmd(&["GET", "cache:hourlyTvl#2"]).await.text().as_deref(), Some("somebody else's"));
@@ -42,7 +42,7 @@ async fn tls_trusts_the_given_authority_and_the_right_certificate_only() {
         ..RedisSettings::new(tls.url())
     };
     let tls = TlsProxy::start(server.addr()).await;
-    let processor = on_redis(RedisStore::new(trusting(&tls)).unwrap(), Config::default());
+    let processor = with_redis(RedisStore::new(trusting(&tls)).unwrap(), Config::default());
     let batch = process(&processor, &[tvl("1", 0, 1, 1.0, &[])]).await;
     assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
 
@@ -54,9 +54,9 @@ async fn tls_trusts_the_given_authority_and_the_right_certificate_only() {
         ("another name", trusting(&other_name)),
         ("an expired certificate", trusting(&expired)),
     ] {
-        let processor = on_redis(RedisStore::new(settings).unwrap(), Config::default());
+        let processor = with_redis(RedisStore::new(settings).unwrap(), Config::default());
         let batch = process(&processor, &[tvl("2", 0, 2, 1.0, &[])]).await;
-        assert_eq!(batch.response, BatchResponse::RetryFrom(number(2)), "{case} is not trusted");
+        assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(2)), "{case} is not trusted");
         assert_eq!(server.cmd(&["EXISTS", "tvl:2"]).await, Value::Int(0), "{case}");
     }
 }
@@ -66,19 +66,19 @@ async fn without_redis_nothing_is_sent_and_the_first_row_is_reported() {
     let mut server = RedisServer::start().await;
     let settings =
         RedisSettings { command_timeout: Duration::from_millis(200), ..RedisSettings::new(server.url()) };
-    let processor = on_redis(RedisStore::new(settings).unwrap(), Config::default());
+    let processor = with_redis(RedisStore::new(settings).unwrap(), Config::default());
     process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
     server.kill();
     let records = [raw("{}"), tvl("1", 1, 2, 2e6, &[]), tvl("1", 2, 3, 3e6, &[])];
     let started = Instant::now();
     let batch = process(&processor, &records).await;
-    assert_eq!((batch.response, batch.failures.len()), (BatchResponse::RetryFrom(number(2)), 2));
+    assert_eq!((batch.response, batch.failures.len()), (BatchResponse::RetryFrom(sequence_number(2)), 2));
     assert!(started.elapsed() < SOON, "took {:?}", started.elapsed());
     assert!(processor.queue().is_empty(), "a row that cannot be committed is not announced");
     assert_eq!(processor.dead_letter_queue().len(), 1, "what is broken is put aside all the same");
     assert_eq!(batch.tally.breaker_open, 0, "four attempts do not open the breaker, five do");
     let batch = process(&processor, &records[1..]).await;
-    assert_eq!((batch.response, batch.tally.breaker_open), (BatchResponse::RetryFrom(number(2)), 1));
+    assert_eq!((batch.response, batch.tally.breaker_open), (BatchResponse::RetryFrom(sequence_number(2)), 1));
     assert!(batch.failures[&0].contains("breaker open"), "{:?}", batch.failures);
     server.restart().await;
     let back = BreakerSettings::default().open_ms.unsigned_abs() + 5_000;
@@ -96,17 +96,17 @@ async fn a_connection_that_died_in_a_frozen_sandbox_is_replaced() {
         command_timeout: Duration::from_secs(8),
         ..RedisSettings::new(proxy.redis_url())
     };
-    let processor = on_redis(RedisStore::new(settings).unwrap(), Config::default());
+    let processor = with_redis(RedisStore::new(settings).unwrap(), Config::default());
     process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
     let before = proxy.connections();
     // The old connection swallows everything; new ones work.
-    proxy.set(Mode::Hole);
+    proxy.set(ProxyMode::Stall);
     tokio::time::sleep(Duration::from_millis(5)).await;
     let rows = [tvl("1", 1, 2, 2e6, &[])];
     let waiting = process(&processor, &rows);
     let healing = async {
         eventually(SOON, || async { proxy.connections() > before }).await;
-        proxy.set(Mode::Pass);
+        proxy.set(ProxyMode::Pass);
     };
     let started = Instant::now();
     let (batch, ()) = tokio::join!(waiting, healing);
@@ -123,14 +123,14 @@ async fn a_full_server_refuses_and_nothing_is_half_written() {
     {
         let server = RedisServer::start().await;
         let core = Config { queueing: false, ..Config::default() };
-        let processor = on_redis(store(&server.url()), core);
+        let processor = with_redis(store(&server.url()), core);
         process(&processor, &[tvl("2", 0, 0, 1e6, &[])]).await;
         let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
         server.cmd(&["CONFIG", "SET", setting, wrong]).await;
         let rows = [tvl("1", 0, 1, 1e6, &[]), tvl("2", 1, 2, 2e6, &[])];
         for _ in 0..3 {
             let batch = process(&processor, &rows).await;
-            assert_eq!(batch.response, BatchResponse::RetryFrom(number(1)));
+            assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(1)));
             let failed = batch.failures.values().all(|failure| failure.contains(reason));
             assert!(failed || batch.tally.breaker_open > 0, "{:?}", batch.failures);
             assert_eq!(server.cmd(&["EXISTS", "tvl:1", "cache:hourlyTvl#1"]).await, Value::Int(0));
@@ -169,7 +169,7 @@ async fn errors_say_what_kind_they_are() {
 async fn a_closed_connection_costs_no_event() {
     let server = RedisServer::start().await;
     let core = Config { queueing: false, ..Config::default() };
-    let processor = on_redis(store(&server.url()), core);
+    let processor = with_redis(store(&server.url()), core);
     process(&processor, &[price("coingecko#x", 0, 0, 100.0)]).await;
     for minute in 1..=5 {
         server.cmd(&["CLIENT", "KILL", "TYPE", "normal"]).await;
@@ -193,7 +193,7 @@ async fn a_primary_that_became_a_replica_is_left() {
     };
     follow(&new, &old).await;
     let proxy = FaultProxy::start(old.addr()).await;
-    let processor = on_redis(store(&proxy.redis_url()), Config::default());
+    let processor = with_redis(store(&proxy.redis_url()), Config::default());
     process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
     eventually(SOON, async || new.cmd(&["EXISTS", "tvl:1"]).await == Value::Int(1)).await;
 
@@ -213,7 +213,7 @@ async fn a_silent_node_of_a_cluster_is_reported_and_costs_nothing() {
     let core = Config { keys: KeyStyle { prefix: String::new(), hashtag: true }, ..Config::default() };
     let settings =
         RedisSettings { command_timeout: Duration::from_millis(500), ..RedisSettings::new(cluster.url()) };
-    let processor = on_redis(RedisStore::new(settings).unwrap(), core);
+    let processor = with_redis(RedisStore::new(settings).unwrap(), core);
     let rows = |hour: i64| {
         let row = |id: u64| tvl(&id.to_string(), hour, hour as u64 * 100 + id, 1e6 * (1 + hour) as f64, &[]);
         (0..12).map(row).collect::<Vec<_>>()
@@ -223,7 +223,7 @@ async fn a_silent_node_of_a_cluster_is_reported_and_costs_nothing() {
     let node = cluster.node_of("tvl:{0}").await;
     cluster.nodes()[node].pause();
     let batch = process(&processor, &rows(1)).await;
-    assert_eq!(batch.response, BatchResponse::RetryFrom(number(100)));
+    assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(100)));
     assert!(processor.queue().is_empty() && batch.failures.len() == 12, "{:?}", batch.failures);
     cluster.nodes()[node].resume();
     eventually(Duration::from_secs(30), async || {

@@ -21,18 +21,18 @@ fn store(url: &str) -> RedisStore {
     RedisStore::new(RedisSettings::new(url)).unwrap()
 }
 
-type OnRedis = Processor<RedisStore, MemoryQueue, MemoryQueue, events_adapters::time::SystemTimer>;
+type RedisProcessor = Processor<RedisStore, MemoryQueue, MemoryQueue, events_adapters::time::SystemTimer>;
 
-fn on_redis(store: RedisStore, core: Config) -> OnRedis {
+fn with_redis(store: RedisStore, core: Config) -> RedisProcessor {
     around(store, MemoryQueue::default(), MemoryQueue::default(), core)
 }
 
 fn fixture_records() -> Vec<Box<RawValue>> {
-    fixture().into_iter().map(|(_, raw)| raw).collect()
+    fixture_records()
 }
 
 async fn process_in_batches(
-    processor: &OnRedis,
+    processor: &RedisProcessor,
     records: &[Box<RawValue>],
     size: usize,
 ) -> Vec<BatchOutcome> {

@@ -14,7 +14,7 @@ use events_harness::servers::redis::RedisServer;
 use events_processor::memory::MemoryStore;
 use events_processor::ports::{CommitResult, Store};
 
-use super::{on_redis, store};
+use super::{with_redis, store};
 
 /// Readers look from outside while prices are committed: a price is there exactly when its event is, and a subscriber
 /// who is told a price finds that price or a later one.
@@ -69,7 +69,7 @@ async fn no_reader_sees_a_price_without_its_event_or_the_other_way_round() {
             }
         })
     };
-    let processor = on_redis(store(&url), Config::default());
+    let processor = with_redis(store(&url), Config::default());
     for batch in records.chunks(3) {
         assert_eq!(process(&processor, batch).await.response, BatchResponse::AllDone);
     }
@@ -172,7 +172,7 @@ async fn a_row_is_written_only_on_top_of_the_row_it_was_planned_on() {
 #[tokio::test]
 async fn a_server_that_forgot_the_script_is_given_it_again() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let subscriber = Subscriber::psubscribe(&server.url(), "events:tvl").await;
     for hour in 0..4 {
         server.cmd(&["SCRIPT", "FLUSH"]).await;
@@ -218,7 +218,7 @@ async fn an_event_is_published_once_while_its_marker_lives() {
 #[tokio::test]
 async fn everything_is_written_and_published_by_the_script_alone() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
     let mut monitor = Connection::open(&server.url()).await.unwrap();
     monitor.call(&["MONITOR"]).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use events_core::delivery::KeyStyle;
 use events_core::plan::{BatchResponse, Config};
-use events_harness::faults::fault_proxy::{FaultProxy, Mode};
+use events_harness::faults::fault_proxy::{FaultProxy, ProxyMode};
 use events_harness::probes::resp::Value;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::processors::process;
@@ -13,13 +13,13 @@ use events_harness::rows::{START, insert, metadata, tvl};
 use events_harness::servers::redis::RedisServer;
 use events_harness::servers::redis_cluster::RedisCluster;
 
-use super::{expected, fixture_records, on_redis, process_in_batches, seen, store};
+use super::{expected, fixture_records, with_redis, process_in_batches, seen, store};
 
 #[tokio::test]
 async fn the_fixture_leaves_its_keys_and_reaches_its_channels() {
     let server = RedisServer::start().await;
     let subscriber = Subscriber::psubscribe(&server.url(), "events:*").await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let records = fixture_records();
     for batch in process_in_batches(&processor, &records, 100).await {
         assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
@@ -50,7 +50,7 @@ async fn the_fixture_leaves_its_keys_and_reaches_its_channels() {
 #[tokio::test]
 async fn the_same_records_twice_change_nothing_more() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let records = fixture_records();
     process_in_batches(&processor, &records, 100).await;
     let queued = processor.queue().len();
@@ -69,7 +69,7 @@ async fn the_same_records_twice_change_nothing_more() {
 #[tokio::test]
 async fn an_equal_rewrite_is_no_change_to_the_last_digit() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let row = |minute: i64, last: &str| {
         let image = serde_json::json!({
             "name": {"S": "One"}, "weight": {"N": "986699108.7842807"}, "supply": {"N": last},
@@ -91,12 +91,12 @@ async fn a_batch_costs_two_round_trips_whatever_its_size() {
     const DELAY: Duration = Duration::from_millis(60);
     let server = RedisServer::start().await;
     let proxy = FaultProxy::start(server.addr()).await;
-    let processor = on_redis(store(&proxy.redis_url()), Config::default());
+    let processor = with_redis(store(&proxy.redis_url()), Config::default());
     let rows = |hour: i64| {
         (0..100).map(|n| tvl(&n.to_string(), hour, hour as u64 * 100 + n, 1e6, &[])).collect::<Vec<_>>()
     };
     process(&processor, &rows(0)).await;
-    proxy.set(Mode::Delay(DELAY));
+    proxy.set(ProxyMode::Delay(DELAY));
     let started = Instant::now();
     assert_eq!(process(&processor, &rows(1)).await.response, BatchResponse::AllDone);
     let trips = started.elapsed().as_secs_f64() / DELAY.as_secs_f64();
@@ -106,7 +106,7 @@ async fn a_batch_costs_two_round_trips_whatever_its_size() {
 #[tokio::test]
 async fn ten_thousand_rows_fit_into_one_batch() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let rows: Vec<_> = (0..10_000)
         .map(|n| tvl(&(n % 2_000).to_string(), (n / 2_000) as i64, n, 1e6 + n as f64 * 1e3, &[]))
         .collect();
@@ -121,7 +121,7 @@ async fn ten_thousand_rows_fit_into_one_batch() {
 async fn a_prefix_goes_before_every_key() {
     let server = RedisServer::start().await;
     let core = Config { keys: KeyStyle { prefix: "rt:".into(), hashtag: false }, ..Config::default() };
-    process_in_batches(&on_redis(store(&server.url()), core), &fixture_records(), 100).await;
+    process_in_batches(&with_redis(store(&server.url()), core), &fixture_records(), 100).await;
     let keys = server.cmd(&["KEYS", "*"]).await.texts();
     assert!(keys.len() > 50 && keys.iter().all(|key| key.starts_with("rt:")), "{keys:?}");
 }
@@ -130,7 +130,7 @@ async fn a_prefix_goes_before_every_key() {
 async fn leaves(core: Config) -> (usize, bool, usize) {
     let server = RedisServer::start().await;
     let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
-    let processor = on_redis(store(&server.url()), core);
+    let processor = with_redis(store(&server.url()), core);
     process_in_batches(&processor, &fixture_records(), 100).await;
     let keys = server.cmd(&["KEYS", "*"]).await.texts();
     assert!(keys.iter().any(|key| key.starts_with("cache:")), "baselines stay");
@@ -151,7 +151,7 @@ async fn what_is_turned_off_is_left_out_and_the_rest_goes_on() {
 #[tokio::test]
 async fn the_key_of_a_chain_that_is_gone_goes_too() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     process(&processor, &[tvl("1", 0, 1, 3.0, &[("base", 1.0), ("era", 2.0)])]).await;
     assert_eq!(server.cmd(&["EXISTS", "tvl:1:base", "tvl:1:era"]).await, Value::Int(2));
     process(&processor, &[tvl("1", 1, 2, 1.0, &[("base", 1.0)])]).await;
@@ -164,7 +164,7 @@ async fn a_cluster_gets_every_row_whole() {
     let cluster = RedisCluster::start().await;
     let core = Config { keys: KeyStyle { prefix: String::new(), hashtag: true }, ..Config::default() };
     let subscriber = Subscriber::psubscribe(&cluster.url(), "events:*").await;
-    let processor = on_redis(store(&cluster.url()), core.clone());
+    let processor = with_redis(store(&cluster.url()), core.clone());
     let records = fixture_records();
     for batch in process_in_batches(&processor, &records, 50).await {
         assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
@@ -190,7 +190,7 @@ async fn a_cluster_gets_every_row_whole() {
 #[tokio::test]
 async fn odd_ids_stay_in_their_own_keys_and_channels() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
     let long = "n".repeat(10_000);
     let odd = ["1:base", "*", "a\nb", "a\0b", "cache:x", "{1}", "%31", long.as_str()];

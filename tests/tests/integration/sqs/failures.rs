@@ -6,19 +6,19 @@ use events_adapters::aws::AwsSettings;
 use events_adapters::sqs::{SqsQueue, client};
 use events_core::delivery::{BreakerSettings, Message};
 use events_core::plan::{BatchResponse, Config};
-use events_harness::faults::fault_proxy::{FaultProxy, Mode};
-use events_harness::faults::sqs_faults::{Entries, Fault, When};
-use events_harness::faults::sqs_sink::SqsSink;
+use events_harness::faults::fault_proxy::{FaultProxy, ProxyMode};
+use events_harness::faults::sqs_faults::{Selection, SqsFault, When};
+use events_harness::faults::fake_sqs::FakeSqs;
 use events_harness::probes::wait::eventually;
 use events_harness::processors::{process, raw};
-use events_harness::rows::{metadata, number, price, tvl};
+use events_harness::rows::{metadata, sequence_number, price, tvl};
 use events_harness::servers::sqs::SqsEmulator;
 use events_processor::Settings;
 use events_processor::ports::{ErrorKind, Queue};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::{assert_in_order, aws_settings, ids, known, moving, on_sink, on_sink_with, on_sqs, on_sqs_with};
+use super::{assert_in_order, aws_settings, ids, known, moving, with_fake_sqs, with_fake_sqs_and_settings, with_sqs, with_sqs_settings};
 
 #[tokio::test]
 async fn a_redelivery_that_finds_no_state_adds_no_message() {
@@ -27,7 +27,7 @@ async fn a_redelivery_that_finds_no_state_adds_no_message() {
     let records = [tvl("1", 0, 1, 1e6, &[]), tvl("1", 1, 2, 2e6, &[]), price("coingecko#x", 1, 3, 5.0)];
     for _ in 0..2 {
         // The process died between the queue and the commit: a new one knows nothing.
-        let processor = on_sqs(emulator.endpoint(), &queue.url, None, Config::default());
+        let processor = with_sqs(emulator.endpoint(), &queue.url, None, Config::default());
         assert_eq!(process(&processor, &records).await.response, BatchResponse::AllDone);
     }
     assert_eq!(emulator.receive_all(&queue.url).await.len(), 1);
@@ -35,12 +35,12 @@ async fn a_redelivery_that_finds_no_state_adds_no_message() {
 
 #[tokio::test]
 async fn a_refused_entry_is_sent_again_before_anything_later_of_its_group() {
-    let sink = SqsSink::start().await;
-    let processor = on_sink(&sink, Config::default());
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
     known(&processor).await;
-    sink.fail_next(Fault::refuse(4));
+    sqs.fail_next(SqsFault::refuse(4));
     assert_eq!(process(&processor, &moving(3)).await.response, BatchResponse::AllDone);
-    let accepted = sink.accepted();
+    let accepted = sqs.accepted();
     assert_eq!((accepted.len(), ids(&accepted).len()), (24, 24));
     assert_in_order(&accepted);
 }
@@ -48,89 +48,89 @@ async fn a_refused_entry_is_sent_again_before_anything_later_of_its_group() {
 #[tokio::test]
 async fn faults_that_pass_are_ridden_out() {
     for fault in
-        [Fault::http_500(), Fault::throttle(), Fault::throttling_exception(), Fault::Close, Fault::Hang]
+        [SqsFault::http_500(), SqsFault::throttle(), SqsFault::throttling_exception(), SqsFault::Close, SqsFault::Hang]
     {
-        let sink = SqsSink::start().await;
-        let processor = on_sink(&sink, Config::default());
+        let sqs = FakeSqs::start().await;
+        let processor = with_fake_sqs(&sqs, Config::default());
         known(&processor).await;
-        sink.script(When::Any, 2, fault.clone());
+        sqs.script(When::Any, 2, fault.clone());
         let batch = process(&processor, &moving(2)).await;
         assert_eq!(batch.response, BatchResponse::AllDone, "{fault:?}: {:?}", batch.failures);
-        assert_eq!(ids(&sink.accepted()).len(), 16, "{fault:?}");
-        assert_in_order(&sink.accepted());
+        assert_eq!(ids(&sqs.accepted()).len(), 16, "{fault:?}");
+        assert_in_order(&sqs.accepted());
     }
 }
 
 #[tokio::test]
 async fn a_lost_reply_makes_no_second_message() {
-    let sink = SqsSink::start().await;
-    let processor = on_sink(&sink, Config::default());
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
     known(&processor).await;
-    sink.fail_next(Fault::DropReply);
+    sqs.fail_next(SqsFault::DropReply);
     assert_eq!(process(&processor, &moving(1)).await.response, BatchResponse::AllDone);
-    assert_eq!(sink.requests().len(), 2);
-    assert_eq!((sink.accepted().len(), ids(&sink.accepted()).len()), (8, 8));
+    assert_eq!(sqs.requests().len(), 2);
+    assert_eq!((sqs.accepted().len(), ids(&sqs.accepted()).len()), (8, 8));
 }
 
 #[tokio::test]
 async fn a_group_that_stays_refused_holds_up_only_itself() {
-    let sink = SqsSink::start().await;
-    let processor = on_sink(&sink, Config::default());
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
     known(&processor).await;
-    sink.script(When::Any, 1_000, Fault::refuse_group("protocol:2"));
+    sqs.script(When::Any, 1_000, SqsFault::refuse_group("protocol:2"));
     let rows = moving(3);
     let batch = process(&processor, &rows).await;
-    assert_eq!(batch.response, BatchResponse::RetryFrom(number(12)), "protocol 2's first row");
+    assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(12)), "protocol 2's first row");
     assert_eq!(batch.failures.keys().copied().collect::<Vec<_>>(), [2, 6, 10]);
-    assert_eq!(sink.accepted().len(), 18);
+    assert_eq!(sqs.accepted().len(), 18);
     assert!(processor.store().value("tvl:3").unwrap().contains("4000000"), "the others are committed");
     assert!(processor.store().value("tvl:2").unwrap().contains("1000000"), "this one is not");
 
     // Lambda sends everything from the reported record on once more; the queue has recovered.
-    sink.heal();
+    sqs.heal();
     let again = process(&processor, &rows[2..]).await;
     assert_eq!((again.response, again.tally.already_applied + again.tally.late), (BatchResponse::AllDone, 7));
-    let accepted = sink.accepted();
+    let accepted = sqs.accepted();
     assert_eq!((accepted.len(), ids(&accepted).len()), (24, 24));
     assert_in_order(&accepted);
 }
 
 #[tokio::test]
 async fn what_the_queue_will_never_take_becomes_a_dead_letter() {
-    let sink = SqsSink::start().await;
-    let processor = on_sink(&sink, Config::default());
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
     known(&processor).await;
-    let fault = Fault::Refuse {
-        entries: Entries::Index(0),
+    let fault = SqsFault::Refuse {
+        messages: Selection::Index(0),
         code: "InvalidMessageContents".into(),
         sender_fault: true,
     };
-    sink.fail_next(Fault::refuse(1));
-    sink.fail_next(fault);
+    sqs.fail_next(SqsFault::refuse(1));
+    sqs.fail_next(fault);
     let batch = process(&processor, &moving(1)).await;
     assert_eq!(
         (batch.response, batch.tally.dlq_published, batch.tally.sqs_published),
         (BatchResponse::AllDone, 1, 7)
     );
-    let letters = sink.accepted_by(&sink.queue_url("dlq.fifo"));
-    let event = &letters[0].json()["event"];
+    let dead_letters = sqs.dead_letters();
+    let event = &dead_letters[0].json()["event"];
     assert_eq!((&event["data"]["protocolId"], &event["metadata"]["retryCount"]), (&"0".into(), &1.into()));
-    assert!(letters[0].json()["error"]["message"].as_str().unwrap().contains("InvalidMessageContents"));
+    assert!(dead_letters[0].json()["error"]["message"].as_str().unwrap().contains("InvalidMessageContents"));
     assert!(processor.store().value("tvl:0").unwrap().contains("2000000"), "the record is done");
 }
 
 #[tokio::test]
 async fn a_dead_letter_that_cannot_be_put_aside_fails_its_record() {
-    let sink = SqsSink::start().await;
+    let sqs = FakeSqs::start().await;
     let poison = raw(tvl("9", 0, 99, 1.0, &[]).get().replace(r#""N":"1""#, r#""X":"1""#));
-    let without = on_sqs(&sink.endpoint(), &sink.queue_url("events.fifo"), None, Config::default());
+    let without = with_sqs(&sqs.endpoint(), &sqs.events_url(), None, Config::default());
     let batch =
         process(&without, &[tvl("1", 0, 1, 1e6, &[]), poison.clone(), tvl("2", 0, 100, 1e6, &[])]).await;
-    assert_eq!(batch.response, BatchResponse::RetryFrom(number(99)));
+    assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(99)));
     assert!(batch.failures[&1].contains("EVENTS_DLQ_URL is not set"), "{:?}", batch.failures);
     assert!(without.store().value("tvl:2").is_some(), "the rest goes on");
 
-    let with = on_sink(&sink, Config::default());
+    let with = with_fake_sqs(&sqs, Config::default());
     let batch = process(&with, &[poison]).await;
     assert_eq!((batch.response, batch.tally.dlq_published), (BatchResponse::AllDone, 1));
 }
@@ -138,14 +138,14 @@ async fn a_dead_letter_that_cannot_be_put_aside_fails_its_record() {
 #[tokio::test]
 async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back() {
     const OPEN: Duration = Duration::from_millis(400);
-    let sink = SqsSink::start().await;
+    let sqs = FakeSqs::start().await;
     let breaker = BreakerSettings { open_ms: 400, ..BreakerSettings::default() };
-    let processor = on_sink_with(&sink, Settings { max_retries: 1, breaker, ..Settings::default() });
+    let processor = with_fake_sqs_and_settings(&sqs, Settings { max_retries: 1, breaker, ..Settings::default() });
     known(&processor).await;
-    sink.script(When::Any, 1_000, Fault::http_500());
+    sqs.script(When::Any, 1_000, SqsFault::http_500());
     let rows = moving(1);
     let mut failed = None;
-    while sink.requests().len() < 5 {
+    while sqs.requests().len() < 5 {
         failed = Some(process(&processor, &rows).await);
     }
     let opened = Instant::now();
@@ -153,8 +153,8 @@ async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back
     let refused = process(&processor, &rows).await;
     if opened.elapsed() < OPEN {
         assert_eq!(
-            (sink.requests().len(), refused.response),
-            (5, BatchResponse::RetryFrom(number(10))),
+            (sqs.requests().len(), refused.response),
+            (5, BatchResponse::RetryFrom(sequence_number(10))),
             "failed without a call"
         );
         assert!(refused.failures[&0].contains("breaker open"), "{:?}", refused.failures);
@@ -165,35 +165,35 @@ async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back
         BatchResponse::AllDone,
         "what needs no queue goes on"
     );
-    sink.heal();
+    sqs.heal();
     eventually(Duration::from_secs(10), || async {
         process(&processor, &rows).await.response == BatchResponse::AllDone
     })
     .await;
-    assert_eq!(ids(&sink.accepted()).len(), 8);
-    assert_in_order(&sink.accepted());
+    assert_eq!(ids(&sqs.accepted()).len(), 8);
+    assert_in_order(&sqs.accepted());
 }
 
 #[tokio::test]
 async fn dead_letters_share_requests_and_one_that_is_refused_fails_alone() {
-    let sink = SqsSink::start().await;
-    let processor = on_sink(&sink, Config::default());
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
     let poison = |n: u64| raw(tvl("9", 0, n, 1.0, &[]).get().replace(r#""N":"1""#, r#""X":"1""#));
     let records: Vec<_> = (0..50).map(poison).collect();
     assert_eq!(process(&processor, &records).await.response, BatchResponse::AllDone);
-    assert_eq!((sink.requests().len(), sink.accepted().len()), (5, 50));
+    assert_eq!((sqs.requests().len(), sqs.accepted().len()), (5, 50));
 
     for sender_fault in [false, true] {
         let code = if sender_fault { "InvalidMessageContents" } else { "InternalError" };
-        let fault = || Fault::Refuse { entries: Entries::Index(0), code: code.into(), sender_fault };
-        sink.expire_dedup();
+        let fault = || SqsFault::Refuse { messages: Selection::Index(0), code: code.into(), sender_fault };
+        sqs.expire_dedup();
         // The first request's first letter, and each time it comes again, alone.
-        sink.script(When::Any, 1, fault());
-        sink.script(When::Body(r#""SequenceNumber":"111111100000000000000""#.into()), 100, fault());
+        sqs.script(When::Any, 1, fault());
+        sqs.script(When::Body(r#""SequenceNumber":"111111100000000000000""#.into()), 100, fault());
         let batch = process(&processor, &records[..5]).await;
-        assert_eq!(batch.response, BatchResponse::RetryFrom(number(0)), "{:?}", batch.failures);
+        assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(0)), "{:?}", batch.failures);
         assert_eq!((batch.failures.len(), batch.tally.dlq_published), (1, 4));
-        sink.heal();
+        sqs.heal();
     }
 }
 
@@ -227,14 +227,14 @@ async fn a_connection_that_is_not_made_in_time_is_given_up() {
 /// A sandbox thaws, and all its connections are dead without a word, though the queue is well.
 #[tokio::test]
 async fn connections_that_died_in_a_frozen_sandbox_are_not_used() {
-    let sink = SqsSink::start().await;
-    let proxy = FaultProxy::start(sink.addr()).await;
+    let sqs = FakeSqs::start().await;
+    let proxy = FaultProxy::start(sqs.addr()).await;
     let settings = AwsSettings {
         attempt_timeout: Duration::from_secs(8),
         renew_after: Duration::from_millis(300),
         ..aws_settings(&proxy.http_url())
     };
-    let processor = on_sqs_with(&settings, &sink.queue_url("events.fifo"), None, Config::default());
+    let processor = with_sqs_settings(&settings, &sqs.events_url(), None, Config::default());
     known(&processor).await;
     // Ten groups in a request: forty protocols need several connections at once.
     let rows = |hour: i64| {
@@ -242,13 +242,13 @@ async fn connections_that_died_in_a_frozen_sandbox_are_not_used() {
         (0..40).map(row).collect::<Vec<_>>()
     };
     process(&processor, &rows(1)).await;
-    sink.script(When::Any, usize::MAX, Fault::Delay(Duration::from_millis(50)));
+    sqs.script(When::Any, usize::MAX, SqsFault::Delay(Duration::from_millis(50)));
     assert_eq!(process(&processor, &rows(2)).await.response, BatchResponse::AllDone);
-    sink.heal();
+    sqs.heal();
     let before = proxy.connections();
     assert!(before > 1, "{before} connections");
     // What is sent on them arrives when nobody waits for it any more; new ones work.
-    proxy.set(Mode::Straggle(Duration::from_secs(600)));
+    proxy.set(ProxyMode::Straggle(Duration::from_secs(600)));
     tokio::time::sleep(Duration::from_millis(400)).await;
     let began = Instant::now();
     let batch = process(&processor, &rows(3)).await;

@@ -1,4 +1,4 @@
-//! The queues: against an emulator that behaves like SQS FIFO, and against one that fails as told.
+//! The queues: against an emulator that behaves like SQS FIFO, and against one that fails as in_oracle_format.
 
 mod failures;
 mod written;
@@ -10,14 +10,14 @@ use events_adapters::aws::{AwsCredentials, AwsSettings};
 use events_adapters::sqs::{SqsQueue, client};
 use events_adapters::time::SystemTimer;
 use events_core::plan::{BatchResponse, Config};
-use events_harness::faults::sqs_sink::{Entry, SqsSink};
+use events_harness::faults::fake_sqs::{SentMessage, FakeSqs};
 use events_harness::processors::{around, process};
 use events_harness::rows::tvl;
 use events_processor::memory::MemoryStore;
 use events_processor::{Processor, Settings};
 use serde_json::value::RawValue;
 
-type OnSqs = Processor<MemoryStore, SqsQueue, SqsQueue, SystemTimer>;
+type SqsProcessor = Processor<MemoryStore, SqsQueue, SqsQueue, SystemTimer>;
 
 fn aws_settings(endpoint: &str) -> AwsSettings {
     AwsSettings {
@@ -34,31 +34,31 @@ fn aws_settings(endpoint: &str) -> AwsSettings {
     }
 }
 
-fn on_sqs(endpoint: &str, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
-    on_sqs_with(&aws_settings(endpoint), queue, dead_letters, core)
+fn with_sqs(endpoint: &str, queue: &str, dead_letters: Option<&str>, core: Config) -> SqsProcessor {
+    with_sqs_settings(&aws_settings(endpoint), queue, dead_letters, core)
 }
 
-fn on_sqs_with(settings: &AwsSettings, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
+fn with_sqs_settings(settings: &AwsSettings, queue: &str, dead_letters: Option<&str>, core: Config) -> SqsProcessor {
     let client = client(settings);
     let queue = SqsQueue::new(Some(client.clone()), Some(queue.into()), "EVENTS_QUEUE_URL");
     let dead_letters = SqsQueue::new(Some(client), dead_letters.map(str::to_owned), "EVENTS_DLQ_URL");
     around(MemoryStore::recording(), queue, dead_letters, core)
 }
 
-fn on_sink(sink: &SqsSink, core: Config) -> OnSqs {
-    on_sqs(&sink.endpoint(), &sink.queue_url("events.fifo"), Some(&sink.queue_url("dlq.fifo")), core)
+fn with_fake_sqs(sqs: &FakeSqs, core: Config) -> SqsProcessor {
+    with_sqs(&sqs.endpoint(), &sqs.events_url(), Some(&sqs.dead_letters_url()), core)
 }
 
-fn on_sink_with(sink: &SqsSink, settings: Settings) -> OnSqs {
-    let client = client(&aws_settings(&sink.endpoint()));
+fn with_fake_sqs_and_settings(sqs: &FakeSqs, settings: Settings) -> SqsProcessor {
+    let client = client(&aws_settings(&sqs.endpoint()));
     let queue =
-        |name: &str| SqsQueue::new(Some(client.clone()), Some(sink.queue_url(name)), "EVENTS_QUEUE_URL");
+        |name: &str| SqsQueue::new(Some(client.clone()), Some(sqs.queue_url(name)), "EVENTS_QUEUE_URL");
     let (queue, dead_letters) = (queue("events.fifo"), queue("dlq.fifo"));
     Processor::new(MemoryStore::recording(), queue, dead_letters, SystemTimer::default(), settings)
 }
 
 /// Four protocols known before, then `hours` rows of each that make an event on every row: total and one chain.
-async fn known(processor: &OnSqs) {
+async fn known(processor: &SqsProcessor) {
     let first: Vec<_> = (0..4).map(|id| tvl(&id.to_string(), 0, id, 1e6, &[("base", 1e6)])).collect();
     assert_eq!(process(processor, &first).await.response, BatchResponse::AllDone);
 }
@@ -72,15 +72,15 @@ fn moving(hours: i64) -> Vec<Box<RawValue>> {
 }
 
 /// Every group's values never go back: the order of its rows was kept.
-fn assert_in_order(entries: &[Entry]) {
+fn assert_in_order(entries: &[SentMessage]) {
     let mut last: BTreeMap<&str, f64> = BTreeMap::new();
     for entry in entries {
         let current = entry.json()["data"]["currentTvl"].as_f64().unwrap();
-        let before = last.insert(&entry.group, current).unwrap_or(0.0);
-        assert!(before <= current, "{} went from {before} to {current}", entry.group);
+        let before = last.insert(&entry.group_id, current).unwrap_or(0.0);
+        assert!(before <= current, "{} went from {before} to {current}", entry.group_id);
     }
 }
 
-fn ids<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> HashSet<&'a str> {
-    entries.into_iter().map(|entry| entry.dedup.as_str()).collect()
+fn ids<'a>(entries: impl IntoIterator<Item = &'a SentMessage>) -> HashSet<&'a str> {
+    entries.into_iter().map(|entry| entry.dedup_id.as_str()).collect()
 }
