@@ -1,77 +1,36 @@
-//! The built `bootstrap` behind a Runtime API, with a real Redis and a real queue: what Lambda sees, and what arrives.
+//! The built `bootstrap` behind a Runtime API, with a real Redis and a queue: its responses, and what it delivers.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use events_core::plan::Config;
-use events_harness::faults::sqs_faults::{SqsFault, When};
 use events_harness::faults::fake_sqs::FakeSqs;
+use events_harness::faults::sqs_faults::{SqsFault, When};
 use events_harness::lambda::bootstrap::{Bootstrap, bootstrap_path};
+use events_harness::lambda::function::{Function, NO_FAILURES, Queues};
 use events_harness::lambda::runtime_api::{Outcome, RuntimeApi};
+use events_harness::probes::grouped::grouped;
+use events_harness::probes::oracle::differing_hot_keys;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::probes::wait::eventually;
-use events_harness::processors::{fixture, in_memory, process, raw};
-use events_harness::rows::{event, sequence_number, price, tvl};
+use events_harness::processors::{fixture_records, in_memory, process, raw};
+use events_harness::rows::{event, price, sequence_number, tvl};
 use events_harness::servers::redis::RedisServer;
-use events_harness::servers::sqs::{Queue, SqsEmulator};
-use serde_json::value::RawValue;
+use events_harness::servers::sqs::SqsEmulator;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A function with its surroundings.
-pub(crate) struct Function {
-    pub(crate) redis: RedisServer,
-    pub(crate) api: RuntimeApi,
-    bootstrap: Bootstrap,
-}
-
-impl Function {
-    async fn start(endpoint: &str, queue: &str, dlq: &str, extra: &[(&str, &str)]) -> Self {
-        let redis = RedisServer::start().await;
-        let api = RuntimeApi::start().await;
-        let url = redis.url();
-        let mut environment = vec![
-            ("REDIS_URL", url.as_str()),
-            ("EVENTS_QUEUE_URL", queue),
-            ("EVENTS_DLQ_URL", dlq),
-            ("AWS_ENDPOINT_URL_SQS", endpoint),
-        ];
-        environment.extend(extra);
-        let bootstrap = Bootstrap::start(&bootstrap_path(), &environment, &api);
-        api.initialised(SOON).await.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
-        Self { redis, api, bootstrap }
-    }
-
-    pub(crate) async fn with_fake_sqs(sqs: &FakeSqs, extra: &[(&str, &str)]) -> Self {
-        let (queue, dlq) = (sqs.events_url(), sqs.dead_letters_url());
-        Self::start(&sqs.endpoint(), &queue, &dlq, extra).await
-    }
-
-    async fn on_emulator() -> (Self, &'static SqsEmulator, Queue, Queue) {
-        let emulator = SqsEmulator::shared().await;
-        let (queue, dlq) =
-            (emulator.create_fifo_queue("events", &[]).await, emulator.create_fifo_queue("dlq", &[]).await);
-        (Self::start(emulator.endpoint(), &queue.url, &dlq.url, &[]).await, emulator, queue, dlq)
-    }
-
-    /// The exact bytes of the answer to a batch.
-    pub(crate) async fn answer(&self, records: &[Box<RawValue>]) -> String {
-        let invocation = self.api.invoke(event(records)).await;
-        assert!(matches!(invocation.outcome, Outcome::Ok(_)), "{invocation:?}\n{}", self.bootstrap.output());
-        String::from_utf8(invocation.bytes().to_vec()).unwrap()
-    }
-}
-
-pub(crate) const NO_FAILURES: &str = r#"{"batchItemFailures":[]}"#;
-
-fn fixture_records() -> Vec<Box<RawValue>> {
-    fixture_records()
-}
-
 #[tokio::test]
-async fn the_fixture_goes_all_the_way_and_twice_makes_no_second_event() {
-    let (function, emulator, queue, dlq) = Function::on_emulator().await;
+async fn the_fixture_is_delivered_and_a_second_delivery_makes_no_event() {
+    let emulator = SqsEmulator::shared().await;
+    let queue = emulator.create_fifo_queue("events", &[]).await;
+    let dlq = emulator.create_fifo_queue("dlq", &[]).await;
+    let queues = Queues {
+        endpoint: emulator.endpoint().to_owned(),
+        events: queue.url.clone(),
+        dead_letters: dlq.url.clone(),
+    };
+    let function = Function::start(&bootstrap_path(), &queues, &[]).await;
     let subscriber = Subscriber::psubscribe(&function.redis.url(), "events:*").await;
     let reference = in_memory(Config::default());
     let records = fixture_records();
@@ -81,19 +40,12 @@ async fn the_fixture_goes_all_the_way_and_twice_makes_no_second_event() {
     }
     let published = reference.store().published();
     assert_eq!(subscriber.wait_for(published.len()).await.len(), published.len());
-    for key in reference.store().keys() {
-        assert_eq!(function.redis.cmd(&["GET", &key]).await.text(), reference.store().value(&key), "{key}");
-    }
+    assert_eq!(differing_hot_keys(&function.redis, reference.store()).await, [""; 0]);
     let received = emulator.receive_all(&queue.url).await;
     let (sent, dead_letters) = (reference.queue().messages(), reference.dead_letter_queue().len());
-    let by_group = |pairs: Vec<(String, String)>| {
-        let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        pairs.into_iter().for_each(|(group, id)| groups.entry(group).or_default().push(id));
-        groups
-    };
     assert_eq!(
-        by_group(received.iter().map(|m| (m.group_id.clone(), m.dedup_id.clone())).collect()),
-        by_group(sent.iter().map(|m| (m.group_id.clone(), m.dedup_id.clone())).collect()),
+        grouped(received.iter().map(|message| (&*message.group_id, &*message.dedup_id))),
+        grouped(sent.iter().map(|message| (&*message.group_id, &*message.dedup_id))),
     );
     assert_eq!(emulator.receive_all(&dlq.url).await.len(), dead_letters);
 
@@ -108,7 +60,7 @@ async fn the_fixture_goes_all_the_way_and_twice_makes_no_second_event() {
 }
 
 #[tokio::test]
-async fn batches_of_every_odd_shape_are_answered() {
+async fn batches_of_every_odd_shape_get_a_response() {
     let sqs = FakeSqs::start().await;
     let function = Function::with_fake_sqs(&sqs, &[]).await;
     assert_eq!(function.response_to(&[]).await, NO_FAILURES, "an empty batch");
@@ -134,7 +86,11 @@ async fn batches_of_every_odd_shape_are_answered() {
         tvl("large", hour, hour as u64, value, &chains)
     };
     assert!(large(0, 1.0).get().len() > 400_000, "{} bytes", large(0, 1.0).get().len());
-    assert_eq!(function.response_to(&[large(0, 1e6), large(1, 2e6)]).await, NO_FAILURES, "a record of 400 KB");
+    assert_eq!(
+        function.response_to(&[large(0, 1e6), large(1, 2e6)]).await,
+        NO_FAILURES,
+        "a record of 400 KB"
+    );
     assert_eq!(sqs.accepted_in_group("protocol:large").len(), 1);
 
     let many: Vec<_> = (0..10_000)
@@ -145,7 +101,7 @@ async fn batches_of_every_odd_shape_are_answered() {
 }
 
 #[tokio::test]
-async fn what_is_no_batch_is_an_error_and_the_next_batch_works() {
+async fn an_event_without_records_is_an_error_and_the_next_batch_works() {
     let sqs = FakeSqs::start().await;
     let function = Function::with_fake_sqs(&sqs, &[]).await;
     for payload in ["{}", "[]", r#"{"Records":null}"#, "not json"] {
@@ -156,7 +112,7 @@ async fn what_is_no_batch_is_an_error_and_the_next_batch_works() {
 }
 
 #[tokio::test]
-async fn a_partial_failure_names_the_first_record_and_a_retry_finishes() {
+async fn a_partial_batch_response_names_the_first_failed_record_and_a_retry_finishes() {
     let sqs = FakeSqs::start().await;
     let function = Function::with_fake_sqs(&sqs, &[("MAX_RETRIES", "0")]).await;
     let first: Vec<_> = (0..3).map(|id| tvl(&id.to_string(), 0, id, 1e6, &[])).collect();
@@ -170,10 +126,11 @@ async fn a_partial_failure_names_the_first_record_and_a_retry_finishes() {
 }
 
 #[tokio::test]
-async fn an_outage_of_redis_is_reported_and_survived() {
+async fn an_outage_of_redis_fails_the_batch_until_redis_is_back() {
     let sqs = FakeSqs::start().await;
     let mut function =
-        Function::with_fake_sqs(&sqs, &[("REDIS_COMMAND_TIMEOUT_MS", "200"), ("BREAKER_OPEN_SECS", "1")]).await;
+        Function::with_fake_sqs(&sqs, &[("REDIS_COMMAND_TIMEOUT_MS", "200"), ("BREAKER_OPEN_SECS", "1")])
+            .await;
     function.response_to(&[tvl("1", 0, 1, 1e6, &[])]).await;
     function.redis.kill();
     let rows = [tvl("1", 1, 2, 2e6, &[])];
@@ -190,7 +147,8 @@ async fn an_outage_of_redis_is_reported_and_survived() {
 async fn the_deadline_is_kept() {
     let sqs = FakeSqs::start().await;
     let function =
-        Function::with_fake_sqs(&sqs, &[("DEADLINE_MARGIN_MS", "500"), ("SQS_ATTEMPT_TIMEOUT_MS", "300")]).await;
+        Function::with_fake_sqs(&sqs, &[("DEADLINE_MARGIN_MS", "500"), ("SQS_ATTEMPT_TIMEOUT_MS", "300")])
+            .await;
     function.response_to(&[tvl("1", 0, 1, 1e6, &[])]).await;
     sqs.script(When::Any, 1_000, SqsFault::Hang);
     let rows = [tvl("1", 1, 2, 2e6, &[])];
@@ -234,7 +192,7 @@ async fn metrics_and_logs_are_one_line_each_with_the_request_id() {
 }
 
 #[tokio::test]
-async fn wrong_settings_stop_the_start_and_are_named() {
+async fn invalid_settings_stop_the_start_and_are_named() {
     let api = RuntimeApi::start().await;
     let environment =
         [("REDIS_URL", "redis://127.0.0.1:1"), ("BATCH_SIZE", "many"), ("ENABLE_SQS", "perhaps")];
@@ -245,7 +203,7 @@ async fn wrong_settings_stop_the_start_and_are_named() {
     for named in [
         "BATCH_SIZE is",
         "many",
-        "a whole sequence_number from 1 to 10000",
+        "a whole number from 1 to 10000",
         "ENABLE_SQS is",
         "true or false",
         "EVENTS_QUEUE_URL is not set",
@@ -255,7 +213,7 @@ async fn wrong_settings_stop_the_start_and_are_named() {
 }
 
 #[tokio::test]
-async fn a_termination_ends_it_at_once_and_cleanly() {
+async fn a_termination_ends_an_idle_function_at_once() {
     let sqs = FakeSqs::start().await;
     let mut function = Function::with_fake_sqs(&sqs, &[]).await;
     function.response_to(&[tvl("1", 0, 1, 1.0, &[])]).await;
@@ -263,28 +221,29 @@ async fn a_termination_ends_it_at_once_and_cleanly() {
     assert!(status.success(), "{status}");
 }
 
-/// What is under way when SIGTERM comes may end and say so; what does not end in time is named.
+/// An invocation that runs when SIGTERM comes may finish and write its metrics. If it does not finish in time, the log
+/// names it.
 #[tokio::test]
-async fn an_invocation_under_way_is_not_cut_off_in_silence() {
-    for (late, answered) in [(Duration::from_millis(100), true), (Duration::from_secs(30), false)] {
+async fn an_invocation_cut_off_by_a_termination_is_named_in_the_log() {
+    for (late, finishes) in [(Duration::from_millis(100), true), (Duration::from_secs(30), false)] {
         let sqs = FakeSqs::start().await;
         let mut function = Function::with_fake_sqs(&sqs, &[("SQS_ATTEMPT_TIMEOUT_MS", "60000")]).await;
         function.response_to(&[tvl("1", 0, 1, 1e6, &[])]).await;
         sqs.script(When::Any, usize::MAX, SqsFault::Delay(late));
         let rows = [tvl("1", 1, 2, 2e6, &[])];
         let (api, bootstrap) = (&function.api, &mut function.bootstrap);
-        let answer = async { tokio::time::timeout(Duration::from_secs(2), api.invoke(event(&rows))).await };
+        let response = async { tokio::time::timeout(Duration::from_secs(2), api.invoke(event(&rows))).await };
         let terminate = async {
             eventually(Duration::from_secs(10), || async { sqs.requests().len() == 1 }).await;
             bootstrap.terminate(Duration::from_millis(300)).await
         };
-        let (answer, status) = tokio::join!(answer, terminate);
+        let (response, status) = tokio::join!(response, terminate);
         assert!(status.expect("within AWS's 300 ms").success());
-        assert_eq!(answer.is_ok(), answered);
+        assert_eq!(response.is_ok(), finishes);
         let lines = function.bootstrap.lines_containing("processedCount").len();
-        assert_eq!(lines, if answered { 2 } else { 1 }, "metrics");
+        assert_eq!(lines, if finishes { 2 } else { 1 }, "metrics");
         let named = function.bootstrap.output().contains("terminated at work");
-        assert_eq!(named, !answered, "{}", function.bootstrap.output());
+        assert_eq!(named, !finishes, "{}", function.bootstrap.output());
     }
 }
 
@@ -321,7 +280,7 @@ async fn the_redis_url_comes_from_a_secret_where_one_is_named() {
         Bootstrap::start(&bootstrap_path(), &environment, api)
     };
     let bootstrap = start(&arn, &api);
-    api.initialised(SOON).await.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
+    bootstrap.initialised(&api, SOON).await;
     assert_eq!(api.invoke(event(&[tvl("1", 0, 1, 1.0, &[])])).await.bytes(), NO_FAILURES.as_bytes());
     assert!(redis.cmd(&["GET", "tvl:1"]).await.text().is_some());
     let metrics = bootstrap.wait_for_line("processedCount", SOON).await;

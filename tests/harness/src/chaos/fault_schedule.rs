@@ -8,7 +8,7 @@ use crate::random::Random;
 use super::mapping::Mapping;
 use super::redis::FaultyRedis;
 use super::sqs::FaultySqs;
-use super::{RedisData, ChaosPlan};
+use super::{ChaosPlan, RedisData};
 
 /// The interval between checks of the progress.
 const POLL: Duration = Duration::from_millis(5);

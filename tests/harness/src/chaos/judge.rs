@@ -181,8 +181,12 @@ impl FinishedRun {
     /// The publications that the subscriber did not receive, although it was subscribed from the first delivery of
     /// their record until the record was done.
     fn not_received(&self, reference: &Reference) -> Vec<String> {
-        let received: HashSet<(&str, &str)> =
-            self.received.publications.iter().map(|one| (one.event_id.as_str(), one.channel.as_str())).collect();
+        let received: HashSet<(&str, &str)> = self
+            .received
+            .publications
+            .iter()
+            .map(|one| (one.event_id.as_str(), one.channel.as_str()))
+            .collect();
         let subscribed = |record: &usize| {
             let trace = &self.traces[*record];
             let span = trace.first_delivered_at.zip(trace.done_at);
@@ -319,6 +323,9 @@ mod tests {
         let body =
             |time: &str| format!(r#"{{"metadata":{{"confidence":1,"processingTime":{time},"tags":[]}}}}"#);
         assert_eq!(without_processing_time(&body("1.5")), without_processing_time(&body("22")));
-        assert_ne!(without_processing_time(&body("1.5")), without_processing_time(&body("1.5").replace("[]", "[1]")));
+        assert_ne!(
+            without_processing_time(&body("1.5")),
+            without_processing_time(&body("1.5").replace("[]", "[1]"))
+        );
     }
 }

@@ -98,7 +98,8 @@ impl Mapping {
             sorted[shard_of(record, plan.shards)].push(index);
         }
         for records in sorted.into_iter().filter(|records| !records.is_empty()) {
-            let shard = Shard { records, next: 0, batch_size: plan.batch, pause: PAUSE.0, queue: queue.clone() };
+            let shard =
+                Shard { records, next: 0, batch_size: plan.batch, pause: PAUSE.0, queue: queue.clone() };
             queue.send(shard).unwrap_or_else(|_| panic!("the receiver is in this function"));
         }
         let stream_record = |record: &RawValue| StreamRecord {

@@ -33,14 +33,14 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
-use crate::faults::fake_sqs::{SentMessage, FakeSqs};
+use crate::faults::fake_sqs::{FakeSqs, SentMessage};
 use crate::lambda::bootstrap::bootstrap_path;
 use fault_schedule::FaultSchedule;
-use subscriber::{Received, ReconnectingSubscriber};
 use mapping::{Mapping, Trace};
 use redis::{DataLoss, FaultyRedis};
 use sandbox::{Sandbox, Shared};
 use sqs::FaultySqs;
+use subscriber::{Received, ReconnectingSubscriber};
 
 /// A run is stuck if no record was done for this long.
 const STUCK: Duration = Duration::from_secs(90);

@@ -23,7 +23,10 @@ impl FinishedRun {
         vec![
             (
                 "seed",
-                format!("{} (the moments depend on the machine: repeat a failing seed several times)", self.plan.seed),
+                format!(
+                    "{} (the moments depend on the machine: repeat a failing seed several times)",
+                    self.plan.seed
+                ),
             ),
             ("took", format!("{:.0} s", self.took.as_secs_f64())),
             ("records", format!("{}, of which {again} delivered more than once", self.traces.len())),

@@ -34,8 +34,12 @@ const SETTINGS: [(&str, &str); 8] = [
     ("SQS_ATTEMPT_TIMEOUT_MS", "400"),
 ];
 /// How many of [`INVOCATIONS_IN_DECK`] invocations meet each fault. The others meet none.
-const FAULTS: [(SandboxFault, usize); 4] =
-    [(SandboxFault::Killed, 4), (SandboxFault::Frozen, 2), (SandboxFault::FrozenPastDeadline, 1), (SandboxFault::FrozenIdle, 2)];
+const FAULTS: [(SandboxFault, usize); 4] = [
+    (SandboxFault::Killed, 4),
+    (SandboxFault::Frozen, 2),
+    (SandboxFault::FrozenPastDeadline, 1),
+    (SandboxFault::FrozenIdle, 2),
+];
 const INVOCATIONS_IN_DECK: usize = 40;
 
 /// What happens to a sandbox during or after an invocation.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::faults::fake_sqs::{FakeSqs, Request};
 use crate::faults::fault_proxy::{FaultProxy, ProxyMode};
 use crate::faults::sqs_faults::SqsFault;
-use crate::faults::fake_sqs::{Request, FakeSqs};
 use crate::random::Random;
 
 /// How many of a thousand calls meet each fault. A late response does not count as a failure, the others do.

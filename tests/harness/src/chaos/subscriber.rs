@@ -109,7 +109,8 @@ async fn subscribe(url: &str, received: &Mutex<Received>) -> std::io::Result<()>
     loop {
         let push = connection.receive().await?;
         if let [_, _, Value::Text(channel), Value::Text(payload)] = push.items() {
-            let publication = Publication { channel: channel.clone(), event_id: event_id(payload).to_owned() };
+            let publication =
+                Publication { channel: channel.clone(), event_id: event_id(payload).to_owned() };
             received.lock().unwrap().publications.push(publication);
         }
     }

@@ -209,7 +209,6 @@ impl FakeSqs {
         accepted
     }
 
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -261,7 +260,8 @@ impl State {
         let messages = list.iter().map(|value| SentMessage::parse(value, &queue_url)).collect();
         let index = self.requests.len();
         let received_at = Instant::now();
-        let mut request = Request { index, queue_url, received_at, responded_at: None, messages, fault: None };
+        let mut request =
+            Request { index, queue_url, received_at, responded_at: None, messages, fault: None };
         request.fault = self.take_fault(&request);
         let fault = request.fault.clone();
         let reply = match &fault {
@@ -289,7 +289,9 @@ impl State {
         let (mut successful, mut failed) = (Vec::new(), Vec::new());
         for (index, message) in request.messages.iter_mut().enumerate() {
             let scripted = match &request.fault {
-                Some(SqsFault::Refuse { messages, code, sender_fault }) if messages.contains(index, message) => {
+                Some(SqsFault::Refuse { messages, code, sender_fault })
+                    if messages.contains(index, message) =>
+                {
                     Some((code.clone(), *sender_fault))
                 }
                 _ => None,

@@ -145,8 +145,10 @@ async fn connection(mut client: TcpStream, target: &Mutex<SocketAddr>, switch: &
     let mut mode = switch.subscribe();
     let opened_at = mode.borrow().1;
     // While the proxy stalls, a new connection waits. It is refused if the mode changes to `Reset`.
-    let refuse =
-        mode.wait_for(|(mode, _)| *mode != ProxyMode::Stall).await.is_ok_and(|state| state.0 == ProxyMode::Reset);
+    let refuse = mode
+        .wait_for(|(mode, _)| *mode != ProxyMode::Stall)
+        .await
+        .is_ok_and(|state| state.0 == ProxyMode::Reset);
     let target = *target.lock().unwrap();
     let server = if refuse { None } else { TcpStream::connect(target).await.ok() };
     let Some(mut server) = server else {
@@ -249,7 +251,9 @@ async fn wait_to_pass(mode: &mut watch::Receiver<(ProxyMode, u64)>) -> (ProxyMod
                     return now;
                 }
             }
-            ProxyMode::Pass | ProxyMode::CutAfter(_) | ProxyMode::CutOnce(_) | ProxyMode::Straggle(_) => return now,
+            ProxyMode::Pass | ProxyMode::CutAfter(_) | ProxyMode::CutOnce(_) | ProxyMode::Straggle(_) => {
+                return now;
+            }
         }
     }
 }

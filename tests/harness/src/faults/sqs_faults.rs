@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::faults::fake_sqs::{SentMessage, Request};
+use crate::faults::fake_sqs::{Request, SentMessage};
 
 /// What goes wrong with one request.
 #[derive(Clone, Debug, PartialEq, Eq)]

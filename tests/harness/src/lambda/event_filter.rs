@@ -20,7 +20,8 @@ fn holds(rule: &Value, value: Option<&Value>) -> bool {
     let text = value.and_then(Value::as_str);
     let Value::Object(operator) = rule else { return value == Some(rule) };
     let (name, operand) = operator.iter().next().expect("a rule object has an operator");
-    let operand_text = || operand.as_str().unwrap_or_else(|| panic!("the operator {name} takes a string: {rule}"));
+    let operand_text =
+        || operand.as_str().unwrap_or_else(|| panic!("the operator {name} takes a string: {rule}"));
     match name.as_str() {
         "prefix" => text.is_some_and(|text| text.starts_with(operand_text())),
         "suffix" => text.is_some_and(|text| text.ends_with(operand_text())),

@@ -45,13 +45,20 @@ impl MappingSettings {
     /// Reads the planned values of an `aws_lambda_event_source_mapping`.
     pub fn from_plan(values: &Value) -> Self {
         let whole = |name: &str| values[name].as_i64();
-        assert_eq!(values["starting_position"], "TRIM_HORIZON", "the harness models no other starting position");
+        assert_eq!(
+            values["starting_position"], "TRIM_HORIZON",
+            "the harness models no other starting position"
+        );
         assert_eq!(
             whole("parallelization_factor").unwrap_or(1),
             1,
             "with a factor above 1, rows of one protocol overtake each other"
         );
-        assert_eq!(whole("tumbling_window_in_seconds").unwrap_or(0), 0, "the harness does not model tumbling windows");
+        assert_eq!(
+            whole("tumbling_window_in_seconds").unwrap_or(0),
+            0,
+            "the harness does not model tumbling windows"
+        );
         let limit = |name: &str| whole(name).and_then(|value| u64::try_from(value).ok());
         let filters = values["filter_criteria"][0]["filter"].as_array().into_iter().flatten();
         let pattern = |filter: &Value| {

@@ -56,8 +56,9 @@ impl Invocation {
     /// The sequence numbers in `batchItemFailures`. Panics if the response has none.
     pub fn failures(&self) -> Vec<String> {
         let json = self.json();
-        let failures =
-            json["batchItemFailures"].as_array().unwrap_or_else(|| panic!("no batchItemFailures in the response {json}"));
+        let failures = json["batchItemFailures"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no batchItemFailures in the response {json}"));
         failures.iter().map(|f| f["itemIdentifier"].as_str().expect("an identifier").to_owned()).collect()
     }
 }
@@ -210,7 +211,9 @@ impl State {
                 let _ = sender.send(outcome);
                 respond(202, &[], r#"{"status":"OK"}"#)
             }
-            None => respond(400, &[], r#"{"errorType":"InvalidRequestID","errorMessage":"unknown request id"}"#),
+            None => {
+                respond(400, &[], r#"{"errorType":"InvalidRequestID","errorMessage":"unknown request id"}"#)
+            }
         }
     }
 }

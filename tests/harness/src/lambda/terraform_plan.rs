@@ -53,7 +53,8 @@ impl TerraformPlan {
     pub fn unknown(&self, address: &str) -> &Value {
         let changes = self.json["resource_changes"].as_array().into_iter().flatten();
         let found = changes.into_iter().find(|change| change["address"] == address);
-        &found.unwrap_or_else(|| panic!("{}: the plan has no resource {address}", self.path.display()))["change"]["after_unknown"]
+        &found.unwrap_or_else(|| panic!("{}: the plan has no resource {address}", self.path.display()))["change"]
+            ["after_unknown"]
     }
 
     /// The value of an input variable.

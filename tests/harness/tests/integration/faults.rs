@@ -1,11 +1,11 @@
-//! What fails on command: the proxy and the SQS that follows a script.
+//! The fault proxy and the fake SQS.
 
 use std::time::Instant;
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use events_harness::faults::fake_sqs::{self, FakeSqs};
 use events_harness::faults::fault_proxy::{FaultProxy, ProxyMode};
 use events_harness::faults::sqs_faults::{SqsFault, When};
-use events_harness::faults::fake_sqs::{self, FakeSqs};
 use events_harness::probes::resp::{Connection, Value, redis_cmd, try_redis_cmd};
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::probes::wait::{eventually, within};
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::{SHORT, SOON, entry, text};
 
 #[tokio::test]
-async fn the_fault_proxy_fails_as_told_and_heals() {
+async fn the_fault_proxy_applies_each_mode_and_recovers() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let url = proxy.redis_url();
@@ -35,7 +35,7 @@ async fn the_fault_proxy_fails_as_told_and_heals() {
     proxy.set(ProxyMode::Reset);
     assert_eq!(ping().await, None);
 
-    // The command arrives, its reply does not.
+    // The command reaches the server, but its reply is cut off.
     proxy.set(ProxyMode::CutOnce(0));
     assert!(try_redis_cmd(&url, &["INCR", "n"]).await.is_err());
     assert_eq!((proxy.cuts(), proxy.mode()), (1, ProxyMode::Pass));
@@ -50,7 +50,7 @@ async fn the_fault_proxy_fails_as_told_and_heals() {
 }
 
 #[tokio::test]
-async fn the_fault_proxy_lets_a_command_arrive_when_its_sender_is_gone() {
+async fn a_straggling_command_arrives_after_its_sender_is_gone() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let mut old = Connection::open(&proxy.redis_url()).await.unwrap();
@@ -63,7 +63,7 @@ async fn the_fault_proxy_lets_a_command_arrive_when_its_sender_is_gone() {
 }
 
 #[tokio::test]
-async fn the_fault_proxy_leads_new_connections_to_another_server() {
+async fn a_retargeted_proxy_leads_new_connections_to_another_server() {
     let (one, other) = (RedisServer::start().await, RedisServer::start().await);
     let proxy = FaultProxy::start(one.addr()).await;
     proxy.retarget(other.addr());
@@ -72,7 +72,7 @@ async fn the_fault_proxy_leads_new_connections_to_another_server() {
 }
 
 #[tokio::test]
-async fn a_reset_and_a_hole_reach_open_connections() {
+async fn stall_and_reset_apply_to_open_connections() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.addr()).await;
     let subscriber = Subscriber::psubscribe(&proxy.redis_url(), "*").await;
@@ -100,13 +100,13 @@ async fn send(
     let client = aws_sdk_sqs::Client::from_conf(config.retry_config(retries).build());
     let reply = client.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
     let reply = reply.map_err(|error| {
-        error.as_service_error().and_then(|e| e.meta().code()).unwrap_or("no answer").to_owned()
+        error.as_service_error().and_then(|e| e.meta().code()).unwrap_or("no response").to_owned()
     })?;
     Ok((reply.successful.len(), reply.failed.into_iter().map(|f| format!("{} {}", f.id, f.code)).collect()))
 }
 
 #[tokio::test]
-async fn the_sink_records_and_drops_duplicates() {
+async fn the_fake_sqs_records_requests_and_drops_duplicates() {
     let sqs = FakeSqs::start().await;
     assert_eq!(send(&sqs, vec![entry("a", "g", "1"), entry("b", "h", "2")]).await, Ok((2, vec![])));
     assert_eq!(send(&sqs, vec![entry("a", "g", "1"), entry("b", "g", "3")]).await, Ok((2, vec![])));
@@ -115,15 +115,15 @@ async fn the_sink_records_and_drops_duplicates() {
     assert_eq!(sqs.accepted_in_group("g").len(), 2);
     assert_eq!(sqs.accepted_by(&sqs.queue_url("q.fifo"))[0].attributes["priority"], "high");
     let requests = sqs.requests();
-    assert_eq!(requests[1].entries[0].outcome, fake_sqs::SendOutcome::Duplicate);
-    assert!(requests[0].answered.unwrap() <= requests[1].at);
+    assert_eq!(requests[1].messages[0].outcome, fake_sqs::SendOutcome::Duplicate);
+    assert!(requests[0].responded_at.unwrap() <= requests[1].received_at);
     sqs.expire_dedup();
     send(&sqs, vec![entry("a", "g", "1")]).await.unwrap();
     assert_eq!(sqs.accepted().len(), 4);
 }
 
 #[tokio::test]
-async fn the_sink_meets_requests_with_the_scripted_faults() {
+async fn the_fake_sqs_applies_the_scripted_faults() {
     let sqs = FakeSqs::start().await;
     let two = || vec![entry("a", "g", "1"), entry("b", "h", "2")];
     sqs.script(When::Request(0), 1, SqsFault::refuse(0));
@@ -135,11 +135,11 @@ async fn the_sink_meets_requests_with_the_scripted_faults() {
     assert_eq!(send(&sqs, two()).await, Err("ThrottlingException".into()));
     assert_eq!(send(&sqs, two()).await, Err("InternalFailure".into()));
     sqs.fail_next(SqsFault::Close);
-    assert_eq!(send(&sqs, two()).await, Err("no answer".into()));
+    assert_eq!(send(&sqs, two()).await, Err("no response".into()));
     assert_eq!(sqs.accepted().len(), 1);
 
     sqs.fail_next(SqsFault::DropReply);
-    assert_eq!(send(&sqs, two()).await, Err("no answer".into()));
+    assert_eq!(send(&sqs, two()).await, Err("no response".into()));
     assert_eq!(sqs.accepted().len(), 2);
 
     sqs.fail_next(SqsFault::Delay(SHORT));
@@ -149,7 +149,7 @@ async fn the_sink_meets_requests_with_the_scripted_faults() {
 
     sqs.fail_next(SqsFault::Hang);
     assert!(tokio::time::timeout(SHORT, send(&sqs, vec![entry("c", "g", "5")])).await.is_err());
-    assert_eq!(sqs.requests().last().unwrap().entries[0].outcome, fake_sqs::SendOutcome::RequestFailed);
+    assert_eq!(sqs.requests().last().unwrap().messages[0].outcome, fake_sqs::SendOutcome::RequestFailed);
 
     sqs.script(When::Group("g".into()), usize::MAX, SqsFault::refuse_group("g"));
     assert_eq!(send(&sqs, two()).await, Ok((1, vec!["a InternalError".into()])));
@@ -158,7 +158,7 @@ async fn the_sink_meets_requests_with_the_scripted_faults() {
 }
 
 #[tokio::test]
-async fn the_sink_refuses_what_sqs_refuses() {
+async fn the_fake_sqs_enforces_the_limits_of_sqs() {
     let sqs = FakeSqs::start().await;
     let bad = vec![entry("a", "has blank", "1"), entry("b", &"x".repeat(129), "2"), entry("c", "g", "\u{1}")];
     let (accepted, refused) = send(&sqs, bad).await.unwrap();

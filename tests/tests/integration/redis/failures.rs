@@ -1,4 +1,4 @@
-//! What goes wrong with Redis, and what it costs.
+//! Failures of Redis, and their effect on events.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +10,16 @@ use events_harness::probes::resp::Value;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::probes::wait::eventually;
 use events_harness::processors::{process, raw};
-use events_harness::rows::{sequence_number, price, tvl};
+use events_harness::rows::{price, sequence_number, tvl};
 use events_harness::servers::redis::RedisServer;
 use events_harness::servers::redis_cluster::RedisCluster;
 use events_harness::servers::tls::{Certificate, TlsProxy};
 use events_processor::ports::{ErrorKind, Store};
 
-use super::{SOON, with_redis, store};
+use super::{SOON, store, with_redis};
 
 #[tokio::test]
-async fn another_types_key_fails_its_own_row_only() {
+async fn a_baseline_key_of_the_wrong_type_fails_only_its_own_row() {
     let server = RedisServer::start().await;
     server.cmd(&["SET", "cache:hourlyTvl#2", "somebody else's"]).await;
     let processor = with_redis(store(&server.url()), Config::default());
@@ -34,7 +34,7 @@ async fn another_types_key_fails_its_own_row_only() {
 }
 
 #[tokio::test]
-async fn tls_trusts_the_given_authority_and_the_right_certificate_only() {
+async fn tls_accepts_only_a_valid_certificate_of_the_given_authority() {
     let server = RedisServer::start().await;
     let trusting = |tls: &TlsProxy| RedisSettings {
         ca_file: Some(tls.ca_path()),
@@ -90,7 +90,7 @@ async fn without_redis_nothing_is_sent_and_the_first_row_is_reported() {
 async fn a_connection_that_died_in_a_frozen_sandbox_is_replaced() {
     let server = RedisServer::start().await;
     let proxy = FaultProxy::start(server.addr()).await;
-    // Without the probe it would take the command timeout to notice.
+    // Without the probe, the dead connection would be noticed only after the command timeout.
     let settings = RedisSettings {
         probe_after: Duration::from_millis(1),
         command_timeout: Duration::from_secs(8),
@@ -99,7 +99,7 @@ async fn a_connection_that_died_in_a_frozen_sandbox_is_replaced() {
     let processor = with_redis(RedisStore::new(settings).unwrap(), Config::default());
     process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
     let before = proxy.connections();
-    // The old connection swallows everything; new ones work.
+    // The old connection does not respond; a new one will.
     proxy.set(ProxyMode::Stall);
     tokio::time::sleep(Duration::from_millis(5)).await;
     let rows = [tvl("1", 1, 2, 2e6, &[])];
@@ -114,10 +114,10 @@ async fn a_connection_that_died_in_a_frozen_sandbox_is_replaced() {
     assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
 }
 
-/// For each reason for which a server takes no writes, none of a row's is made, however often it comes: neither its keys
-/// nor, though that is no write, its publications.
+/// A server may refuse writes for several reasons. In each case a row must write nothing at all, however often it is
+/// delivered. It must not publish either, although PUBLISH would still work.
 #[tokio::test]
-async fn a_full_server_refuses_and_nothing_is_half_written() {
+async fn a_server_that_refuses_writes_leaves_nothing_half_written() {
     for (setting, wrong, right, reason) in
         [("maxmemory", "1", "0", "OOM"), ("min-replicas-to-write", "1", "0", "NOREPLICAS")]
     {
@@ -136,14 +136,14 @@ async fn a_full_server_refuses_and_nothing_is_half_written() {
             assert_eq!(server.cmd(&["EXISTS", "tvl:1", "cache:hourlyTvl#1"]).await, Value::Int(0));
             assert_eq!(server.cmd(&["GET", "tvl:2"]).await.json()["tvl"], 1e6);
         }
-        server.cmd(&["PUBLISH", "end", "{}"]).await;
+        server.publish_end().await;
         assert_eq!(subscriber.wait_for(1).await[0].channel, "end", "{reason}: nothing was published");
 
         server.cmd(&["CONFIG", "SET", setting, right]).await;
         let back = async || process(&processor, &rows).await.response == BatchResponse::AllDone;
         eventually(Duration::from_secs(15), back).await;
-        let heard = subscriber.wait_for(3).await;
-        assert_eq!(heard[1].channel, "events:tvl", "and then once");
+        let received = subscriber.wait_for(3).await;
+        assert_eq!(received[1].channel, "events:tvl", "published once after that");
         assert_eq!(server.cmd(&["GET", "tvl:2"]).await.json()["tvl"], 2e6);
     }
 }
@@ -161,12 +161,13 @@ async fn errors_say_what_kind_they_are() {
         matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Refused),
         "{error}"
     );
-    assert!(!error.to_string().contains("wrong"), "the password is not repeated: {error}");
+    assert!(!error.to_string().contains("wrong"), "the error must not contain the password: {error}");
 }
 
-/// A connection that the server has closed is made again within the deadline; meanwhile nothing counts as never seen.
+/// The processor replaces a connection that the server has closed, within the deadline. A failed read must not make a
+/// row look first seen.
 #[tokio::test]
-async fn a_closed_connection_costs_no_event() {
+async fn a_closed_connection_loses_no_event() {
     let server = RedisServer::start().await;
     let core = Config { queueing: false, ..Config::default() };
     let processor = with_redis(store(&server.url()), core);
@@ -179,19 +180,13 @@ async fn a_closed_connection_costs_no_event() {
     }
 }
 
-/// At a failover by hand or for maintenance the old primary lives on as a replica, and with it every connection: reads
-/// are answered, writes are not. The name leads to the new one.
+/// After a manual failover, the old primary runs on as a replica and keeps its connections. It serves reads but refuses
+/// writes. The host name leads to the new primary.
 #[tokio::test]
-async fn a_primary_that_became_a_replica_is_left() {
+async fn the_connection_to_a_primary_that_became_a_replica_is_replaced() {
     let at_once = &["--repl-diskless-sync-delay", "0"];
     let (old, new) = (RedisServer::start_with(at_once).await, RedisServer::start_with(at_once).await);
-    let follow = async |server: &RedisServer, other: &RedisServer| {
-        server.cmd(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]).await;
-        let is_up = async || server.cmd(&["INFO", "replication"]).await.text();
-        eventually(SOON, async || is_up().await.is_some_and(|info| info.contains("master_link_status:up")))
-            .await;
-    };
-    follow(&new, &old).await;
+    new.follow(old.port()).await;
     let proxy = FaultProxy::start(old.addr()).await;
     let processor = with_redis(store(&proxy.redis_url()), Config::default());
     process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
@@ -199,16 +194,17 @@ async fn a_primary_that_became_a_replica_is_left() {
 
     new.cmd(&["REPLICAOF", "NO", "ONE"]).await;
     proxy.retarget(new.addr());
-    follow(&old, &new).await;
+    old.follow(new.port()).await;
     let batch = process(&processor, &[tvl("1", 1, 2, 2e6, &[]), tvl("1", 2, 3, 3e6, &[])]).await;
     assert_eq!((batch.response, batch.tally.events), (BatchResponse::AllDone, 2), "{:?}", batch.failures);
     assert_eq!(new.cmd(&["GET", "tvl:1"]).await.json()["tvl"], 3e6);
     assert_eq!(processor.queue().len(), 2);
 }
 
-/// What lives on the node cannot be compared, and is not guessed; nothing is sent, and all of it is done later.
+/// The baselines on the silent node cannot be read. The processor must not guess: it sends nothing, and processes the
+/// rows when the node is back.
 #[tokio::test]
-async fn a_silent_node_of_a_cluster_is_reported_and_costs_nothing() {
+async fn a_silent_node_of_a_cluster_fails_the_batch_and_loses_nothing() {
     let mut cluster = RedisCluster::start().await;
     let core = Config { keys: KeyStyle { prefix: String::new(), hashtag: true }, ..Config::default() };
     let settings =
