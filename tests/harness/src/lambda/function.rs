@@ -1,7 +1,7 @@
 //! The function under test: `bootstrap` behind a Runtime API, with a Redis of its own and the given queues.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
@@ -43,6 +43,8 @@ pub struct Function {
     pub api: RuntimeApi,
     /// Its process.
     pub bootstrap: Bootstrap,
+    /// From the start of the process to its first poll.
+    pub init_time: Duration,
 }
 
 impl Function {
@@ -57,9 +59,10 @@ impl Function {
             ("AWS_ENDPOINT_URL_SQS", &queues.endpoint),
         ];
         environment.extend(extra);
+        let started = Instant::now();
         let bootstrap = Bootstrap::start(program, &environment, &api);
         bootstrap.initialised(&api, START).await;
-        Self { redis, api, bootstrap }
+        Self { redis, api, bootstrap, init_time: started.elapsed() }
     }
 
     /// Starts the development build with the queues of a fake SQS.
