@@ -1,7 +1,7 @@
-"""Amazon's own client (botocore) for tests that are written in Rust: aws_client.py ENDPOINT PORT
+"""Calls AWS services with botocore for the Rust tests: aws_client.py ENDPOINT PORT
 
-Serves a line protocol on loopback. A request is {"service", "operation", "parameters"}, as botocore names them; the reply
-is {"result"} or {"error"}. Requests of one connection are answered one after the other.
+Serves a line protocol on loopback. A request is {"service", "operation", "parameters"}, with the names of botocore. The
+reply is {"result"} or {"error"}. A connection handles one request at a time.
 """
 
 import base64
@@ -29,7 +29,7 @@ def client(service):
 
 
 def plain(value):
-    """What JSON has no form for, as the services themselves write it."""
+    """Times and bytes, for which JSON has no type, in the form that the services use."""
     if isinstance(value, datetime.datetime):
         seconds = value.timestamp()
         return int(seconds) if seconds.is_integer() else seconds

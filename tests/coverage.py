@@ -1,14 +1,14 @@
-"""Prints line coverage per file and crate; fails below 95 % of core, 90 % of the rest."""
+"""Prints line coverage per file and crate. Fails below 95 % of `core` or 90 % of the other crates."""
 import json
 import sys
 from collections import defaultdict
 
-LEAST = {"core": 95.0}
-LEAST_OF_OTHERS = 90.0
+LEAST_PERCENT = {"core": 95.0}
+LEAST_PERCENT_OF_OTHERS = 90.0
 
 
 def main() -> int:
-    """Reads llvm-cov's JSON export, named on the command line."""
+    """Reads the JSON export of llvm-cov that the command line names."""
     with open(sys.argv[1], encoding="utf-8") as report:
         files = json.load(report)["data"][0]["files"]
     crates: dict[str, list[int]] = defaultdict(lambda: [0, 0])
@@ -23,19 +23,19 @@ def main() -> int:
         total[1] += lines["count"]
     failed = False
     print("crates:")
-    rest = [0, 0]
+    others = [0, 0]
     for crate, (covered, count) in crates.items():
         print(f"{100 * covered / count:6.1f} %  {covered:5}/{count:<5} {crate}")
-        if crate in LEAST:
-            failed |= 100 * covered / count < LEAST[crate]
+        if crate in LEAST_PERCENT:
+            failed |= 100 * covered / count < LEAST_PERCENT[crate]
         else:
-            rest[0] += covered
-            rest[1] += count
-    percent = 100 * rest[0] / max(rest[1], 1)
-    print(f"{percent:6.1f} %  {rest[0]:5}/{rest[1]:<5} all but core")
-    failed |= percent < LEAST_OF_OTHERS
+            others[0] += covered
+            others[1] += count
+    percent = 100 * others[0] / max(others[1], 1)
+    print(f"{percent:6.1f} %  {others[0]:5}/{others[1]:<5} all but core")
+    failed |= percent < LEAST_PERCENT_OF_OTHERS
     if failed or not crates:
-        print("too little: 95 % of core and 90 % of the rest are wanted", file=sys.stderr)
+        print("coverage is too low: it must be at least 95 % of core and 90 % of the other crates", file=sys.stderr)
         return 1
     return 0
 

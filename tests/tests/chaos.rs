@@ -1,7 +1,7 @@
-//! Nothing lost, nothing out of order, nothing twice, whatever fails: the whole processor under fire.
+//! Chaos runs: whatever fails, no event is lost, out of order or delivered twice.
 //!
-//! `CHAOS_STREAM=FILE` (see `make chaos`) plays the records of a file, one a line, instead of a made-up stream of
-//! `CHAOS_ROWS` rows, and `CHAOS_SEED` draws other faults.
+//! By default the records are a generated stream of `CHAOS_ROWS` rows. `CHAOS_STREAM=FILE` (see `make chaos`) takes them
+//! from a file instead, one a line. `CHAOS_SEED` selects other faults.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -9,62 +9,51 @@
     reason = "test code: a panic is how a test fails"
 )]
 
-use events_harness::chaos::{Mode, Plan, run};
-use events_harness::probes::oracle::stream;
-use events_harness::processors::raw;
-use serde_json::value::RawValue;
+use events_harness::chaos::{ChaosPlan, RedisData, run};
+use events_harness::generated::{stream, stream_from_env};
 
-/// Rows of a made-up stream: more than forty batches, so that every fate of a sandbox is met.
+/// Rows of the generated stream. They make more than forty batches, so that every fault of a sandbox occurs.
 const ROWS: u64 = 1_500;
-/// The made-up stream; the seed is for the faults.
-const STREAM: u64 = 11;
+/// The seed of the generated stream. `CHAOS_SEED` is for the faults.
+const STREAM_SEED: u64 = 11;
 
-fn records() -> Vec<Box<RawValue>> {
-    match std::env::var("CHAOS_STREAM") {
-        Ok(path) => {
-            let text =
-                std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("CHAOS_STREAM={path}: {error}"));
-            text.lines().map(raw).collect()
-        }
-        Err(_) => stream(STREAM, number("CHAOS_ROWS", ROWS)),
-    }
-}
-
-fn number(name: &str, usual: u64) -> u64 {
+fn number_from_env(name: &str, default: u64) -> u64 {
     let text = std::env::var(name).ok();
-    text.map_or(usual, |text| text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")))
+    text.map_or(default, |text| text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")))
 }
 
-/// One at a time: each keeps a small machine busy, and times are real.
-static STAGE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Lets one run at a time go on. Each keeps a small machine busy, and its timeouts are real.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-async fn play(mode: Mode, spill: bool) {
-    let _alone = STAGE.lock().await;
-    let records = records();
-    let plan = Plan { spill, ..Plan::new(mode, number("CHAOS_SEED", 1), records.len()) };
-    let aftermath = run(&records, &plan).await;
-    let judgement = aftermath.judge(&records).await;
-    let report = aftermath.report(&judgement);
+async fn run_and_judge(redis_data: RedisData, spill: bool) {
+    let _guard = ONE_AT_A_TIME.lock().await;
+    let records =
+        stream_from_env("CHAOS_STREAM", || stream(STREAM_SEED, number_from_env("CHAOS_ROWS", ROWS)));
+    let plan =
+        ChaosPlan { spill, ..ChaosPlan::new(redis_data, number_from_env("CHAOS_SEED", 1), records.len()) };
+    let finished = run(&records, &plan).await;
+    let judgement = finished.judge(&records).await;
+    let report = finished.report(&judgement);
     eprintln!("{report}");
     assert!(judgement.problems.is_empty(), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_arrives_once_and_in_order_whatever_fails() {
-    play(Mode::Kept, false).await;
+    run_and_judge(RedisData::Kept, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_wait_in_the_outbox_arrive_once_and_in_order_whatever_fails() {
-    play(Mode::Kept, true).await;
+    run_and_judge(RedisData::Kept, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_comes_back_empty_costs_no_more_than_its_baselines() {
-    play(Mode::Emptied, false).await;
+    run_and_judge(RedisData::Emptied, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_that_lacks_the_last_commits_costs_no_more_than_these() {
-    play(Mode::FailedOver, false).await;
+    run_and_judge(RedisData::FailedOver, false).await;
 }

@@ -1,28 +1,38 @@
-//! The parts a test of the event processor needs around it: real servers, proxies that misbehave on command,
-//! and probes that look at the outcome without the code under test.
+//! The test harness: servers, test doubles and probes for tests of the event processor.
 //!
-//! | module | what a test gets |
+//! | module | what it provides |
 //! |---|---|
-//! | [`servers::redis`], [`servers::redis_cluster`] | a Redis or Valkey server, or a three-node cluster, of its own |
-//! | [`servers::sqs`] | an SQS FIFO emulator with faithful behaviour, one per test binary |
-//! | [`servers::tls`] | TLS in front of a plain server |
-//! | [`servers::aws_client`] | a real DynamoDB client |
-//! | [`servers::process`] | programs as child processes that end with the test |
-//! | [`faults::fault_proxy`] | a TCP proxy between the client and the server that fails on command |
-//! | [`faults::sqs_sink`], [`faults::sqs_faults`] | an SQS that records every request and fails as scripted |
-//! | [`lambda::runtime_api`] | the Lambda Runtime API, which hands out invocations |
+//! | **real servers and emulators** | |
+//! | [`servers::redis`], [`servers::redis_cluster`] | a Redis or Valkey server, or a three-node cluster, for one test |
+//! | [`servers::sqs`] | an SQS FIFO emulator, one per test binary |
+//! | [`servers::tls`] | a TLS proxy in front of a plain server |
+//! | [`servers::aws_client`] | a client that calls DynamoDB and other AWS services of the emulator |
+//! | [`servers::process`] | child processes that end with the test |
+//! | **faults** | |
+//! | [`faults::fault_proxy`] | a TCP proxy that delays, stalls, cuts or resets connections on command |
+//! | [`faults::fake_sqs`] | a fake SQS that records every request and fails where a test scripts a fault |
+//! | [`faults::sqs_faults`] | the faults that can be scripted |
+//! | **the Lambda environment** | |
+//! | [`lambda::function`] | the function under test: `bootstrap`, Runtime API and Redis together |
 //! | [`lambda::bootstrap`] | the Lambda binary as a child process |
-//! | [`lambda::event_source`], [`lambda::event_filter`] | what reads a table's stream and invokes the function |
-//! | [`lambda::package`], [`lambda::plan`] | the zip that is deployed, and what Terraform would make around it |
+//! | [`lambda::runtime_api`] | the Lambda Runtime API, which passes events to the process and takes its responses |
+//! | [`lambda::event_source`], [`lambda::event_filter`] | an event source mapping, which reads a table's stream and invokes the function |
+//! | [`lambda::package`] | the zip that is deployed |
+//! | [`lambda::terraform_plan`] | the resources that Terraform would create |
+//! | **probes, which observe the outcome without the code under test** | |
 //! | [`probes::resp`], [`probes::subscriber`] | raw Redis commands and subscriptions |
-//! | [`probes::oracle`] | the independent implementation of the rules |
-//! | [`probes::wait`] | waiting for a condition instead of sleeping |
-//! | [`rows`] | stream records made for a test |
-//! | [`processors`] | the processor under test, in memory or wired to servers, and the fixture's records |
-//! | [`chaos`] | all of it at once, with faults everywhere, and a judgement at the end |
+//! | [`probes::oracle`] | an independent implementation of the rules, to compare events with |
+//! | [`probes::grouped`] | values by message group or channel, to compare their order |
+//! | [`probes::wait`] | waits for a condition instead of a fixed sleep |
+//! | **input, and the processor itself** | |
+//! | [`rows`] | builds single stream records |
+//! | [`generated`] | generates a long stream with every kind of row |
+//! | [`random`] | repeatable random numbers |
+//! | [`processors`] | the processor in memory or connected to servers, and the records of the fixture |
+//! | **everything together** | |
+//! | [`chaos`] | a run with faults everywhere, and the check of what was delivered |
 //!
-//! A harness that cannot do its work has nothing better to do than to fail the test with one clear line, so it
-//! panics where production code would return an error.
+//! The harness panics where production code would return an error: a panic is how a test fails.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -33,8 +43,10 @@
 
 pub mod chaos;
 pub mod faults;
+pub mod generated;
 pub mod lambda;
 pub mod probes;
 pub mod processors;
+pub mod random;
 pub mod rows;
 pub mod servers;

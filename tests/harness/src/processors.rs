@@ -1,8 +1,10 @@
-//! The processor under test, in memory or wired to servers.
+//! The processor under test, in memory or connected to servers, and the records of the fixture.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use events_adapters::aws::{AwsCredentials, AwsSettings};
+use events_adapters::sqs::{SqsQueue, client};
 use events_adapters::time::SystemTimer;
 use events_core::plan::Config;
 use events_core::source::dynamodb::decode_batch;
@@ -13,21 +15,21 @@ use serde_json::value::RawValue;
 
 use crate::servers::process::workspace;
 
-/// Time enough for any batch of a test.
+/// Enough time for any batch of a test.
 const AMPLE: Duration = Duration::from_secs(120);
 
-/// A processor with nothing real around it.
+/// A processor with an in-memory store and in-memory queues.
 pub type MemoryProcessor = Processor<MemoryStore, MemoryQueue, MemoryQueue, MachineClock>;
 
-/// A processor in memory that keeps what it publishes.
+/// A processor in memory. Its store records everything it publishes.
 pub fn in_memory(core: Config) -> MemoryProcessor {
     let (queue, dead_letters) = (MemoryQueue::default(), MemoryQueue::default());
     let settings = Settings { core, ..Settings::default() };
     Processor::new(MemoryStore::recording(), queue, dead_letters, MachineClock::default(), settings)
 }
 
-/// A processor around a store and queues.
-pub fn around<S: Store, Q: Queue, D: Queue>(
+/// A processor with the given store and queues.
+pub fn with_ports<S: Store, Q: Queue, D: Queue>(
     store: S,
     queue: Q,
     dead_letters: D,
@@ -35,6 +37,31 @@ pub fn around<S: Store, Q: Queue, D: Queue>(
 ) -> Processor<S, Q, D, SystemTimer> {
     let settings = Settings { core, ..Settings::default() };
     Processor::new(store, queue, dead_letters, SystemTimer::default(), settings)
+}
+
+/// Settings of an AWS client for an emulator or a fake.
+pub fn aws_settings(endpoint: &str) -> AwsSettings {
+    AwsSettings {
+        region: "eu-central-1".into(),
+        endpoint: Some(endpoint.into()),
+        credentials: AwsCredentials::Static {
+            access_key_id: "test".into(),
+            secret_access_key: "test".into(),
+            session_token: None,
+        },
+        attempt_timeout: Duration::from_millis(500),
+        connect_timeout: Duration::from_millis(500),
+        renew_after: AwsSettings::RENEW_AFTER,
+    }
+}
+
+/// The events queue and the dead letter queue of a processor, on one client. Without a URL, sending to the dead letter
+/// queue fails.
+pub fn sqs_queues(settings: &AwsSettings, events: &str, dead_letters: Option<&str>) -> (SqsQueue, SqsQueue) {
+    let client = client(settings);
+    let events = SqsQueue::new(Some(client.clone()), Some(events.into()), "EVENTS_QUEUE_URL");
+    let dead_letters = SqsQueue::new(Some(client), dead_letters.map(str::to_owned), "EVENTS_DLQ_URL");
+    (events, dead_letters)
 }
 
 /// Processes raw records as one batch.
@@ -51,13 +78,18 @@ pub fn raw(json: impl Into<String>) -> Box<RawValue> {
     RawValue::from_string(json.into()).expect("the record is JSON")
 }
 
-/// The repository's own fixture.
+/// The path of the fixture `stream.jsonl`.
 pub fn fixture_path() -> PathBuf {
     workspace().join("tests/fixtures/stream.jsonl")
 }
 
-/// The records of the repository's own fixture, with the line of each.
-pub fn fixture() -> Vec<(usize, Box<RawValue>)> {
+/// The records of the fixture.
+pub fn fixture_records() -> Vec<Box<RawValue>> {
+    numbered_fixture_records().into_iter().map(|(_, record)| record).collect()
+}
+
+/// The records of the fixture, each with its line number.
+pub fn numbered_fixture_records() -> Vec<(usize, Box<RawValue>)> {
     let text = std::fs::read_to_string(fixture_path()).expect("the fixture can be read");
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines.map(|(index, line)| (index + 1, raw(line))).collect()

@@ -1,16 +1,16 @@
-//! Every record of the fixture comes to what is written beside it.
+//! Compares the outcome of every record of the fixture with its `expect` key.
 
 use events_core::event::{Data, Event};
 use events_core::plan::{Config, RecordOutcome, RecordPlan};
-use events_harness::processors::{fixture, in_memory, process};
+use events_harness::processors::{in_memory, numbered_fixture_records, process};
 use serde_json::{Value, json};
 
-/// Batch sizes must not matter; 1,000 is more than the fixture holds.
+/// The outcome must not depend on the batch size. 1,000 is more than the fixture has.
 const BATCH_SIZES: [usize; 4] = [1, 7, 100, 1_000];
 
 #[tokio::test]
-async fn every_record_of_the_fixture_comes_to_what_is_written_beside_it() {
-    let records = fixture();
+async fn every_record_of_the_fixture_has_its_expected_outcome() {
+    let records = numbered_fixture_records();
     assert!(records.len() >= 60, "{} records", records.len());
     for size in BATCH_SIZES {
         let processor = in_memory(Config::default());
@@ -52,7 +52,7 @@ fn outcome(outcome: &RecordOutcome) -> (&'static str, String) {
     }
 }
 
-/// Compares what the expectation states; it need not state everything.
+/// Compares the fields of the expectation. An expectation need not list every field.
 fn check_event(expected: &Value, event: &Event) -> Result<(), String> {
     let actual = facts(event);
     for (name, wanted) in expected.as_object().into_iter().flatten() {

@@ -1,105 +1,57 @@
-//! The built `bootstrap` behind a Runtime API, with a real Redis and a real queue: what Lambda sees, and what arrives.
+//! The built `bootstrap` behind a Runtime API, with a real Redis and a queue: its responses, and what it delivers.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use events_core::plan::Config;
-use events_harness::faults::sqs_faults::{Fault, When};
-use events_harness::faults::sqs_sink::SqsSink;
+use events_harness::faults::fake_sqs::FakeSqs;
+use events_harness::faults::sqs_faults::{SqsFault, When};
 use events_harness::lambda::bootstrap::{Bootstrap, bootstrap_path};
+use events_harness::lambda::function::{Function, NO_FAILURES, Queues};
 use events_harness::lambda::runtime_api::{Outcome, RuntimeApi};
+use events_harness::probes::grouped::grouped;
+use events_harness::probes::oracle::differing_hot_keys;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::probes::wait::eventually;
-use events_harness::processors::{fixture, in_memory, process, raw};
-use events_harness::rows::{event, number, price, tvl};
+use events_harness::processors::{fixture_records, in_memory, process, raw};
+use events_harness::rows::{event, price, sequence_number, tvl};
 use events_harness::servers::redis::RedisServer;
-use events_harness::servers::sqs::{Queue, SqsEmulator};
-use serde_json::value::RawValue;
+use events_harness::servers::sqs::SqsEmulator;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A function with its surroundings.
-pub(crate) struct Function {
-    pub(crate) redis: RedisServer,
-    pub(crate) api: RuntimeApi,
-    bootstrap: Bootstrap,
-}
-
-impl Function {
-    async fn start(endpoint: &str, queue: &str, dlq: &str, extra: &[(&str, &str)]) -> Self {
-        let redis = RedisServer::start().await;
-        let api = RuntimeApi::start().await;
-        let url = redis.url();
-        let mut environment = vec![
-            ("REDIS_URL", url.as_str()),
-            ("EVENTS_QUEUE_URL", queue),
-            ("EVENTS_DLQ_URL", dlq),
-            ("AWS_ENDPOINT_URL_SQS", endpoint),
-        ];
-        environment.extend(extra);
-        let bootstrap = Bootstrap::start(&bootstrap_path(), &environment, &api);
-        api.initialised(SOON).await.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
-        Self { redis, api, bootstrap }
-    }
-
-    pub(crate) async fn on_sink(sink: &SqsSink, extra: &[(&str, &str)]) -> Self {
-        let (queue, dlq) = (sink.queue_url("events.fifo"), sink.queue_url("dlq.fifo"));
-        Self::start(&sink.endpoint(), &queue, &dlq, extra).await
-    }
-
-    async fn on_emulator() -> (Self, &'static SqsEmulator, Queue, Queue) {
-        let emulator = SqsEmulator::shared().await;
-        let (queue, dlq) =
-            (emulator.create_fifo_queue("events", &[]).await, emulator.create_fifo_queue("dlq", &[]).await);
-        (Self::start(emulator.endpoint(), &queue.url, &dlq.url, &[]).await, emulator, queue, dlq)
-    }
-
-    /// The exact bytes of the answer to a batch.
-    pub(crate) async fn answer(&self, records: &[Box<RawValue>]) -> String {
-        let invocation = self.api.invoke(event(records)).await;
-        assert!(matches!(invocation.outcome, Outcome::Ok(_)), "{invocation:?}\n{}", self.bootstrap.output());
-        String::from_utf8(invocation.bytes().to_vec()).unwrap()
-    }
-}
-
-pub(crate) const DONE: &str = r#"{"batchItemFailures":[]}"#;
-
-fn fixture_records() -> Vec<Box<RawValue>> {
-    fixture().into_iter().map(|(_, raw)| raw).collect()
-}
-
 #[tokio::test]
-async fn the_fixture_goes_all_the_way_and_twice_makes_no_second_event() {
-    let (function, emulator, queue, dlq) = Function::on_emulator().await;
+async fn the_fixture_is_delivered_and_a_second_delivery_makes_no_event() {
+    let emulator = SqsEmulator::shared().await;
+    let queue = emulator.create_fifo_queue("events", &[]).await;
+    let dlq = emulator.create_fifo_queue("dlq", &[]).await;
+    let queues = Queues {
+        endpoint: emulator.endpoint().to_owned(),
+        events: queue.url.clone(),
+        dead_letters: dlq.url.clone(),
+    };
+    let function = Function::start(&bootstrap_path(), &queues, &[]).await;
     let subscriber = Subscriber::psubscribe(&function.redis.url(), "events:*").await;
     let reference = in_memory(Config::default());
     let records = fixture_records();
     for batch in records.chunks(40) {
-        assert_eq!(function.answer(batch).await, DONE);
+        assert_eq!(function.response_to(batch).await, NO_FAILURES);
         process(&reference, batch).await;
     }
     let published = reference.store().published();
     assert_eq!(subscriber.wait_for(published.len()).await.len(), published.len());
-    for key in reference.store().keys() {
-        assert_eq!(function.redis.cmd(&["GET", &key]).await.text(), reference.store().value(&key), "{key}");
-    }
+    assert_eq!(differing_hot_keys(&function.redis, reference.store()).await, [""; 0]);
     let received = emulator.receive_all(&queue.url).await;
-    let (sent, letters) = (reference.queue().messages(), reference.dead_letter_queue().len());
-    let by_group = |pairs: Vec<(String, String)>| {
-        let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        pairs.into_iter().for_each(|(group, id)| groups.entry(group).or_default().push(id));
-        groups
-    };
+    let (sent, dead_letters) = (reference.queue().messages(), reference.dead_letter_queue().len());
     assert_eq!(
-        by_group(received.iter().map(|m| (m.group.clone(), m.dedup.clone())).collect()),
-        by_group(sent.iter().map(|m| (m.group_id.clone(), m.dedup_id.clone())).collect()),
+        grouped(received.iter().map(|message| (&*message.group_id, &*message.dedup_id))),
+        grouped(sent.iter().map(|message| (&*message.group_id, &*message.dedup_id))),
     );
-    assert_eq!(emulator.receive_all(&dlq.url).await.len(), letters);
+    assert_eq!(emulator.receive_all(&dlq.url).await.len(), dead_letters);
 
     subscriber.clear();
     for batch in records.chunks(55) {
-        assert_eq!(function.answer(batch).await, DONE);
+        assert_eq!(function.response_to(batch).await, NO_FAILURES);
     }
     function.redis.cmd(&["PUBLISH", "events:end", "{}"]).await;
     assert_eq!(subscriber.wait_for(1).await[0].channel, "events:end");
@@ -108,10 +60,10 @@ async fn the_fixture_goes_all_the_way_and_twice_makes_no_second_event() {
 }
 
 #[tokio::test]
-async fn batches_of_every_odd_shape_are_answered() {
-    let sink = SqsSink::start().await;
-    let function = Function::on_sink(&sink, &[]).await;
-    assert_eq!(function.answer(&[]).await, DONE, "an empty batch");
+async fn batches_of_every_odd_shape_get_a_response() {
+    let sqs = FakeSqs::start().await;
+    let function = Function::with_fake_sqs(&sqs, &[]).await;
+    assert_eq!(function.response_to(&[]).await, NO_FAILURES, "an empty batch");
 
     let odd: Vec<_> = [
         "{}",
@@ -125,8 +77,8 @@ async fn batches_of_every_odd_shape_are_answered() {
     ]
     .map(raw)
     .into();
-    assert_eq!(function.answer(&odd).await, DONE, "a batch of only odd records");
-    assert_eq!(sink.accepted_by(&sink.queue_url("dlq.fifo")).len(), 7);
+    assert_eq!(function.response_to(&odd).await, NO_FAILURES, "a batch of only odd records");
+    assert_eq!(sqs.dead_letters().len(), 7);
 
     let chains: Vec<String> = (0..12_500).map(|n| format!("chain-free-name-{n}").replace('-', "_")).collect();
     let large = |hour, value: f64| {
@@ -134,75 +86,81 @@ async fn batches_of_every_odd_shape_are_answered() {
         tvl("large", hour, hour as u64, value, &chains)
     };
     assert!(large(0, 1.0).get().len() > 400_000, "{} bytes", large(0, 1.0).get().len());
-    assert_eq!(function.answer(&[large(0, 1e6), large(1, 2e6)]).await, DONE, "a record of 400 KB");
-    assert_eq!(sink.accepted_in_group("protocol:large").len(), 1);
+    assert_eq!(
+        function.response_to(&[large(0, 1e6), large(1, 2e6)]).await,
+        NO_FAILURES,
+        "a record of 400 KB"
+    );
+    assert_eq!(sqs.accepted_in_group("protocol:large").len(), 1);
 
     let many: Vec<_> = (0..10_000)
         .map(|n| tvl(&(n % 5_000).to_string(), (n / 5_000) as i64, 100 + n, 1e6 + n as f64 * 1e2, &[]))
         .collect();
-    assert_eq!(function.answer(&many).await, DONE, "10,000 records in one batch");
-    assert_eq!(sink.accepted_by(&sink.queue_url("events.fifo")).len(), 1 + 5_000);
+    assert_eq!(function.response_to(&many).await, NO_FAILURES, "10,000 records in one batch");
+    assert_eq!(sqs.events().len(), 1 + 5_000);
 }
 
 #[tokio::test]
-async fn what_is_no_batch_is_an_error_and_the_next_batch_works() {
-    let sink = SqsSink::start().await;
-    let function = Function::on_sink(&sink, &[]).await;
+async fn an_event_without_records_is_an_error_and_the_next_batch_works() {
+    let sqs = FakeSqs::start().await;
+    let function = Function::with_fake_sqs(&sqs, &[]).await;
     for payload in ["{}", "[]", r#"{"Records":null}"#, "not json"] {
         let invocation = function.api.invoke(payload).await;
         assert!(matches!(invocation.outcome, Outcome::Error(_)), "{payload}: {invocation:?}");
     }
-    assert_eq!(function.answer(&[tvl("1", 0, 1, 1.0, &[])]).await, DONE);
+    assert_eq!(function.response_to(&[tvl("1", 0, 1, 1.0, &[])]).await, NO_FAILURES);
 }
 
 #[tokio::test]
-async fn a_partial_failure_names_the_first_record_and_a_retry_finishes() {
-    let sink = SqsSink::start().await;
-    let function = Function::on_sink(&sink, &[("MAX_RETRIES", "0")]).await;
+async fn a_partial_batch_response_names_the_first_failed_record_and_a_retry_finishes() {
+    let sqs = FakeSqs::start().await;
+    let function = Function::with_fake_sqs(&sqs, &[("MAX_RETRIES", "0")]).await;
     let first: Vec<_> = (0..3).map(|id| tvl(&id.to_string(), 0, id, 1e6, &[])).collect();
-    assert_eq!(function.answer(&first).await, DONE);
-    sink.fail_next(Fault::refuse_group("protocol:1"));
+    assert_eq!(function.response_to(&first).await, NO_FAILURES);
+    sqs.fail_next(SqsFault::refuse_group("protocol:1"));
     let rows: Vec<_> = (0..3).map(|id| tvl(&id.to_string(), 1, 10 + id, 2e6, &[])).collect();
-    let named = format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{}"}}]}}"#, number(11));
-    assert_eq!(function.answer(&rows).await, named);
-    assert_eq!(function.answer(&rows[1..]).await, DONE);
-    assert_eq!(sink.accepted().len(), 3);
+    let named = format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{}"}}]}}"#, sequence_number(11));
+    assert_eq!(function.response_to(&rows).await, named);
+    assert_eq!(function.response_to(&rows[1..]).await, NO_FAILURES);
+    assert_eq!(sqs.accepted().len(), 3);
 }
 
 #[tokio::test]
-async fn an_outage_of_redis_is_reported_and_survived() {
-    let sink = SqsSink::start().await;
+async fn an_outage_of_redis_fails_the_batch_until_redis_is_back() {
+    let sqs = FakeSqs::start().await;
     let mut function =
-        Function::on_sink(&sink, &[("REDIS_COMMAND_TIMEOUT_MS", "200"), ("BREAKER_OPEN_SECS", "1")]).await;
-    function.answer(&[tvl("1", 0, 1, 1e6, &[])]).await;
+        Function::with_fake_sqs(&sqs, &[("REDIS_COMMAND_TIMEOUT_MS", "200"), ("BREAKER_OPEN_SECS", "1")])
+            .await;
+    function.response_to(&[tvl("1", 0, 1, 1e6, &[])]).await;
     function.redis.kill();
     let rows = [tvl("1", 1, 2, 2e6, &[])];
     let started = Instant::now();
-    assert!(function.answer(&rows).await.contains(&number(2)));
+    assert!(function.response_to(&rows).await.contains(&sequence_number(2)));
     assert!(started.elapsed() < SOON);
-    assert!(sink.accepted().is_empty());
+    assert!(sqs.accepted().is_empty());
     function.redis.restart().await;
     let function = &function;
-    eventually(SOON, || async { function.answer(&rows).await == DONE }).await;
+    eventually(SOON, || async { function.response_to(&rows).await == NO_FAILURES }).await;
 }
 
 #[tokio::test]
 async fn the_deadline_is_kept() {
-    let sink = SqsSink::start().await;
+    let sqs = FakeSqs::start().await;
     let function =
-        Function::on_sink(&sink, &[("DEADLINE_MARGIN_MS", "500"), ("SQS_ATTEMPT_TIMEOUT_MS", "300")]).await;
-    function.answer(&[tvl("1", 0, 1, 1e6, &[])]).await;
-    sink.script(When::Any, 1_000, Fault::Hang);
+        Function::with_fake_sqs(&sqs, &[("DEADLINE_MARGIN_MS", "500"), ("SQS_ATTEMPT_TIMEOUT_MS", "300")])
+            .await;
+    function.response_to(&[tvl("1", 0, 1, 1e6, &[])]).await;
+    sqs.script(When::Any, 1_000, SqsFault::Hang);
     let rows = [tvl("1", 1, 2, 2e6, &[])];
     let invocation = function.api.invoke_with_deadline(event(&rows), Duration::from_millis(1_500)).await;
-    assert_eq!(invocation.failures(), [number(2)], "{invocation:?}");
+    assert_eq!(invocation.failures(), [sequence_number(2)], "{invocation:?}");
     assert!(invocation.duration < Duration::from_millis(1_500), "{invocation:?}");
 }
 
 #[tokio::test]
 async fn metrics_and_logs_are_one_line_each_with_the_request_id() {
-    let sink = SqsSink::start().await;
-    let function = Function::on_sink(&sink, &[]).await;
+    let sqs = FakeSqs::start().await;
+    let function = Function::with_fake_sqs(&sqs, &[]).await;
     let rows = [
         tvl("1", 0, 1, 1e6, &[]),
         tvl("1", 1, 2, 2e6, &[("base", 2e6)]),
@@ -234,7 +192,7 @@ async fn metrics_and_logs_are_one_line_each_with_the_request_id() {
 }
 
 #[tokio::test]
-async fn wrong_settings_stop_the_start_and_are_named() {
+async fn invalid_settings_stop_the_start_and_are_named() {
     let api = RuntimeApi::start().await;
     let environment =
         [("REDIS_URL", "redis://127.0.0.1:1"), ("BATCH_SIZE", "many"), ("ENABLE_SQS", "perhaps")];
@@ -255,54 +213,55 @@ async fn wrong_settings_stop_the_start_and_are_named() {
 }
 
 #[tokio::test]
-async fn a_termination_ends_it_at_once_and_cleanly() {
-    let sink = SqsSink::start().await;
-    let mut function = Function::on_sink(&sink, &[]).await;
-    function.answer(&[tvl("1", 0, 1, 1.0, &[])]).await;
+async fn a_termination_ends_an_idle_function_at_once() {
+    let sqs = FakeSqs::start().await;
+    let mut function = Function::with_fake_sqs(&sqs, &[]).await;
+    function.response_to(&[tvl("1", 0, 1, 1.0, &[])]).await;
     let status = function.bootstrap.terminate(Duration::from_millis(300)).await.expect("within AWS's 300 ms");
     assert!(status.success(), "{status}");
 }
 
-/// What is under way when SIGTERM comes may end and say so; what does not end in time is named.
+/// An invocation that runs when SIGTERM comes may finish and write its metrics. If it does not finish in time, the log
+/// names it.
 #[tokio::test]
-async fn an_invocation_under_way_is_not_cut_off_in_silence() {
-    for (late, answered) in [(Duration::from_millis(100), true), (Duration::from_secs(30), false)] {
-        let sink = SqsSink::start().await;
-        let mut function = Function::on_sink(&sink, &[("SQS_ATTEMPT_TIMEOUT_MS", "60000")]).await;
-        function.answer(&[tvl("1", 0, 1, 1e6, &[])]).await;
-        sink.script(When::Any, usize::MAX, Fault::Delay(late));
+async fn an_invocation_cut_off_by_a_termination_is_named_in_the_log() {
+    for (late, finishes) in [(Duration::from_millis(100), true), (Duration::from_secs(30), false)] {
+        let sqs = FakeSqs::start().await;
+        let mut function = Function::with_fake_sqs(&sqs, &[("SQS_ATTEMPT_TIMEOUT_MS", "60000")]).await;
+        function.response_to(&[tvl("1", 0, 1, 1e6, &[])]).await;
+        sqs.script(When::Any, usize::MAX, SqsFault::Delay(late));
         let rows = [tvl("1", 1, 2, 2e6, &[])];
         let (api, bootstrap) = (&function.api, &mut function.bootstrap);
-        let answer = async { tokio::time::timeout(Duration::from_secs(2), api.invoke(event(&rows))).await };
+        let response = async { tokio::time::timeout(Duration::from_secs(2), api.invoke(event(&rows))).await };
         let terminate = async {
-            eventually(Duration::from_secs(10), || async { sink.requests().len() == 1 }).await;
+            eventually(Duration::from_secs(10), || async { sqs.requests().len() == 1 }).await;
             bootstrap.terminate(Duration::from_millis(300)).await
         };
-        let (answer, status) = tokio::join!(answer, terminate);
+        let (response, status) = tokio::join!(response, terminate);
         assert!(status.expect("within AWS's 300 ms").success());
-        assert_eq!(answer.is_ok(), answered);
+        assert_eq!(response.is_ok(), finishes);
         let lines = function.bootstrap.lines_containing("processedCount").len();
-        assert_eq!(lines, if answered { 2 } else { 1 }, "metrics");
+        assert_eq!(lines, if finishes { 2 } else { 1 }, "metrics");
         let named = function.bootstrap.output().contains("terminated at work");
-        assert_eq!(named, !answered, "{}", function.bootstrap.output());
+        assert_eq!(named, !finishes, "{}", function.bootstrap.output());
     }
 }
 
 #[tokio::test]
 async fn it_starts_without_waiting_for_redis() {
-    let sink = SqsSink::start().await;
+    let sqs = FakeSqs::start().await;
     let api = RuntimeApi::start().await;
     let environment = [
         ("REDIS_URL", "redis://127.0.0.1:1"),
         ("EVENTS_QUEUE_URL", "http://127.0.0.1:1/0/events.fifo"),
-        ("AWS_ENDPOINT_URL_SQS", &sink.endpoint()),
+        ("AWS_ENDPOINT_URL_SQS", &sqs.endpoint()),
         ("REDIS_COMMAND_TIMEOUT_MS", "100"),
     ];
     let bootstrap = Bootstrap::start(&bootstrap_path(), &environment, &api);
     api.initialised(SOON).await.unwrap();
     assert!(!bootstrap.lines_containing("EVENTS_DLQ_URL is not set").is_empty(), "{}", bootstrap.output());
     let invocation = api.invoke(event(&[tvl("1", 0, 1, 1.0, &[])])).await;
-    assert_eq!(invocation.failures(), [number(1)]);
+    assert_eq!(invocation.failures(), [sequence_number(1)]);
 }
 
 #[tokio::test]
@@ -321,8 +280,8 @@ async fn the_redis_url_comes_from_a_secret_where_one_is_named() {
         Bootstrap::start(&bootstrap_path(), &environment, api)
     };
     let bootstrap = start(&arn, &api);
-    api.initialised(SOON).await.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
-    assert_eq!(api.invoke(event(&[tvl("1", 0, 1, 1.0, &[])])).await.bytes(), DONE.as_bytes());
+    bootstrap.initialised(&api, SOON).await;
+    assert_eq!(api.invoke(event(&[tvl("1", 0, 1, 1.0, &[])])).await.bytes(), NO_FAILURES.as_bytes());
     assert!(redis.cmd(&["GET", "tvl:1"]).await.text().is_some());
     let metrics = bootstrap.wait_for_line("processedCount", SOON).await;
     assert!(metrics.contains(r#""Stage":"test""#), "{metrics}");

@@ -1,42 +1,35 @@
-//! The processor against an independent implementation of the rules, in memory and through the built `bootstrap`.
+//! Compares the processor with the oracle, in memory and through the built `bootstrap`.
 //!
-//! `VERIFY_STREAM=FILE` (see `make verify`) compares on the records of a file, one a line, instead of a made-up stream.
+//! By default the records are a generated stream. `VERIFY_STREAM=FILE` (see `make verify`) takes them from a file
+//! instead, one a line.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use events_core::change::{ChangeBaseline, ChangeRules};
 use events_core::plan::Config;
-use events_harness::faults::sqs_sink::SqsSink;
-use events_harness::lambda::bootstrap::{Bootstrap, bootstrap_path};
-use events_harness::lambda::runtime_api::RuntimeApi;
-use events_harness::probes::oracle::{assert_told, events, last_values_differ, stream, told};
+use events_harness::faults::fake_sqs::FakeSqs;
+use events_harness::generated::{stream, stream_from_env};
+use events_harness::lambda::function::{Function, NO_FAILURES};
+use events_harness::probes::grouped::grouped;
+use events_harness::probes::oracle::{assert_same_events, differing_hot_keys, events, in_oracle_format};
 use events_harness::probes::subscriber::Subscriber;
-use events_harness::processors::{fixture, in_memory, process, raw};
-use events_harness::rows::event as lambda_event;
-use events_harness::servers::redis::RedisServer;
+use events_harness::processors::{fixture_records, in_memory, process};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// Records for the run through `bootstrap`.
+/// The records for the runs through `bootstrap`.
 pub(crate) fn long_stream() -> Vec<Box<RawValue>> {
-    match std::env::var("VERIFY_STREAM") {
-        Ok(path) => {
-            let text = std::fs::read_to_string(&path)
-                .unwrap_or_else(|error| panic!("VERIFY_STREAM={path}: {error}"));
-            text.lines().map(raw).collect()
-        }
-        Err(_) => stream(7, 4_000),
-    }
+    stream_from_env("VERIFY_STREAM", || stream(7, 4_000))
 }
 
-async fn ours(records: &[Box<RawValue>], core: Config, size: usize) -> Vec<Value> {
+/// The events of a processor in memory, in the oracle's format.
+async fn processed(records: &[Box<RawValue>], core: Config, size: usize) -> Vec<Value> {
     let processor = in_memory(core);
     let mut events = Vec::new();
     for batch in records.chunks(size) {
         let done = process(&processor, batch).await;
         assert!(done.failures.is_empty(), "{:?}", done.failures);
-        events.extend(done.records.iter().flat_map(|record| &record.events).map(told));
+        events.extend(done.records.iter().flat_map(|record| &record.events).map(in_oracle_format));
     }
     events
 }
@@ -45,16 +38,20 @@ async fn ours(records: &[Box<RawValue>], core: Config, size: usize) -> Vec<Value
 async fn every_event_equals_what_the_oracle_computes() {
     for seed in 0..6 {
         let records = stream(seed, 1_500);
-        let oracles = events(&records, &[]);
-        assert!(oracles.len() > 500, "{} events", oracles.len());
-        assert_told(&ours(&records, Config::default(), 64).await, &oracles, &format!("seed {seed}"));
+        let expected = events(&records, &[]);
+        assert!(expected.len() > 500, "{} events", expected.len());
+        assert_same_events(
+            &processed(&records, Config::default(), 64).await,
+            &expected,
+            &format!("seed {seed}"),
+        );
     }
-    let records: Vec<_> = fixture().into_iter().map(|(_, raw)| raw).collect();
-    assert_told(&ours(&records, Config::default(), 50).await, &events(&records, &[]), "fixture");
+    let records: Vec<_> = fixture_records();
+    assert_same_events(&processed(&records, Config::default(), 50).await, &events(&records, &[]), "fixture");
 }
 
 #[tokio::test]
-async fn drift_adds_up_as_the_oracle_says_when_compared_with_the_last_event() {
+async fn drift_since_the_last_event_adds_up_as_the_oracle_computes() {
     let core = Config {
         rules: ChangeRules {
             baseline: ChangeBaseline::LastEvent,
@@ -66,8 +63,8 @@ async fn drift_adds_up_as_the_oracle_says_when_compared_with_the_last_event() {
     let options = ["--change-baseline", "last_event", "--protocol-always", "false"];
     for seed in 10..14 {
         let records = stream(seed, 1_500);
-        assert_told(
-            &ours(&records, core.clone(), 33).await,
+        assert_same_events(
+            &processed(&records, core.clone(), 33).await,
             &events(&records, &options),
             &format!("seed {seed}"),
         );
@@ -75,59 +72,49 @@ async fn drift_adds_up_as_the_oracle_says_when_compared_with_the_last_event() {
 }
 
 #[tokio::test]
-async fn a_long_stream_goes_through_bootstrap_as_the_oracle_says() {
+async fn a_long_stream_through_bootstrap_equals_what_the_oracle_computes() {
     let records = long_stream();
-    let oracles = events(&records, &[]);
-    let (redis, sink, api) = (RedisServer::start().await, SqsSink::start().await, RuntimeApi::start().await);
-    let subscriber = Subscriber::psubscribe(&redis.url(), "events:*").await;
-    let environment = [
-        ("REDIS_URL", redis.url()),
-        ("EVENTS_QUEUE_URL", sink.queue_url("events.fifo")),
-        ("EVENTS_DLQ_URL", sink.queue_url("dlq.fifo")),
-        ("AWS_ENDPOINT_URL_SQS", sink.endpoint()),
-    ];
-    let environment: Vec<(&str, &str)> =
-        environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let bootstrap = Bootstrap::start(&bootstrap_path(), &environment, &api);
-    api.initialised(Duration::from_secs(10)).await.unwrap();
+    let expected = events(&records, &[]);
+    let sqs = FakeSqs::start().await;
+    let function = Function::with_fake_sqs(&sqs, &[]).await;
+    let subscriber = Subscriber::psubscribe(&function.redis.url(), "events:*").await;
     for batch in records.chunks(100) {
-        let invocation = api.invoke(lambda_event(batch)).await;
-        assert_eq!(invocation.bytes(), br#"{"batchItemFailures":[]}"#, "{}", bootstrap.output());
+        assert_eq!(function.response_to(batch).await, NO_FAILURES, "{}", function.bootstrap.output());
     }
     let mut wanted: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let mut channels: BTreeMap<String, usize> = BTreeMap::new();
-    for event in &oracles {
+    for event in &expected {
         wanted.entry(event["group"].as_str().unwrap().to_owned()).or_default().push(event.clone());
         for channel in event["channels"].as_array().unwrap() {
             *channels.entry(channel.as_str().unwrap().to_owned()).or_default() += 1;
         }
     }
-    let mut queued: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for entry in sink.accepted_by(&sink.queue_url("events.fifo")) {
-        queued.entry(entry.group.clone()).or_default().push(entry.json());
-    }
+    let queued = grouped(sqs.events().into_iter().map(|message| (message.group_id.clone(), message.json())));
     assert_eq!(queued.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
     for (group, queued) in &queued {
-        assert_told(&queued.iter().map(facts).collect::<Vec<_>>(), &wanted[group], group);
+        assert_same_events(
+            &queued.iter().map(body_in_oracle_format).collect::<Vec<_>>(),
+            &wanted[group],
+            group,
+        );
     }
     let published = subscriber.wait_for(channels.values().sum()).await;
-    let mut heard: BTreeMap<String, usize> = BTreeMap::new();
-    let mut by_channel: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for message in &published {
-        *heard.entry(message.channel.clone()).or_default() += 1;
-        by_channel.entry(message.channel.clone()).or_default().push(message.json()["eventId"].to_string());
-    }
-    assert_eq!(heard, channels, "every channel received exactly its events");
+    let by_channel = grouped(
+        published.iter().map(|message| (message.channel.clone(), message.json()["eventId"].to_string())),
+    );
+    let received: BTreeMap<String, usize> =
+        by_channel.iter().map(|(channel, ids)| (channel.clone(), ids.len())).collect();
+    assert_eq!(received, channels, "every channel received exactly its events");
     assert_same_order(&by_channel, &queued);
     let reference = in_memory(Config::default());
     for batch in records.chunks(1_000) {
         process(&reference, batch).await;
     }
-    assert_eq!(last_values_differ(&redis, reference.store()).await, Vec::<String>::new());
+    assert_eq!(differing_hot_keys(&function.redis, reference.store()).await, [""; 0]);
 }
 
-/// A queued event's JSON in the oracle's terms, as far as the body tells them.
-fn facts(body: &Value) -> Value {
+/// The fields of a queued event that the oracle has too, in the oracle's format.
+fn body_in_oracle_format(body: &Value) -> Value {
     let data = &body["data"];
     let either =
         |tvl: &str, price: &str| if data[tvl].is_null() { data[price].clone() } else { data[tvl].clone() };
@@ -149,7 +136,7 @@ fn facts(body: &Value) -> Value {
     facts
 }
 
-/// A protocol's own channel tells its events in the order of its group in the queue.
+/// The channel of a protocol has its events in the same order as its message group in the queue.
 fn assert_same_order(by_channel: &BTreeMap<String, Vec<String>>, queued: &BTreeMap<String, Vec<Value>>) {
     for (group, events) in queued {
         let ids: Vec<String> = events.iter().map(|event| event["eventId"].to_string()).collect();

@@ -1,4 +1,4 @@
-//! What is deployed: the packaged function, and the way of a change through everything around it.
+//! Tests of the deployment: the packaged function, `infra`, and a rehearsal of the planned resources in an emulator.
 #![allow(
     clippy::expect_used,
     clippy::panic,

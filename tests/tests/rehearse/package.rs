@@ -1,33 +1,30 @@
-//! A zip of `make package`: what is in it, and that it starts and works.
+//! The zip of `make package`: its contents, and that the function in it starts and processes batches.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use events_core::plan::Config;
-use events_harness::faults::sqs_sink::SqsSink;
-use events_harness::lambda::bootstrap::Bootstrap;
+use events_harness::faults::fake_sqs::FakeSqs;
+use events_harness::lambda::function::{Function, Queues};
 use events_harness::lambda::package::Package;
-use events_harness::lambda::runtime_api::RuntimeApi;
+use events_harness::probes::oracle::differing_hot_keys;
 use events_harness::probes::subscriber::Subscriber;
-use events_harness::processors::{fixture, in_memory, process};
-use events_harness::rows::event;
+use events_harness::processors::{fixture_records, in_memory, process};
 use events_harness::servers::process::workspace;
-use events_harness::servers::redis::RedisServer;
 use serde_json::json;
 
-/// An emulated processor is slow.
-const START: Duration = Duration::from_secs(60);
-
 fn package() -> Package {
-    Package::from_env().expect("BOOTSTRAP_ZIP names the zip: run make package-test")
+    Package::from_env()
+        .expect("BOOTSTRAP_ZIP is not set: it names the zip. Run make package-test, which sets it")
 }
 
 #[test]
 #[ignore = "needs a zip: make package-test"]
 fn the_zip_holds_one_executable_that_suits_the_runtime() {
     let package = package();
-    assert_eq!(*package.entries(), json!([["bootstrap", 0o100_755, [1980, 1, 1, 0, 0, 0]]]));
-    let machine = std::env::var("BOOTSTRAP_MACHINE").expect("BOOTSTRAP_MACHINE: AArch64 or X86-64");
+    assert_eq!(*package.files(), json!([["bootstrap", 0o100_755, [1980, 1, 1, 0, 0, 0]]]));
+    let machine = std::env::var("BOOTSTRAP_MACHINE")
+        .expect("BOOTSTRAP_MACHINE is not set: it must be AArch64 or X86-64");
     let check = |machine: &str, glibc: &str| {
         let script = workspace().join("infra/check-binary.sh");
         let output =
@@ -46,41 +43,28 @@ fn the_zip_holds_one_executable_that_suits_the_runtime() {
 #[ignore = "needs a zip: make package-test"]
 async fn it_starts_behind_the_runtime_api_and_processes_a_batch() {
     let package = package();
-    let (redis, api, sink) = (RedisServer::start().await, RuntimeApi::start().await, SqsSink::start().await);
-    let subscriber = Subscriber::psubscribe(&redis.url(), "events:*").await;
-    let environment = [
-        ("REDIS_URL", redis.url()),
-        ("EVENTS_QUEUE_URL", sink.queue_url("events.fifo")),
-        ("EVENTS_DLQ_URL", sink.queue_url("dlq.fifo")),
-        ("AWS_ENDPOINT_URL_SQS", sink.endpoint()),
-    ];
-    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let started = Instant::now();
-    let bootstrap = Bootstrap::start(&package.program(), &environment, &api);
-    let ready = api.initialised(START).await;
-    ready.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
-    let start = started.elapsed();
+    let sqs = FakeSqs::start().await;
+    let function = Function::start(&package.program(), &Queues::of(&sqs), &[]).await;
+    let subscriber = Subscriber::psubscribe(&function.redis.url(), "events:*").await;
 
-    let records: Vec<_> = fixture().into_iter().map(|(_, record)| record).collect();
+    let records = fixture_records();
     let reference = in_memory(Config::default());
     let mut times = Vec::new();
     for batch in records.chunks(100) {
-        let invocation = api.invoke(event(batch)).await;
-        assert_eq!(invocation.failures(), [""; 0], "{}", bootstrap.output());
+        let invocation = function.invoke(batch).await;
+        assert_eq!(invocation.failures(), [""; 0], "{}", function.bootstrap.output());
         times.push(invocation.duration);
         process(&reference, batch).await;
     }
     let published = reference.store().published().len();
     assert!(published > 0);
     assert_eq!(subscriber.wait_for(published).await.len(), published);
-    for key in reference.store().keys() {
-        assert_eq!(redis.cmd(&["GET", &key]).await.text(), reference.store().value(&key), "{key}");
-    }
-    assert_eq!(sink.accepted_by(&sink.queue_url("events.fifo")).len(), reference.queue().messages().len());
+    assert_eq!(differing_hot_keys(&function.redis, reference.store()).await, [""; 0]);
+    assert_eq!(sqs.events().len(), reference.queue().messages().len());
     println!(
         "{} bytes; {:.1} ms to the first poll; {} records: first batch {:.1} ms, last {:.1} ms",
         package.size(),
-        ms(start),
+        ms(function.init_time),
         records.len(),
         ms(times[0]),
         ms(times[times.len() - 1]),

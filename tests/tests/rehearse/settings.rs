@@ -1,14 +1,14 @@
-//! `infra` against the processor: settings of the same names, defaults and ranges; alarms on metrics it writes.
+//! Compares `infra` with the processor: names, defaults and ranges of settings, and the metrics of alarms.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use events_harness::lambda::plan::Plan;
-use events_harness::servers::process::workspace;
+use events_harness::lambda::terraform_plan::TerraformPlan;
+use events_harness::servers::process::read_workspace_file as read;
 use events_settings::{CredentialSource, Needs, ProcessorSettings};
 use events_telemetry::NAMESPACE;
 
-/// What Lambda sets, what is known after `apply` only, and what is left out of the environment while it is empty.
+/// Variables that Lambda sets, that are known only after `apply`, or that are left out while empty.
 const NOT_IN_THE_PLAN: [&str; 11] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -22,7 +22,7 @@ const NOT_IN_THE_PLAN: [&str; 11] = [
     "REDIS_KEY_PREFIX",
     "REDIS_URL",
 ];
-/// What the processor needs before it looks at its other settings.
+/// The settings without which the processor does not check the others.
 const NEEDED: [(&str, &str); 5] = [
     ("REDIS_URL", "redis://h:1"),
     ("EVENTS_QUEUE_URL", "https://sqs.example/0/events.fifo"),
@@ -31,17 +31,13 @@ const NEEDED: [(&str, &str); 5] = [
     ("AWS_SECRET_ACCESS_KEY", "s"),
 ];
 
-fn read(path: &str) -> String {
-    std::fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
 fn needed(name: &str) -> Option<String> {
     NEEDED.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
 }
 
-/// The environment of the function in the plan with the defaults.
+/// The environment of the function in a plan with default variables.
 fn planned() -> BTreeMap<String, String> {
-    let plan = Plan::load();
+    let plan = TerraformPlan::load();
     let variables = plan.values("aws_lambda_function.processor")["environment"][0]["variables"].clone();
     serde_json::from_value(variables).expect("texts by name")
 }
@@ -71,14 +67,15 @@ fn every_setting_is_a_variable_with_the_processors_own_default() {
     assert!(missing.is_empty(), "infra/variables_settings.tf has no variable for {missing:?}");
 }
 
-/// Both say what they accept in the same words, which are compared: what Terraform lets pass must let the function start.
+/// Whatever Terraform accepts must let the function start. Both describe the accepted values in the same words, which
+/// this test compares.
 #[test]
 fn variables_accept_what_the_processor_accepts() {
     let file = read("infra/variables_settings.tf");
     let mut compared = 0;
     for block in file.split("\nvariable \"").skip(1) {
         let (name, rest) = block.split_once('"').expect("a name");
-        // A prefix may hold less here than the processor takes; a file is looked for by the processor alone.
+        // `infra` accepts fewer prefixes than the processor. Only the processor checks that the file exists.
         if ["redis_key_prefix", "redis_ca_file"].contains(&name) {
             continue;
         }
@@ -94,7 +91,7 @@ fn variables_accept_what_the_processor_accepts() {
             .expect_err(&setting)
             .to_string();
         let accepts = error.split_once("it accepts ").unwrap_or_else(|| panic!("{error}")).1;
-        // More words may follow, where infra is narrower or the processor is yet to learn the rest.
+        // `infra` may add words where it accepts less.
         let same = says.strip_prefix(accepts).is_some_and(|more| more.starts_with(['.', ' ']));
         assert!(same, "{name}: infra says {says:?}, the processor {accepts:?}");
         compared += 1;
@@ -109,7 +106,7 @@ fn alarms_and_dashboard_name_metrics_the_processor_writes() {
     let (alarms, dashboard) = (read("infra/alarms.tf"), read("infra/dashboard.tf"));
     assert!(alarms.contains(&format!("metrics_namespace  = \"{NAMESPACE}\"")), "not {NAMESPACE}");
     let quoted = [&alarms, &dashboard].into_iter().flat_map(|file| file.split('"').skip(1).step_by(2));
-    // Ours are in lowerCamelCase; so are two words of CloudWatch's.
+    // The processor's metrics are in lowerCamelCase. So are two words of CloudWatch.
     let camel = |word: &&str| {
         word.starts_with(|c: char| c.is_ascii_lowercase())
             && word.contains(|c: char| c.is_ascii_uppercase())

@@ -1,4 +1,4 @@
-//! What the plan makes, made in an emulator, with the packaged function and a real Redis.
+//! The planned resources in an emulator, with the packaged function and a real Redis.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use events_harness::faults::fault_proxy::FaultProxy;
 use events_harness::lambda::bootstrap::{Bootstrap, bootstrap_path};
-use events_harness::lambda::event_source::{EventSource, Log, Mapping};
+use events_harness::lambda::event_source::{EventSource, Log, MappingSettings};
 use events_harness::lambda::package::Package;
-use events_harness::lambda::plan::Plan;
 use events_harness::lambda::runtime_api::RuntimeApi;
+use events_harness::lambda::terraform_plan::TerraformPlan;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::servers::aws_client::{AwsClient, Connection};
 use events_harness::servers::redis::RedisServer;
@@ -18,40 +18,41 @@ use events_harness::servers::sqs::{Message, SqsEmulator};
 use events_settings::{CredentialSource, Needs, ProcessorSettings};
 use serde_json::{Value, json};
 
-/// For what is on its way to arrive.
+/// How long a change may take to arrive.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// What the plan makes, made in the emulator.
+/// The planned resources in an emulator, and everything that uses them.
 pub(crate) struct Rehearsal {
-    pub(crate) plan: Plan,
+    pub(crate) plan: TerraformPlan,
     pub(crate) emulator: SqsEmulator,
     pub(crate) client: AwsClient,
     pub(crate) writer: Connection,
-    /// Between the function and SQS.
+    /// The proxy between the function and SQS.
     pub(crate) proxy: FaultProxy,
     pub(crate) redis: RedisServer,
     pub(crate) subscriber: Subscriber,
-    /// URL of each queue, by its name in the plan.
+    /// The URL of each queue, by its name in the plan.
     pub(crate) queues: BTreeMap<String, String>,
-    /// Name of each table, by its key in the plan.
+    /// The name of each table, by its key in the plan.
     pub(crate) tables: BTreeMap<String, String>,
-    /// How many records the stream of each table should have.
+    /// The expected number of records in the stream of each table.
     pub(crate) written: BTreeMap<String, usize>,
     pub(crate) environment: BTreeMap<String, String>,
-    pub(crate) lanes: BTreeMap<String, Lane>,
+    /// The function of each event source mapping, by the key of its table.
+    pub(crate) functions: BTreeMap<String, MappedFunction>,
     pub(crate) package: Option<Package>,
 }
 
-/// A mapping and the sandbox it invokes.
-pub(crate) struct Lane {
+/// An event source mapping and the sandbox that it invokes.
+pub(crate) struct MappedFunction {
     pub(crate) source: EventSource,
     pub(crate) bootstrap: Bootstrap,
 }
 
 impl Rehearsal {
-    /// Makes tables and queues; nothing reads the streams yet.
+    /// Creates tables and queues. Nothing reads the streams yet.
     pub(crate) async fn prepare() -> Self {
-        let plan = Plan::load();
+        let plan = TerraformPlan::load();
         println!("plan: {}", plan.path().file_name().unwrap_or_default().display());
         let (emulator, redis) = (SqsEmulator::start().await, RedisServer::start().await);
         let client = AwsClient::start(emulator.endpoint()).await;
@@ -59,10 +60,10 @@ impl Rehearsal {
         let subscriber = Subscriber::psubscribe(&redis.url(), "events:*").await;
         let port = emulator.endpoint().rsplit(':').next().unwrap().parse().unwrap();
         let proxy = FaultProxy::start(([127, 0, 0, 1], port).into()).await;
-        let queues = make_queues(&plan, &mut writer).await;
+        let queues = create_queues(&plan, &mut writer).await;
         let mut tables = BTreeMap::new();
         for (key, values) in plan.of_type("aws_dynamodb_table") {
-            make_table(values, &mut writer).await;
+            create_table(values, &mut writer).await;
             tables.insert(key, values["name"].as_str().unwrap().to_owned());
         }
         assert_eq!(tables.keys().collect::<Vec<_>>(), ["coins", "events"]);
@@ -71,7 +72,7 @@ impl Rehearsal {
         let mut environment = environment(&plan, &queues, secret.as_str().expect("an ARN"));
         environment.insert("AWS_ENDPOINT_URL_SECRETS_MANAGER".into(), emulator.endpoint().to_owned());
         environment.insert("AWS_ENDPOINT_URL_SQS".into(), proxy.http_url());
-        let (written, lanes, package) = (BTreeMap::new(), BTreeMap::new(), Package::from_env());
+        let (written, functions, package) = (BTreeMap::new(), BTreeMap::new(), Package::from_env());
         Self {
             plan,
             emulator,
@@ -84,12 +85,12 @@ impl Rehearsal {
             tables,
             written,
             environment,
-            lanes,
+            functions,
             package,
         }
     }
 
-    /// Starts the function for each mapping, in a sandbox of its own as Lambda does for every shard.
+    /// Starts a sandbox for each mapping, as Lambda does for every shard.
     pub(crate) async fn start(&mut self) {
         let program = self.package.as_ref().map_or_else(bootstrap_path, Package::program);
         let from = self.package.as_ref().map_or("a development build", |_| "the packaged zip");
@@ -99,17 +100,17 @@ impl Rehearsal {
         for (key, values) in self.plan.of_type("aws_lambda_event_source_mapping") {
             let api = Arc::new(RuntimeApi::start().await);
             let bootstrap = Bootstrap::start(&program, &environment, &api);
-            api.initialised(SOON).await.unwrap_or_else(|error| panic!("{error}\n{}", bootstrap.output()));
+            bootstrap.initialised(&api, SOON).await;
             let table = json!({ "TableName": self.tables[&key] });
             let table = self.writer.call("dynamodb", "describe_table", table).await;
             let stream = table["Table"]["LatestStreamArn"].as_str().expect("the table has a stream");
-            let mapping = Mapping::from_plan(values);
-            assert!(mapping.partial, "without ReportBatchItemFailures one failure repeats a whole batch");
+            let settings = MappingSettings::from_plan(values);
+            assert!(settings.partial, "without ReportBatchItemFailures one failure repeats a whole batch");
             let reader = self.client.connect().await;
-            let source = EventSource::start(reader, stream, mapping, api, Duration::from_secs(timeout));
-            self.lanes.insert(key, Lane { source, bootstrap });
+            let source = EventSource::start(reader, stream, settings, api, Duration::from_secs(timeout));
+            self.functions.insert(key, MappedFunction { source, bootstrap });
         }
-        assert_eq!(self.lanes.keys().collect::<Vec<_>>(), self.tables.keys().collect::<Vec<_>>());
+        assert_eq!(self.functions.keys().collect::<Vec<_>>(), self.tables.keys().collect::<Vec<_>>());
     }
 
     pub(crate) async fn put(&mut self, table: &str, pk: &str, sk: i64, attributes: Value) {
@@ -140,20 +141,20 @@ impl Rehearsal {
         *self.written.entry(table.to_owned()).or_default() += 1;
     }
 
-    /// Waits until every row written so far has gone all the way.
-    pub(crate) async fn settled(&self) -> BTreeMap<String, Log> {
+    /// Waits until every change written so far is processed.
+    pub(crate) async fn finished(&self) -> BTreeMap<String, Log> {
         let mut logs = BTreeMap::new();
-        for (key, lane) in &self.lanes {
+        for (key, function) in &self.functions {
             let written = self.written.get(key).copied().unwrap_or(0);
-            let log = lane.source.settled(written, SOON).await;
-            assert_eq!(log.seen.len(), written, "the stream of {key} has every write once");
-            assert!(log.given_up.is_empty(), "{:?}", log.given_up);
+            let log = function.source.finished(written, SOON).await;
+            assert_eq!(log.read.len(), written, "the stream of {key} has every write once");
+            assert!(log.discarded.is_empty(), "{:?}", log.discarded);
             logs.insert(key.clone(), log);
         }
         logs
     }
 
-    /// The events that came on any channel since the last [`Subscriber::clear`], by id.
+    /// The events that were published so far, by id.
     pub(crate) fn published(&self) -> BTreeMap<String, Value> {
         let events = self.subscriber.messages().into_iter().map(|message| message.json());
         events.map(|event| (event["eventId"].as_str().unwrap().to_owned(), event)).collect()
@@ -168,8 +169,8 @@ fn key(pk: &str, sk: i64) -> Value {
     json!({ "PK": { "S": pk }, "SK": { "N": sk.to_string() } })
 }
 
-/// Makes a table as its planned values say.
-async fn make_table(values: &Value, aws: &mut Connection) {
+/// Creates a table with its planned values.
+async fn create_table(values: &Value, aws: &mut Connection) {
     let attributes = values["attribute"].as_array().unwrap().iter();
     let definitions: Vec<_> =
         attributes.map(|a| json!({ "AttributeName": a["name"], "AttributeType": a["type"] })).collect();
@@ -190,8 +191,9 @@ async fn make_table(values: &Value, aws: &mut Connection) {
     aws.call("dynamodb", "create_table", request).await;
 }
 
-/// Makes the queues, the one that others point to first; returns their URLs by name in the plan.
-async fn make_queues(plan: &Plan, aws: &mut Connection) -> BTreeMap<String, String> {
+/// Creates the queues, the dead letter queue first because the other one names it. Returns their URLs by name in the
+/// plan.
+async fn create_queues(plan: &TerraformPlan, aws: &mut Connection) -> BTreeMap<String, String> {
     let attributes = [
         ("fifo_queue", "FifoQueue"),
         ("content_based_deduplication", "ContentBasedDeduplication"),
@@ -207,35 +209,40 @@ async fn make_queues(plan: &Plan, aws: &mut Connection) -> BTreeMap<String, Stri
     for name in ["dlq", "events"] {
         let address = format!("aws_sqs_queue.{name}");
         let values = plan.values(&address);
-        // The emulator goes by the name alone.
+        // The emulator decides by the name alone whether a queue is FIFO.
         assert_eq!(values["fifo_queue"], true, "{name}: order needs a FIFO queue");
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let planned = attributes.iter().filter(|(planned, _)| !values[*planned].is_null());
         let mut wanted: BTreeMap<_, _> =
             planned.map(|(planned, name)| (name.to_string(), text(&values[*planned]))).collect();
-        // It names the other queue's ARN, and so is not known before that is there.
+        // The redrive policy holds the ARN of the other queue, so the plan does not know it yet.
         if plan.unknown(&address)["redrive_policy"] == true {
             let receives = plan.variable("queue_max_receive_count").to_string();
-            let target: &String = dlq_arn.as_ref().expect("the DLQ comes first");
+            let target: &String = dlq_arn.as_ref().expect("the dead letter queue is created first");
             let policy = json!({ "deadLetterTargetArn": target, "maxReceiveCount": receives });
             wanted.insert("RedrivePolicy".into(), policy.to_string());
         }
         let request = json!({ "QueueName": values["name"], "Attributes": wanted });
         let url = aws.call("sqs", "create_queue", request).await["QueueUrl"].as_str().unwrap().to_owned();
         let request = json!({ "QueueUrl": url, "AttributeNames": ["All"] });
-        let made = aws.call("sqs", "get_queue_attributes", request).await["Attributes"].take();
+        let created = aws.call("sqs", "get_queue_attributes", request).await["Attributes"].take();
         for (attribute, value) in &wanted {
-            assert!(made[attribute].as_str() == Some(value), "{name}: {attribute} is {}", made[attribute]);
+            let actual = &created[attribute];
+            assert!(actual.as_str() == Some(value), "{name}: {attribute} is {actual}, not {value}");
         }
-        dlq_arn = dlq_arn.or_else(|| made["QueueArn"].as_str().map(str::to_owned));
+        dlq_arn = dlq_arn.or_else(|| created["QueueArn"].as_str().map(str::to_owned));
         urls.insert(name.to_owned(), url);
     }
     assert!(plan.unknown("aws_sqs_queue.events")["redrive_policy"] == true, "the events queue has a DLQ");
     urls
 }
 
-/// The function's environment: what the plan knows, and what it will know once queues and the secret are there.
-fn environment(plan: &Plan, queues: &BTreeMap<String, String>, secret: &str) -> BTreeMap<String, String> {
+/// The environment of the function: the planned variables, and those that are known once queues and secret exist.
+fn environment(
+    plan: &TerraformPlan,
+    queues: &BTreeMap<String, String>,
+    secret: &str,
+) -> BTreeMap<String, String> {
     let function = "aws_lambda_function.processor";
     let known = plan.values(function)["environment"][0]["variables"].as_object().expect("an environment");
     let mut environment: BTreeMap<String, String> =
@@ -247,7 +254,9 @@ fn environment(plan: &Plan, queues: &BTreeMap<String, String>, secret: &str) -> 
             "EVENTS_DLQ_URL" => &queues["dlq"],
             "REDIS_URL_SECRET_ARN" => secret,
             _ => {
-                panic!("{name} is not known before apply, and the rehearsal does not know what to put there")
+                panic!(
+                    "{name} is known only after apply, and the rehearsal has no value for it: add one here"
+                )
             }
         };
         environment.insert(name.clone(), value.to_owned());
@@ -258,7 +267,7 @@ fn environment(plan: &Plan, queues: &BTreeMap<String, String>, secret: &str) -> 
     environment
 }
 
-/// A variable the processor never reads would do nothing, without a word.
+/// Fails for a variable that the processor does not read. It would silently have no effect.
 fn assert_all_are_settings(environment: &BTreeMap<String, String>) {
     let read = RefCell::new(BTreeSet::from(["REDIS_URL_SECRET_ARN".to_owned()]));
     let _ = ProcessorSettings::read(
@@ -270,6 +279,6 @@ fn assert_all_are_settings(environment: &BTreeMap<String, String>) {
         CredentialSource::Environment,
     );
     let read = read.into_inner();
-    let idle: Vec<_> = environment.keys().filter(|name| !read.contains(*name)).collect();
-    assert!(idle.is_empty(), "the plan sets what the processor does not read: {idle:?}");
+    let unused: Vec<_> = environment.keys().filter(|name| !read.contains(*name)).collect();
+    assert!(unused.is_empty(), "the plan sets variables that the processor does not read: {unused:?}");
 }

@@ -1,9 +1,10 @@
-//! The judgement of runs in which Redis loses data.
+//! Judges runs in which Redis loses data.
 //!
-//! A row whose baseline is gone is compared with what is left: an older row of its key, or nothing, and then its total
-//! with `tvlPrev1Hour`. Which it was nobody can know from outside. So every baseline that a correct processor may have
-//! found is followed, row by row: usually that is one; around a loss it is also none, or one that the replica had. What
-//! was delivered of a row must be what follows from one of them, and what follows from all must be there.
+//! A row whose baseline was lost is compared with an older row of its key, or with nothing (then its total with
+//! `tvlPrev1Hour`). An observer cannot know which. This module therefore tracks, row by row, every baseline that a
+//! correct processor may have found. Usually there is one; around a data loss there may also be none, or one that the
+//! replica had. The delivered events of a row must follow from one of these baselines. An event that follows from all of
+//! them must have been delivered.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,108 +16,114 @@ use events_core::source::dynamodb::decode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::faults::sqs_sink::Entry;
+use crate::faults::fake_sqs::SentMessage;
 
-use super::judge::{Known, tell};
+use super::judge::{PossibleEvent, add_problems};
 use super::mapping::Trace;
-use super::redis::Loss;
+use super::redis::DataLoss;
 
-/// What a key's baseline may be; `None` where there may be none.
+/// The possible baselines of a key.
 #[derive(Default)]
-struct Key {
-    /// At each row, from the first on.
-    past: Vec<Passed>,
+struct KeyHistory {
+    /// One for each row of the key, in order.
+    rows: Vec<RowBaselines>,
 }
 
-/// What a row may have met, and what it may have left.
-struct Passed {
+/// The baselines that a row may have found, and those that the key may have after the row. `None` means no baseline.
+struct RowBaselines {
     row: usize,
-    met: Vec<Option<Baseline>>,
-    left: Vec<Option<Baseline>>,
+    before: Vec<Option<Baseline>>,
+    after: Vec<Option<Baseline>>,
 }
 
-impl Key {
-    /// What the next row may meet, if nothing is lost.
-    fn now(&self) -> Vec<Option<Baseline>> {
-        self.past.last().map_or_else(|| vec![None], |last| last.left.clone())
+impl KeyHistory {
+    /// The baselines that the next row may find if no data was lost.
+    fn current(&self) -> Vec<Option<Baseline>> {
+        self.rows.last().map_or_else(|| vec![None], |last| last.after.clone())
     }
 
-    /// What it may meet after a loss besides: nothing, or what a replica has. That lacks commits of rows that were not
-    /// done when it was cut off, and no others: then it has what these rows met, after the losses before.
-    fn after(&self, loss: &Loss, traces: &[Trace]) -> Vec<Option<Baseline>> {
+    /// The further baselines that the next row may find after a data loss: none, or one that the replica has. The
+    /// replica may lack the commits of rows that were not done when it was cut off, and only those. For such a row it
+    /// may have a baseline from before the row.
+    fn after_loss(&self, loss: &DataLoss, traces: &[Trace]) -> Vec<Option<Baseline>> {
         if loss.everything {
             return vec![None];
         }
-        let mut may = Vec::new();
-        for Passed { row, met, left } in self.past.iter().rev() {
-            may.extend(left.iter().cloned());
-            if traces[*row].done.is_some_and(|done| done < loss.from) {
+        let mut possible = Vec::new();
+        for RowBaselines { row, before, after } in self.rows.iter().rev() {
+            possible.extend(after.iter().cloned());
+            if traces[*row].done_at.is_some_and(|done| done < loss.from) {
                 break;
             }
-            may.extend(met.iter().cloned());
+            possible.extend(before.iter().cloned());
         }
-        may
+        possible
     }
 }
 
-/// Every event that a correct processor may have made, and those it must.
+/// The events that a correct processor may have delivered, and those that it must have delivered.
 pub(super) struct FirstSeen {
-    pub(super) known: HashMap<String, Known>,
-    /// The contents that an event may have.
+    /// All possible events, by event id.
+    pub(super) events: HashMap<String, PossibleEvent>,
+    /// The possible contents of each event.
     contents: HashMap<String, Vec<Value>>,
+    /// The ids of the events that must be in the queue.
     required: HashSet<String>,
+    /// The records in flight during a data loss.
     excused: HashSet<usize>,
 }
 
 impl FirstSeen {
-    /// Follows each key through the run.
-    pub(super) fn of(records: &[Box<RawValue>], traces: &[Trace], losses: &[Loss]) -> Self {
+    /// Tracks the possible baselines of each key through the run.
+    pub(super) fn of(records: &[Box<RawValue>], traces: &[Trace], losses: &[DataLoss]) -> Self {
         let mut all = Self {
-            known: HashMap::new(),
+            events: HashMap::new(),
             contents: HashMap::new(),
             required: HashSet::new(),
             excused: HashSet::new(),
         };
-        let mut keys: HashMap<String, Key> = HashMap::new();
+        let mut keys: HashMap<String, KeyHistory> = HashMap::new();
         for (index, raw) in records.iter().enumerate() {
             let record = decode(raw);
             let reads = read_request(std::slice::from_ref(&record), &Config::default());
             let Some(name) = reads.baselines.first() else { continue };
-            let key = keys.entry(name.clone()).or_default();
+            let history = keys.entry(name.clone()).or_default();
             let trace = &traces[index];
-            // What the row before had left may be gone when this one is read, or read again.
-            let before = key.past.last().map_or(trace, |before| &traces[before.row]);
-            let mut may = key.now();
-            for loss in losses.iter().filter(|loss| loss.falls_between(before, trace)) {
-                may.extend(key.after(loss, traces));
+            // The baseline of the previous row may be lost before this row reads it, or reads it again.
+            let previous = history.rows.last().map_or(trace, |previous| &traces[previous.row]);
+            let mut possible = history.current();
+            for loss in losses.iter().filter(|loss| loss.falls_between(previous, trace)) {
+                possible.extend(history.after_loss(loss, traces));
             }
             if losses.iter().any(|loss| loss.falls_between(trace, trace)) {
                 all.excused.insert(index);
             }
-            let met = distinct(may);
-            let left = all.follow(index, &record, name, &met);
-            key.past.push(Passed { row: index, met, left });
+            let before = distinct(possible);
+            let after = all.follow(index, &record, name, &before);
+            history.rows.push(RowBaselines { row: index, before, after });
         }
         all
     }
 
-    /// Takes a row on from every baseline that it may have met; gives those it may leave.
+    /// Plans a row against every baseline that it may have found, and adds the events. Returns the possible baselines
+    /// after the row.
     fn follow(
         &mut self,
         index: usize,
         record: &Record,
         name: &str,
-        may: &[Option<Baseline>],
+        possible: &[Option<Baseline>],
     ) -> Vec<Option<Baseline>> {
         let mut next: Vec<Option<Baseline>> = Vec::new();
+        // The events that follow from every possible baseline.
         let mut common: Option<HashSet<String>> = None;
-        for stored in may {
-            let plan = plan_alone(record, name, stored.as_ref());
+        for baseline in possible {
+            let plan = plan_alone(record, name, baseline.as_ref());
             for message in &plan.messages {
-                let new = || Known { records: Vec::new(), group: message.group_id.clone() };
-                let known = self.known.entry(message.dedup_id.clone()).or_insert_with(new);
-                if known.records.last() != Some(&index) {
-                    known.records.push(index);
+                let new = || PossibleEvent { records: Vec::new(), group_id: message.group_id.clone() };
+                let event = self.events.entry(message.dedup_id.clone()).or_insert_with(new);
+                if event.records.last() != Some(&index) {
+                    event.records.push(index);
                 }
                 let contents = self.contents.entry(message.dedup_id.clone()).or_default();
                 let content = content(&message.body);
@@ -128,7 +135,7 @@ impl FirstSeen {
             common = Some(common.map_or_else(|| ids.clone(), |common| &common & &ids));
             let after = match plan.commit {
                 Some(commit) => Some(Baseline { version: commit.version, values: commit.values }),
-                None => stored.clone(),
+                None => baseline.clone(),
             };
             next.push(after);
         }
@@ -136,59 +143,59 @@ impl FirstSeen {
         distinct(next)
     }
 
-    /// True for a record that was at work during a loss. Its commit may have been lost and made again, in a later
-    /// invocation or by a retry within one: it is published again then, after later records that were published before,
-    /// and compared with another baseline it may make more events than at first.
+    /// True for a record that was in flight during a data loss. Its commit may have been lost and repeated, by a retry
+    /// or in a later invocation. Its events are then published again, after those of later records. Compared with
+    /// another baseline, the record may also make more events than before.
     pub(super) fn excuses(&self, record: usize) -> bool {
         self.excused.contains(&record)
     }
 
-    /// Judges what is in the queue.
-    pub(super) fn judge(&self, queued: &[Entry], problems: &mut Vec<String>) {
-        let invented = queued.iter().filter(|entry| !self.known.contains_key(&entry.dedup));
-        tell(problems, "follows from no baseline", invented.map(|entry| entry.body.clone()));
-        let odd = queued.iter().filter_map(|entry| {
-            let contents = self.contents.get(&entry.dedup)?;
-            (!contents.contains(&content(&entry.body))).then(|| format!("{} not of {contents:?}", entry.body))
+    /// Judges the messages in the events queue.
+    pub(super) fn judge(&self, queued: &[SentMessage], problems: &mut Vec<String>) {
+        let invented = queued.iter().filter(|message| !self.events.contains_key(&message.dedup_id));
+        add_problems(problems, "follows from no baseline", invented.map(|message| message.body.clone()));
+        let wrong = queued.iter().filter_map(|message| {
+            let contents = self.contents.get(&message.dedup_id)?;
+            let possible = contents.contains(&content(&message.body));
+            (!possible).then(|| format!("{} is not one of {contents:?}", message.body))
         });
-        tell(problems, "compared with no baseline of the past", odd);
-        let ids: HashSet<&str> = queued.iter().map(|entry| entry.dedup.as_str()).collect();
+        add_problems(problems, "content follows from no possible baseline", wrong);
+        let ids: HashSet<&str> = queued.iter().map(|message| message.dedup_id.as_str()).collect();
         let lost = self.required.iter().filter(|id| !ids.contains(id.as_str()));
-        tell(
-            problems,
-            "lost, though no loss of a baseline explains it",
-            lost.map(|id| format!("{id} {:?}", self.known[id])),
-        );
+        let lost = lost.map(|id| format!("{id} {:?}", self.events[id]));
+        add_problems(problems, "lost, although every possible baseline leads to it", lost);
     }
 }
 
-impl Loss {
-    /// Whether it may have come after one record was first handed over and before another was done.
+impl DataLoss {
+    /// True if it may have happened after one record was first delivered and before another was done.
     fn falls_between(&self, from: &Trace, to: &Trace) -> bool {
-        let (Some(first), Some(done)) = (from.first, to.done) else { return false };
+        let (Some(first), Some(done)) = (from.first_delivered_at, to.done_at) else { return false };
         first <= self.to && self.from <= done
     }
 }
 
-fn distinct(many: Vec<Option<Baseline>>) -> Vec<Option<Baseline>> {
-    let mut few: Vec<Option<Baseline>> = Vec::new();
-    for one in many {
-        if !few.contains(&one) {
-            few.push(one);
+/// Removes duplicates.
+fn distinct(baselines: Vec<Option<Baseline>>) -> Vec<Option<Baseline>> {
+    let mut distinct: Vec<Option<Baseline>> = Vec::new();
+    for baseline in baselines {
+        if !distinct.contains(&baseline) {
+            distinct.push(baseline);
         }
     }
-    few
+    distinct
 }
 
-/// The plan of a record as the only one of its batch.
-fn plan_alone(record: &Record, name: &str, stored: Option<&Baseline>) -> RecordPlan {
-    let baselines = stored.map(|stored| (name.to_owned(), stored.clone())).into_iter().collect();
+/// The plan of a record that is alone in its batch.
+fn plan_alone(record: &Record, name: &str, baseline: Option<&Baseline>) -> RecordPlan {
+    let baselines = baseline.map(|baseline| (name.to_owned(), baseline.clone())).into_iter().collect();
     let snapshot = Snapshot { baselines, ..Snapshot::default() };
     let times = PlanTimes { now_ms: 0, processing_ms: 0.0 };
     plan(vec![record.clone()], &snapshot, &Config::default(), times).remove(0)
 }
 
-/// What a body says of the change. Names come from another key, which may be lost as well, and with them confidence.
+/// The body of an event without the fields that a data loss may change. Names come from another key, which may be lost
+/// too, and the confidence depends on the name.
 fn content(body: &str) -> Value {
     let mut content: Value = serde_json::from_str(body).unwrap_or_default();
     for (part, field) in [

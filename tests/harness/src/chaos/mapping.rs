@@ -1,7 +1,7 @@
-//! A stream of several shards, as Lambda's event source mapping reads it.
+//! An event source mapping for a stream of several shards.
 //!
-//! One batch of a shard is under way at a time, in order. After a partial answer the rest comes again, after anything
-//! else the whole batch, until it is done: nothing is given up.
+//! Each shard has one batch in flight at a time, in order. After a partial batch response the mapping retries the rest of
+//! the batch. After an error, a timeout or a killed sandbox it retries the whole batch. It never discards a record.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,122 +18,133 @@ use crate::lambda::event_source::progress_of;
 use crate::lambda::runtime_api::{Invocation, Outcome};
 use crate::rows;
 
-use super::Plan;
+use super::ChaosPlan;
 
-/// Between two attempts, at first and at most.
+/// The pause between two attempts: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// What happened to one record.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trace {
-    /// When it was first handed over.
-    pub(super) first: Option<Instant>,
+    /// When it was first delivered to a sandbox.
+    pub(super) first_delivered_at: Option<Instant>,
     /// When it was done.
-    pub(super) done: Option<Instant>,
-    /// How often it was handed over.
-    pub(super) handed: u32,
+    pub(super) done_at: Option<Instant>,
+    /// How often it was delivered.
+    pub(super) deliveries: u32,
 }
 
-/// How often what was done.
+/// The outcomes of the invocations.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// Invocations.
+    /// All invocations.
     pub invocations: u64,
-    /// Batches answered as done.
+    /// Those that reported no failure.
     pub done: u64,
-    /// Batches answered in part.
+    /// Those with a partial batch response.
     pub partial: u64,
-    /// Batches without a use of their answer: killed, timed out.
+    /// Those without a usable response: killed, timed out.
     pub unanswered: u64,
 }
 
-/// What is known of a run so far.
+/// The state of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
     pub(super) traces: Vec<Trace>,
     pub(super) counts: Counts,
-    /// Answers that no function may give.
+    /// Responses that no function may give.
     pub(super) problems: Vec<String>,
 }
 
-/// One record as it is handed over.
-struct Item {
+/// A record of the stream.
+struct StreamRecord {
     raw: Box<RawValue>,
-    number: String,
+    sequence_number: String,
 }
 
-/// The stream with its state.
+/// The stream and the state of its records.
 pub(super) struct Mapping {
-    items: Vec<Item>,
+    records: Vec<StreamRecord>,
     state: Mutex<State>,
+    /// How many records are done.
     done: AtomicUsize,
-    /// No batch begins above so many records done: the next fault is due first.
-    ceiling: watch::Sender<usize>,
+    /// No batch starts once this many records are done, because the next fault is due first.
+    pause_at: watch::Sender<usize>,
 }
 
-/// A shard on its way from sandbox to sandbox.
+/// A shard. It moves between the queue and the sandboxes.
 pub(super) struct Shard {
+    /// The positions of its records in the stream.
     records: Vec<usize>,
+    /// The position of its next batch in `records`.
     next: usize,
-    most: usize,
+    batch_size: usize,
+    /// The pause before the next attempt.
     pause: Duration,
-    home: mpsc::UnboundedSender<Shard>,
+    /// The queue to return to. It closes when the last shard is done.
+    queue: mpsc::UnboundedSender<Shard>,
 }
 
-/// The shards that wait for a sandbox. When the last one is done there are no more.
-pub(super) type Work = tokio::sync::Mutex<mpsc::UnboundedReceiver<Shard>>;
+/// The shards that wait for a sandbox.
+pub(super) type ShardQueue = tokio::sync::Mutex<mpsc::UnboundedReceiver<Shard>>;
 
 impl Mapping {
-    /// Sorts records into shards: those of one subject into one, as rows of one key are. (Rows of several keys of one
-    /// protocol may be in several shards in DynamoDB. Then nobody promises their order, and nobody can judge it.)
-    pub(super) fn of(records: &[Box<RawValue>], plan: &Plan) -> (Arc<Self>, Arc<Work>) {
-        let (home, work) = mpsc::unbounded_channel();
+    /// Sorts records into shards. All records of one subject are in one shard. DynamoDB only keeps the rows of one key
+    /// in one shard, but then the order of a protocol's rows with different keys is undefined and cannot be judged.
+    pub(super) fn of(records: &[Box<RawValue>], plan: &ChaosPlan) -> (Arc<Self>, Arc<ShardQueue>) {
+        let (queue, waiting) = mpsc::unbounded_channel();
         let mut sorted = vec![Vec::new(); plan.shards];
         for (index, record) in records.iter().enumerate() {
             sorted[shard_of(record, plan.shards)].push(index);
         }
         for records in sorted.into_iter().filter(|records| !records.is_empty()) {
-            let shard = Shard { records, next: 0, most: plan.batch, pause: PAUSE.0, home: home.clone() };
-            home.send(shard).unwrap_or_else(|_| panic!("the receiver is here"));
+            let shard =
+                Shard { records, next: 0, batch_size: plan.batch, pause: PAUSE.0, queue: queue.clone() };
+            queue.send(shard).unwrap_or_else(|_| panic!("the receiver is in this function"));
         }
-        let item = |record: &RawValue| Item { raw: record.to_owned(), number: number(record) };
+        let stream_record = |record: &RawValue| StreamRecord {
+            raw: record.to_owned(),
+            sequence_number: sequence_number(record),
+        };
         let state = State { traces: vec![Trace::default(); records.len()], ..State::default() };
         let mapping = Self {
-            items: records.iter().map(|record| item(record)).collect(),
+            records: records.iter().map(|record| stream_record(record)).collect(),
             state: Mutex::new(state),
             done: AtomicUsize::new(0),
-            ceiling: watch::Sender::new(usize::MAX),
+            pause_at: watch::Sender::new(usize::MAX),
         };
-        (Arc::new(mapping), Arc::new(work.into()))
+        (Arc::new(mapping), Arc::new(waiting.into()))
     }
 
-    /// The next shard with something to do; `None` when all is done.
-    pub(super) async fn take(&self, work: &Work) -> Option<Shard> {
-        let shard = work.lock().await.recv().await?;
-        let mut ceiling = self.ceiling.subscribe();
-        let _ = ceiling.wait_for(|ceiling| self.done() < *ceiling).await;
+    /// Takes the next shard with records left. `None` when all are done.
+    pub(super) async fn take(&self, shards: &ShardQueue) -> Option<Shard> {
+        let shard = shards.lock().await.recv().await?;
+        let mut pause_at = self.pause_at.subscribe();
+        let _ = pause_at.wait_for(|pause_at| self.done() < *pause_at).await;
         Some(shard)
     }
 
-    /// The Lambda event of a shard's next batch; writes down that it is handed over.
+    /// The Lambda event of a shard's next batch. Counts the delivery of its records.
     pub(super) fn batch(&self, shard: &Shard) -> Vec<u8> {
         let mut state = self.state_mut();
         state.counts.invocations += 1;
         let now = Instant::now();
         for index in shard.batch() {
             let trace = &mut state.traces[*index];
-            trace.first.get_or_insert(now);
-            trace.handed += 1;
+            trace.first_delivered_at.get_or_insert(now);
+            trace.deliveries += 1;
         }
-        let records: Vec<_> = shard.batch().iter().map(|index| self.items[*index].raw.clone()).collect();
+        let records: Vec<_> = shard.batch().iter().map(|index| self.records[*index].raw.clone()).collect();
         rows::event(&records)
     }
 
-    /// Takes an answer (`None`: the sandbox died) and gives the shard back, if anything is left of it.
-    pub(super) fn settle(&self, mut shard: Shard, invocation: Option<&Invocation>) {
+    /// Applies the result of an invocation (`None`: the sandbox was killed), and puts the shard back into the queue if it
+    /// has records left.
+    pub(super) fn finish_invocation(&self, mut shard: Shard, invocation: Option<&Invocation>) {
         let numbers: Vec<String> =
-            shard.batch().iter().map(|index| self.items[*index].number.clone()).collect();
-        let progress = invocation.map_or(Progress::RetryAll, |answer| progress_of(answer, &numbers, true));
+            shard.batch().iter().map(|index| self.records[*index].sequence_number.clone()).collect();
+        let progress =
+            invocation.map_or(Progress::RetryAll, |invocation| progress_of(invocation, &numbers, true));
         let finished = match progress {
             Progress::AllDone => numbers.len(),
             Progress::RetryFrom(position) => position,
@@ -148,11 +159,11 @@ impl Mapping {
         }
         if let (Progress::RetryAll, Some(Outcome::Ok(bytes))) = (progress, invocation.map(|i| &i.outcome)) {
             let text = String::from_utf8_lossy(bytes).into_owned();
-            state.problems.push(format!("an answer that names no record of its batch: {text}"));
+            state.problems.push(format!("a response that names no record of its batch: {text}"));
         }
         let now = Instant::now();
         for index in &shard.batch()[..finished] {
-            state.traces[*index].done = Some(now);
+            state.traces[*index].done_at = Some(now);
         }
         drop(state);
         self.done.fetch_add(finished, Ordering::Relaxed);
@@ -162,8 +173,8 @@ impl Mapping {
             let pause = if progress == Progress::AllDone { Duration::ZERO } else { shard.pause };
             tokio::spawn(async move {
                 tokio::time::sleep(pause).await;
-                // It fails when nobody works any more: then the run is over, and says why.
-                let _ = shard.home.clone().send(shard);
+                // Sending fails only if all sandboxes have ended. Then the run reports the reason.
+                let _ = shard.queue.clone().send(shard);
             });
         }
     }
@@ -175,15 +186,15 @@ impl Mapping {
 
     /// How many records there are.
     pub(super) fn records(&self) -> usize {
-        self.items.len()
+        self.records.len()
     }
 
-    /// No new batch begins once so many records are done.
-    pub(super) fn hold_at(&self, ceiling: usize) {
-        self.ceiling.send_replace(ceiling);
+    /// Starts no new batch once this many records are done.
+    pub(super) fn pause_at(&self, done: usize) {
+        self.pause_at.send_replace(done);
     }
 
-    /// Everything known.
+    /// A copy of the state.
     pub(super) fn state(&self) -> State {
         self.state_mut().clone()
     }
@@ -194,8 +205,9 @@ impl Mapping {
 }
 
 impl Shard {
+    /// The records of its next batch.
     fn batch(&self) -> &[usize] {
-        &self.records[self.next..self.records.len().min(self.next + self.most)]
+        &self.records[self.next..self.records.len().min(self.next + self.batch_size)]
     }
 }
 
@@ -208,7 +220,7 @@ fn shard_of(record: &RawValue, shards: usize) -> usize {
     (hasher.finish() % shards as u64) as usize
 }
 
-fn number(record: &RawValue) -> String {
+fn sequence_number(record: &RawValue) -> String {
     let json: serde_json::Value = serde_json::from_str(record.get()).unwrap_or_default();
     json["dynamodb"]["SequenceNumber"].as_str().unwrap_or_default().to_owned()
 }

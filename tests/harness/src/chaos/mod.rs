@@ -1,30 +1,31 @@
-//! The whole processor under fire: real `bootstrap` processes, a real Redis, an SQS that records every request, faults
-//! on every way between them, and at the end a judgement of what really arrived.
+//! Chaos runs: real `bootstrap` processes, a real Redis and a fake SQS, with faults between all of them. At the end the
+//! judge compares what was delivered with what must be delivered.
 //!
 //! | module | its part |
 //! |---|---|
-//! | [`Plan`], [`run`] | what is played, and the play |
-//! | `mapping` | shards, batches and retries, as Lambda's event source mapping does them; it gives nothing up |
+//! | [`ChaosPlan`], [`run`] | the parameters of a run, and the run itself |
+//! | `mapping` | the event source mapping: shards, batches and retries; it never discards a record |
 //! | `sandbox` | `bootstrap` processes, killed and frozen at any moment |
-//! | `redis` | Redis killed, restarted, paused, cut off, and where the mode says so emptied or failed over |
-//! | `sqs` | calls that fail, each drawn from a seed |
-//! | `director` | when which fault of the surroundings comes |
-//! | `listener` | a subscriber that comes back |
-//! | [`judge`], `first_seen` | what must have come of it: where nothing was lost, and where Redis lost data |
+//! | `redis` | a Redis that is killed, restarted, paused and cut off, and in some runs loses data |
+//! | `sqs` | a fake SQS whose calls fail at random |
+//! | `fault_schedule` | when each fault of Redis and SQS starts |
+//! | `subscriber` | a subscriber that reconnects |
+//! | [`judge`] | whether the right events were delivered, if Redis kept its data |
+//! | `first_seen` | the same, if Redis lost data |
 //! | `report` | the table at the end |
 //!
-//! A seed decides which faults there are, in which order and how long; when exactly they hit is up to the machine. So a
-//! seed repeats a run's kind, not its every step: a failure is worth several runs of its seed.
+//! The seed decides which faults happen, in which order and for how long. The exact moments depend on the machine.
+//! Repeat the seed of a failed run several times to reproduce it.
 
-mod director;
+mod fault_schedule;
 mod first_seen;
 pub mod judge;
-mod listener;
 mod mapping;
 mod redis;
 mod report;
 mod sandbox;
 mod sqs;
+mod subscriber;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,32 +33,32 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
-use crate::faults::sqs_sink::{Entry, SqsSink};
+use crate::faults::fake_sqs::{FakeSqs, SentMessage};
 use crate::lambda::bootstrap::bootstrap_path;
-use director::Director;
-use listener::{Heard, Listener};
+use fault_schedule::FaultSchedule;
 use mapping::{Mapping, Trace};
-use redis::{Loss, RedisSide};
-use sandbox::{Sandbox, Surroundings};
-use sqs::SqsSide;
+use redis::{DataLoss, FaultyRedis};
+use sandbox::{Sandbox, Shared};
+use sqs::FaultySqs;
+use subscriber::{Received, ReconnectingSubscriber};
 
-/// Without a record done for this long a run is stuck.
+/// A run is stuck if no record was done for this long.
 const STUCK: Duration = Duration::from_secs(90);
-/// Between two lines about the progress.
-const TELL: Duration = Duration::from_secs(10);
+/// The interval between progress lines.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What becomes of Redis's data.
+/// What happens to the data of Redis during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// It survives every kill: append-only file, fsync always.
+pub enum RedisData {
+    /// It survives every kill, because Redis has an append-only file with `fsync always`.
     Kept,
-    /// Redis comes back empty.
+    /// Redis restarts empty.
     Emptied,
-    /// An asynchronous replica takes over, without the last commits.
+    /// An asynchronous replica takes over. It lacks the last commits.
     FailedOver,
 }
 
-impl Mode {
+impl RedisData {
     /// Its name in the report.
     pub fn name(self) -> &'static str {
         match self {
@@ -68,135 +69,134 @@ impl Mode {
     }
 }
 
-/// What is played.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    /// What becomes of Redis's data.
-    pub mode: Mode,
-    /// Whether events wait in the outbox while SQS does not take them (`SQS_OUTAGE=spill`).
+pub struct ChaosPlan {
+    /// What happens to the data of Redis.
+    pub redis_data: RedisData,
+    /// Whether events go into the outbox while SQS refuses them (`SQS_OUTAGE=spill`).
     pub spill: bool,
-    /// What decides on everything drawn.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// Records in a batch.
+    /// Most records in a batch.
     pub batch: usize,
     /// Shards of the stream.
     pub shards: usize,
-    /// Sandboxes at once.
+    /// Sandboxes that run at the same time.
     pub sandboxes: usize,
-    /// How often each fault of the surroundings comes.
+    /// How often the round of faults of Redis and SQS is repeated.
     pub rounds: usize,
-    /// How often Redis loses data, where it does.
+    /// How often Redis loses data, unless it keeps its data.
     pub losses: usize,
 }
 
-impl Plan {
-    /// A plan for a stream of so many records: the longer, the more faults. A short one goes in smaller batches, so
-    /// that there are enough of them for all that happens to one.
-    pub fn new(mode: Mode, seed: u64, records: usize) -> Self {
+impl ChaosPlan {
+    /// A plan for a stream of this many records. A longer stream gets more faults. A short stream gets smaller batches,
+    /// so that there are enough invocations for every fault of a sandbox.
+    pub fn new(redis_data: RedisData, seed: u64, records: usize) -> Self {
         let batch = if records < 10_000 { 25 } else { 100 };
-        // What a loss of data costs is to be told apart from the rest: fewer of the other faults beside it.
-        let batches = if mode == Mode::Kept { 50 } else { 100 };
-        let rounds = (records / batch / batches).clamp(1, 10);
-        Self { mode, spill: false, seed, batch, shards: 8, sandboxes: 4, rounds, losses: 3 }
+        // Use fewer other faults if Redis loses data, so that the cost of the data loss stands out.
+        let batches_per_round = if redis_data == RedisData::Kept { 50 } else { 100 };
+        let rounds = (records / batch / batches_per_round).clamp(1, 10);
+        Self { redis_data, spill: false, seed, batch, shards: 8, sandboxes: 4, rounds, losses: 3 }
     }
 }
 
-/// How often what was done.
+/// How often each fault and each outcome occurred.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// Of the event source mapping.
+    /// Counts of the event source mapping.
     pub mapping: mapping::Counts,
-    /// Of the sandboxes.
+    /// Counts of the sandboxes.
     pub sandboxes: sandbox::Counts,
-    /// Of Redis.
+    /// Counts of Redis.
     pub redis: redis::Counts,
-    /// Of the queue.
+    /// Counts of SQS.
     pub sqs: sqs::Counts,
 }
 
-/// What came of a run.
-pub struct Aftermath {
-    /// What was played.
-    pub plan: Plan,
-    /// How often what was done.
+/// A finished run, with everything that the judge needs.
+pub struct FinishedRun {
+    /// The parameters of the run.
+    pub plan: ChaosPlan,
+    /// How often each fault and each outcome occurred.
     pub counts: Counts,
-    /// When each record was handed over and done.
+    /// When each record was delivered and done.
     traces: Vec<Trace>,
     /// When Redis lost data.
-    losses: Vec<Loss>,
-    /// What is in the events queue, in the order of its first acceptance.
-    queued: Vec<Entry>,
-    /// What is in the dead letter queue.
-    letters: Vec<Entry>,
-    /// How many messages the queues dropped as known.
+    losses: Vec<DataLoss>,
+    /// The messages in the events queue, in the order in which they were accepted.
+    queued: Vec<SentMessage>,
+    /// The messages in the dead letter queue.
+    dead_letters: Vec<SentMessage>,
+    /// How many messages the queues dropped as duplicates.
     duplicates: usize,
-    /// What the subscriber heard.
-    heard: Heard,
-    /// What went wrong that needs no judge.
+    /// What the subscriber received.
+    received: Received,
+    /// Problems found during the run.
     problems: Vec<String>,
     /// Redis at the end.
-    redis: RedisSide,
-    /// How many events waited in the outbox.
-    waited: i64,
-    /// How long it took.
+    redis: FaultyRedis,
+    /// How many events were put into the outbox.
+    spilled: i64,
+    /// How long the run took.
     took: Duration,
 }
 
-/// Plays a stream to its end. Panics when it gets stuck.
-pub async fn run(records: &[Box<RawValue>], plan: &Plan) -> Aftermath {
+/// Runs a stream to its end. Panics if the run gets stuck.
+pub async fn run(records: &[Box<RawValue>], plan: &ChaosPlan) -> FinishedRun {
     bootstrap_path();
     let started = Instant::now();
-    eprintln!("chaos: {}, {} records, seed {}", plan.mode.name(), records.len(), plan.seed);
-    let redis = RedisSide::start(plan.mode, plan.seed).await;
-    let sink = SqsSink::start().await;
-    let queue = Arc::new(SqsSide::start(&sink, plan.seed).await);
-    let listener = Listener::start(redis.direct());
-    let (mapping, work) = Mapping::of(records, plan);
-    let surroundings = Arc::new(Surroundings::new(plan, &redis, &sink, &queue));
+    eprintln!("chaos: {}, {} records, seed {}", plan.redis_data.name(), records.len(), plan.seed);
+    let redis = FaultyRedis::start(plan.redis_data, plan.seed).await;
+    let fake = FakeSqs::start().await;
+    let sqs = Arc::new(FaultySqs::start(&fake, plan.seed).await);
+    let subscriber = ReconnectingSubscriber::start(redis.direct());
+    let (mapping, shards) = Mapping::of(records, plan);
+    let shared = Arc::new(Shared::new(plan, &redis, &fake, &sqs));
     let mut sandboxes = JoinSet::new();
     for _ in 0..plan.sandboxes {
-        sandboxes.spawn(Sandbox::work(Arc::clone(&surroundings), Arc::clone(&mapping), Arc::clone(&work)));
+        sandboxes.spawn(Sandbox::work(Arc::clone(&shared), Arc::clone(&mapping), Arc::clone(&shards)));
     }
-    let director = Director::new(plan, records.len());
-    let directing = tokio::spawn(director.direct(redis, Arc::clone(&queue), Arc::clone(&mapping)));
-    let told = tokio::spawn(tell(Arc::clone(&mapping)));
+    let schedule = FaultSchedule::new(plan, records.len());
+    let faults = tokio::spawn(schedule.run(redis, Arc::clone(&sqs), Arc::clone(&mapping)));
+    let progress = tokio::spawn(print_progress(Arc::clone(&mapping)));
     while let Some(ended) = tokio::select! {
         ended = sandboxes.join_next() => ended,
         () = stuck(&mapping) => panic!("no record done for {STUCK:?}: {:#?}", mapping.state()),
     } {
-        ended.expect("a sandbox's player ends well");
+        ended.expect("the task of a sandbox does not panic");
     }
-    told.abort();
-    let redis = directing.await.expect("the director ends well");
-    sink.heal();
+    progress.abort();
+    let redis = faults.await.expect("the task of the fault schedule does not panic");
+    // All records are done. Send what is still in the outbox, without faults.
+    fake.heal();
     if plan.spill {
-        Sandbox::drain(&surroundings).await;
+        Sandbox::drain_outbox(&shared).await;
     }
     let state = mapping.state();
-    let queue_url = sink.queue_url(sandbox::EVENTS_QUEUE);
-    let (queued, letters) = sink.accepted().into_iter().partition(|entry| entry.queue_url == queue_url);
-    Aftermath {
+    FinishedRun {
         plan: plan.clone(),
         counts: Counts {
             mapping: state.counts,
-            sandboxes: surroundings.counts(),
+            sandboxes: shared.counts(),
             redis: redis.counts.clone(),
-            sqs: queue.counts(),
+            sqs: sqs.counts(),
         },
         traces: state.traces,
         losses: redis.losses.clone(),
-        queued,
-        letters,
-        duplicates: sink.duplicates(),
-        heard: listener.finish(&redis).await,
-        problems: [state.problems, surroundings.problems()].concat(),
-        waited: redis.waited().await,
+        queued: fake.events(),
+        dead_letters: fake.dead_letters(),
+        duplicates: fake.duplicates(),
+        received: subscriber.finish(&redis).await,
+        problems: [state.problems, shared.problems()].concat(),
+        spilled: redis.spilled().await,
         redis,
         took: started.elapsed(),
     }
 }
 
-/// Ends when nothing has moved for too long.
+/// Returns when no record was done for [`STUCK`].
 async fn stuck(mapping: &Mapping) {
     loop {
         let before = mapping.done();
@@ -207,10 +207,10 @@ async fn stuck(mapping: &Mapping) {
     }
 }
 
-async fn tell(mapping: Arc<Mapping>) {
+async fn print_progress(mapping: Arc<Mapping>) {
     let started = Instant::now();
     loop {
-        tokio::time::sleep(TELL).await;
+        tokio::time::sleep(PROGRESS_INTERVAL).await;
         let seconds = started.elapsed().as_secs();
         eprintln!("chaos: {seconds} s, {} of {} records done", mapping.done(), mapping.records());
     }

@@ -1,16 +1,16 @@
 //! The table at the end of a run.
 
 use super::judge::Judgement;
-use super::{Aftermath, Mode};
+use super::{FinishedRun, RedisData};
 
-impl Aftermath {
-    /// The run and its judgement, a line each.
+impl FinishedRun {
+    /// The table of the run, followed by the problems.
     pub fn report(&self, judgement: &Judgement) -> String {
         let rows = [self.stream(), self.faults(), self.outcome(judgement)].concat();
         let lines: Vec<String> = rows.into_iter().map(|(name, text)| format!("  {name:<12}{text}")).collect();
-        let mode = self.plan.mode.name();
-        let verdict = if judgement.problems.is_empty() { "good" } else { "BAD" };
-        let mut report = format!("chaos, {mode}: {verdict}\n{}", lines.join("\n"));
+        let redis_data = self.plan.redis_data.name();
+        let result = if judgement.problems.is_empty() { "good" } else { "BAD" };
+        let mut report = format!("chaos, {redis_data}: {result}\n{}", lines.join("\n"));
         for problem in &judgement.problems {
             report += &format!("\n{problem}");
         }
@@ -19,18 +19,21 @@ impl Aftermath {
 
     fn stream(&self) -> Vec<(&'static str, String)> {
         let mapping = &self.counts.mapping;
-        let again = self.traces.iter().filter(|trace| trace.handed > 1).count();
+        let again = self.traces.iter().filter(|trace| trace.deliveries > 1).count();
         vec![
             (
                 "seed",
-                format!("{} (moments are the machine's: repeat a failing one several times)", self.plan.seed),
+                format!(
+                    "{} (the moments depend on the machine: repeat a failing seed several times)",
+                    self.plan.seed
+                ),
             ),
             ("took", format!("{:.0} s", self.took.as_secs_f64())),
-            ("records", format!("{}, of which {again} more than once", self.traces.len())),
+            ("records", format!("{}, of which {again} delivered more than once", self.traces.len())),
             (
                 "batches",
                 format!(
-                    "{} in {} shards: {} done, {} in part, {} unanswered",
+                    "{} in {} shards: {} done, {} partial, {} unanswered",
                     mapping.invocations, self.plan.shards, mapping.done, mapping.partial, mapping.unanswered
                 ),
             ),
@@ -44,7 +47,7 @@ impl Aftermath {
             (
                 "sandboxes",
                 format!(
-                    "{} at once, {} started; killed at work {}, idle {}; frozen at work {}, past the deadline {}, idle {}",
+                    "{} at once, {} started; killed in an invocation {}, idle {}; frozen in an invocation {}, past the deadline {}, idle {}",
                     self.plan.sandboxes,
                     sandboxes.started,
                     sandboxes.killed,
@@ -57,7 +60,7 @@ impl Aftermath {
             (
                 "redis",
                 format!(
-                    "killed {}, made a replica {}, data lost {}, paused {}, cut within a reply {}, reset {}, slow {}, silent {}, stragglers {}, forgetful {}",
+                    "killed {}, made a replica {}, data lost {}, paused {}, cut within a reply {}, reset {}, delayed {}, stalled {}, stragglers {}, scripts lost {}",
                     redis.kills,
                     redis.demotions,
                     redis.losses,
@@ -65,17 +68,17 @@ impl Aftermath {
                     redis.cuts,
                     redis.resets,
                     redis.delays,
-                    redis.holes,
+                    redis.stalls,
                     redis.stragglers,
-                    redis.forgets
+                    redis.script_losses
                 ),
             ),
             (
                 "sqs",
                 format!(
-                    "{} calls with {} messages, {} failed ({:.1} %); besides {} outages, {} resets, {} cuts",
+                    "{} calls with {} messages, {} failed ({:.1} %); also {} outages, {} resets, {} cuts",
                     sqs.calls,
-                    sqs.entries,
+                    sqs.messages,
                     sqs.failed(),
                     sqs.failed_percent(),
                     sqs.outages,
@@ -89,7 +92,15 @@ impl Aftermath {
 
     fn outcome(&self, judgement: &Judgement) -> Vec<(&'static str, String)> {
         let Judgement {
-            expected, delivered, duplicates, publications, heard, missing, added, changed, ..
+            expected,
+            delivered,
+            duplicates,
+            expected_publications,
+            received_publications,
+            missing,
+            added,
+            changed,
+            ..
         } = judgement;
         let mut rows = vec![
             (
@@ -97,20 +108,20 @@ impl Aftermath {
                 format!("{delivered} delivered of {expected}, {duplicates} duplicates dropped by the queue"),
             ),
             (
-                "heard",
+                "received",
                 format!(
-                    "{heard} publications of {publications}, the subscriber came {} times",
-                    self.heard.sessions()
+                    "{received_publications} publications of {expected_publications}, {} subscriptions",
+                    self.received.subscriptions()
                 ),
             ),
         ];
         if self.plan.spill {
-            rows.push(("outbox", format!("{} events waited in it", self.waited)));
+            rows.push(("outbox", format!("{} events were put into it", self.spilled)));
         }
-        if self.plan.mode != Mode::Kept {
+        if self.plan.redis_data != RedisData::Kept {
             let share = 100.0 * *missing as f64 / (*expected).max(1) as f64;
             let cost = format!(
-                "{missing} events missing ({share:.2} %), {added} added, {changed} compared with something else"
+                "{missing} events missing ({share:.2} %), {added} added, {changed} compared with another baseline"
             );
             rows.push(("lost data", cost));
         }

@@ -1,42 +1,42 @@
-//! The queue's side: calls that fail, each drawn from the seed, and a network that breaks.
+//! An SQS with faults: a fake whose calls fail at random, and a proxy that breaks connections.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::faults::fault_proxy::{FaultProxy, Mode};
-use crate::faults::sqs_faults::Fault;
-use crate::faults::sqs_sink::{Request, SqsSink};
-use crate::probes::oracle::Random;
+use crate::faults::fake_sqs::{FakeSqs, Request};
+use crate::faults::fault_proxy::{FaultProxy, ProxyMode};
+use crate::faults::sqs_faults::SqsFault;
+use crate::random::Random;
 
-/// Of a thousand calls, how many meet which fault. A late answer is no failure, all others are.
+/// How many of a thousand calls meet each fault. A late response does not count as a failure, the others do.
 const RATES: [(&str, u64); 8] = [
     ("error 500", 40),
     ("throttled", 20),
-    ("throttled, other words", 15),
-    ("an entry refused", 50),
-    ("no answer", 15),
+    ("throttled, other code", 15),
+    ("a message refused", 50),
+    ("no response", 15),
     ("closed before", 30),
     ("accepted, then closed", 30),
     (LATE, 20),
 ];
-const LATE: &str = "late answer";
+const LATE: &str = "late response";
 const OUTAGE: &str = "error 500 in an outage";
 
-/// How often what was done.
+/// How often each fault occurred.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// Calls that reached the queue.
     pub calls: u64,
-    /// Messages in them.
-    pub entries: u64,
-    /// Calls that met a fault, by its kind.
+    /// Messages in these calls.
+    pub messages: u64,
+    /// Calls that met a fault, by kind of fault.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Times in which every call failed.
+    /// Periods in which every call failed.
     pub outages: u64,
-    /// Times in which all connections were reset.
+    /// Times all connections were reset.
     pub resets: u64,
-    /// Connections cut within an answer.
+    /// Connections cut within a response.
     pub cuts: u64,
 }
 
@@ -51,7 +51,7 @@ impl Counts {
         100.0 * self.failed() as f64 / self.calls.max(1) as f64
     }
 
-    /// The kinds of faults that no call has met.
+    /// The kinds of faults that no call met.
     pub fn missing(&self) -> Vec<&'static str> {
         let kinds = RATES.iter().map(|(kind, _)| *kind);
         kinds.filter(|kind| !self.faults.contains_key(kind)).collect()
@@ -64,23 +64,23 @@ struct State {
     counts: Counts,
 }
 
-/// The way to the sink, and what happens there.
-pub(super) struct SqsSide {
+/// The fake SQS with random faults, and the proxy in front of it.
+pub(super) struct FaultySqs {
     proxy: FaultProxy,
     state: Arc<Mutex<State>>,
 }
 
-impl SqsSide {
-    /// Lets calls to a sink fail from now on.
-    pub(super) async fn start(sink: &SqsSink, seed: u64) -> Self {
+impl FaultySqs {
+    /// Starts the faults of a fake SQS.
+    pub(super) async fn start(fake: &FakeSqs, seed: u64) -> Self {
         let random = Random::new(seed.wrapping_mul(7));
         let state = Arc::new(Mutex::new(State { random, down: false, counts: Counts::default() }));
         let shared = Arc::clone(&state);
-        sink.fault_by(move |request| shared.lock().unwrap().choose(request));
-        Self { proxy: FaultProxy::start(sink.addr()).await, state }
+        fake.choose_faults(move |request| shared.lock().unwrap().choose(request));
+        Self { proxy: FaultProxy::start(fake.addr()).await, state }
     }
 
-    /// Where sandboxes find it.
+    /// The endpoint for sandboxes, through the proxy.
     pub(super) fn endpoint(&self) -> String {
         self.proxy.http_url()
     }
@@ -97,7 +97,7 @@ impl SqsSide {
         Duration::from_millis(from + self.state().random.below(to - from))
     }
 
-    /// Every call fails for a while, long enough to open breakers.
+    /// Fails every call for a while, long enough to open the breakers.
     pub(super) async fn outage(&self) {
         self.state().down = true;
         tokio::time::sleep(self.millis(500, 2_000)).await;
@@ -106,15 +106,15 @@ impl SqsSide {
         state.counts.outages += 1;
     }
 
-    /// Resets every connection, then cuts one within an answer.
+    /// Resets all connections, then cuts one within a response.
     pub(super) async fn reset(&self) {
         let before = self.proxy.cuts();
-        self.proxy.set(Mode::Reset);
+        self.proxy.set(ProxyMode::Reset);
         tokio::time::sleep(self.millis(5, 200)).await;
         let bytes = self.state().random.below(600);
-        self.proxy.set(Mode::CutOnce(bytes));
+        self.proxy.set(ProxyMode::CutOnce(bytes));
         tokio::time::sleep(self.millis(100, 300)).await;
-        self.proxy.set(Mode::Pass);
+        self.proxy.set(ProxyMode::Pass);
         let counts = &mut self.state().counts;
         counts.resets += 1;
         counts.cuts += self.proxy.cuts() - before;
@@ -122,31 +122,31 @@ impl SqsSide {
 }
 
 impl State {
-    fn choose(&mut self, request: &Request) -> Option<Fault> {
+    fn choose(&mut self, request: &Request) -> Option<SqsFault> {
         self.counts.calls += 1;
-        self.counts.entries += request.entries.len() as u64;
+        self.counts.messages += request.messages.len() as u64;
         let kind = if self.down { OUTAGE } else { self.draw()? };
         *self.counts.faults.entry(kind).or_default() += 1;
         Some(match kind {
-            "throttled" => Fault::throttle(),
-            "throttled, other words" => Fault::throttling_exception(),
-            // The fourth of ten, or the last of fewer.
-            "an entry refused" => Fault::refuse(3.min(request.entries.len().saturating_sub(1))),
-            "no answer" => Fault::Hang,
-            "closed before" => Fault::Close,
-            "accepted, then closed" => Fault::DropReply,
-            LATE => Fault::Delay(Duration::from_millis(50 + self.random.below(250))),
-            _ => Fault::http_500(),
+            "throttled" => SqsFault::throttle(),
+            "throttled, other code" => SqsFault::throttling_exception(),
+            // Refuse the fourth message, or the last of fewer.
+            "a message refused" => SqsFault::refuse(3.min(request.messages.len().saturating_sub(1))),
+            "no response" => SqsFault::Hang,
+            "closed before" => SqsFault::Close,
+            "accepted, then closed" => SqsFault::DropReply,
+            LATE => SqsFault::Delay(Duration::from_millis(50 + self.random.below(250))),
+            _ => SqsFault::http_500(),
         })
     }
 
     fn draw(&mut self) -> Option<&'static str> {
-        let mut lot = self.random.below(1_000);
-        for (kind, share) in RATES {
-            if lot < share {
+        let mut number = self.random.below(1_000);
+        for (kind, rate) in RATES {
+            if number < rate {
                 return Some(kind);
             }
-            lot -= share;
+            number -= rate;
         }
         None
     }

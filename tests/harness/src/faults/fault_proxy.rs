@@ -10,29 +10,29 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What happens to the bytes, on existing and on new connections.
+/// What the proxy does with the bytes of existing and of new connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// They pass.
+pub enum ProxyMode {
+    /// Passes them on.
     #[default]
     Pass,
-    /// Every chunk waits first, in each direction.
+    /// Delays every chunk, in each direction.
     Delay(Duration),
-    /// They are held until the mode changes: the network has swallowed them and will deliver them late.
-    Hole,
-    /// What is sent on connections that are there now arrives so much later, whatever the mode is then and whether or
-    /// not its sender still lives. New connections pass.
+    /// Holds them until the mode changes, like a network that delivers packets late.
+    Stall,
+    /// Delays requests on connections that are open now, even if the mode changes or the sender goes away meanwhile.
+    /// New connections pass.
     Straggle(Duration),
-    /// Every connection is reset.
+    /// Resets every connection.
     Reset,
-    /// A connection passes this many more bytes of replies, then closes. With 0 a request arrives and its reply
-    /// is lost.
+    /// Passes this many more bytes of replies on each connection, then closes it. With 0 a request arrives and its
+    /// reply is lost.
     CutAfter(u64),
-    /// As [`Mode::CutAfter`] for the first connection that gets there; everything passes from then on.
+    /// Like [`ProxyMode::CutAfter`] for the first connection that reaches the limit; then everything passes.
     CutOnce(u64),
 }
 
-/// What the proxy has seen.
+/// What has passed the proxy.
 #[derive(Debug, Default)]
 struct Counts {
     connections: AtomicU64,
@@ -41,25 +41,25 @@ struct Counts {
     cuts: AtomicU64,
 }
 
-/// The mode and how often it has been set, so that setting the same again starts its count anew.
-type Switch = watch::Sender<(Mode, u64)>;
+/// The mode and how often it has been set. Setting the same mode again restarts its byte count.
+type ModeSwitch = watch::Sender<(ProxyMode, u64)>;
 
-/// A proxy in front of one server. Ends on drop, with all its connections.
+/// A proxy in front of one server. Stops on drop, with all its connections.
 #[derive(Debug)]
 pub struct FaultProxy {
     addr: SocketAddr,
     target: Arc<Mutex<SocketAddr>>,
-    switch: Arc<Switch>,
+    switch: Arc<ModeSwitch>,
     counts: Arc<Counts>,
     task: JoinHandle<()>,
 }
 
 impl FaultProxy {
-    /// Starts in front of `target`, passing everything.
+    /// Starts in front of `target`. Passes everything at first.
     pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
         let addr = listener.local_addr().expect("a bound address");
-        let switch = Arc::new(Switch::new((Mode::Pass, 0)));
+        let switch = Arc::new(ModeSwitch::new((ProxyMode::Pass, 0)));
         let counts = Arc::new(Counts::default());
         let target = Arc::new(Mutex::new(target));
         let shared = (Arc::clone(&switch), Arc::clone(&counts), Arc::clone(&target));
@@ -90,21 +90,21 @@ impl FaultProxy {
         format!("http://{}", self.addr)
     }
 
-    /// Switches the mode, at once and for every connection.
-    pub fn set(&self, mode: Mode) {
-        self.switch.send_modify(|(current, turn)| {
+    /// Switches the mode of all connections at once.
+    pub fn set(&self, mode: ProxyMode) {
+        self.switch.send_modify(|(current, times_set)| {
             *current = mode;
-            *turn += 1;
+            *times_set += 1;
         });
     }
 
-    /// New connections go to another server, as behind a name that moves at a failover. Those there are stay.
+    /// Leads new connections to another server, like a DNS name that moves at a failover. Open ones stay.
     pub fn retarget(&self, target: SocketAddr) {
         *self.target.lock().unwrap() = target;
     }
 
     /// The mode now.
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> ProxyMode {
         self.switch.borrow().0
     }
 
@@ -141,11 +141,14 @@ enum End {
     Reset,
 }
 
-async fn connection(mut client: TcpStream, target: &Mutex<SocketAddr>, switch: &Switch, counts: &Counts) {
+async fn connection(mut client: TcpStream, target: &Mutex<SocketAddr>, switch: &ModeSwitch, counts: &Counts) {
     let mut mode = switch.subscribe();
-    let born = mode.borrow().1;
-    let refuse =
-        mode.wait_for(|(mode, _)| *mode != Mode::Hole).await.is_ok_and(|state| state.0 == Mode::Reset);
+    let opened_at = mode.borrow().1;
+    // While the proxy stalls, a new connection waits. It is refused if the mode changes to `Reset`.
+    let refuse = mode
+        .wait_for(|(mode, _)| *mode != ProxyMode::Stall)
+        .await
+        .is_ok_and(|state| state.0 == ProxyMode::Reset);
     let target = *target.lock().unwrap();
     let server = if refuse { None } else { TcpStream::connect(target).await.ok() };
     let Some(mut server) = server else {
@@ -156,11 +159,11 @@ async fn connection(mut client: TcpStream, target: &Mutex<SocketAddr>, switch: &
     let end = {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
-        let up = pump(client_read, server_write, switch, &counts.sent, Way::Up { born });
-        let down = pump(server_read, client_write, switch, &counts.received, Way::Down);
+        let up = pump(client_read, server_write, switch, &counts.sent, Direction::ToServer { opened_at });
+        let down = pump(server_read, client_write, switch, &counts.received, Direction::ToClient);
         tokio::select! {
             ended = async { tokio::try_join!(up, down) } => ended.err(),
-            _ = mode.wait_for(|(mode, _)| *mode == Mode::Reset) => Some(End::Reset),
+            _ = mode.wait_for(|(mode, _)| *mode == ProxyMode::Reset) => Some(End::Reset),
         }
     };
     match end {
@@ -176,52 +179,56 @@ async fn connection(mut client: TcpStream, target: &Mutex<SocketAddr>, switch: &
 
 /// One direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// Requests, of a connection that was made when the mode had been set so often.
-    Up { born: u64 },
-    /// Replies: cuts apply to them.
-    Down,
+enum Direction {
+    /// Requests. `opened_at` is how often the mode had been set when the connection was opened.
+    ToServer { opened_at: u64 },
+    /// Replies. Only these are cut.
+    ToClient,
 }
 
-/// Copies one direction until its end.
+/// Copies one direction of a connection until it ends.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    switch: &Switch,
+    switch: &ModeSwitch,
     count: &AtomicU64,
-    way: Way,
+    direction: Direction,
 ) -> Result<(), End> {
     let mut mode = switch.subscribe();
     let mut buffer = vec![0; 64 * 1024];
-    let (mut turn, mut passed) = (0, 0);
+    // The bytes passed since the mode was last set.
+    let (mut times_set, mut passed) = (0, 0);
     loop {
         let read = from.read(&mut buffer).await.map_err(|_| End::Reset)?;
         if read == 0 {
             let _ = to.shutdown().await;
             return Ok(());
         }
-        let now = gate(&mut mode).await;
-        if now.1 != turn {
-            (turn, passed) = (now.1, 0);
+        let now = wait_to_pass(&mut mode).await;
+        if now.1 != times_set {
+            (times_set, passed) = (now.1, 0);
         }
-        if let (Mode::Straggle(time), Way::Up { born }) = (now.0, way)
-            && born < now.1
+        if let (ProxyMode::Straggle(time), Direction::ToServer { opened_at }) = (now.0, direction)
+            && opened_at < now.1
         {
             tokio::time::sleep(time).await;
         }
         let limit = match now.0 {
-            Mode::CutAfter(limit) | Mode::CutOnce(limit) if way == Way::Down => limit.saturating_sub(passed),
+            ProxyMode::CutAfter(limit) | ProxyMode::CutOnce(limit) if direction == Direction::ToClient => {
+                limit.saturating_sub(passed)
+            }
             _ => u64::MAX,
         };
         let chunk = &buffer[..limit.min(read as u64) as usize];
         to.write_all(chunk).await.map_err(|_| End::Reset)?;
         count.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         passed += chunk.len() as u64;
+        // The limit is reached: cut here. `CutOnce` also switches back, unless the mode was changed meanwhile.
         if chunk.len() < read {
             switch.send_if_modified(|state| {
-                let once = *state == now && matches!(now.0, Mode::CutOnce(_));
+                let once = *state == now && matches!(now.0, ProxyMode::CutOnce(_));
                 if once {
-                    *state = (Mode::Pass, turn + 1);
+                    *state = (ProxyMode::Pass, times_set + 1);
                 }
                 once
             });
@@ -230,21 +237,23 @@ async fn pump(
     }
 }
 
-/// Holds a chunk for as long as the mode says; returns the mode that lets it pass.
-async fn gate(mode: &mut watch::Receiver<(Mode, u64)>) -> (Mode, u64) {
+/// Holds a chunk for as long as the mode requires. Returns the mode in which it passes.
+async fn wait_to_pass(mode: &mut watch::Receiver<(ProxyMode, u64)>) -> (ProxyMode, u64) {
     loop {
         let now = *mode.borrow_and_update();
         match now.0 {
-            Mode::Hole | Mode::Reset => {
+            ProxyMode::Stall | ProxyMode::Reset => {
                 let _ = mode.changed().await;
             }
-            Mode::Delay(time) => {
+            ProxyMode::Delay(time) => {
                 let changed = tokio::time::timeout(time, mode.changed()).await;
                 if changed.is_err() {
                     return now;
                 }
             }
-            Mode::Pass | Mode::CutAfter(_) | Mode::CutOnce(_) | Mode::Straggle(_) => return now,
+            ProxyMode::Pass | ProxyMode::CutAfter(_) | ProxyMode::CutOnce(_) | ProxyMode::Straggle(_) => {
+                return now;
+            }
         }
     }
 }

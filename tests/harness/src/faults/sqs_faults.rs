@@ -1,50 +1,59 @@
-//! The ways in which a scripted SQS fails.
+//! The faults of the fake SQS, and which requests they apply to.
 
 use std::time::Duration;
 
-use crate::faults::sqs_sink::{Entry, Request};
+use crate::faults::fake_sqs::{Request, SentMessage};
 
-/// What goes wrong with a request.
+/// What goes wrong with one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Some entries are refused, the others accepted. A `SendMessage` fails with the code.
+pub enum SqsFault {
+    /// Some messages are refused, the others accepted. A `SendMessage` fails with the code.
     Refuse {
-        /// Which.
-        entries: Entries,
-        /// The code of the entry.
+        /// Which messages.
+        messages: Selection,
+        /// The error code of each refused message.
         code: String,
-        /// Whether SQS blames the sender (then a retry is pointless).
+        /// True when SQS blames the sender; a retry is then pointless.
         sender_fault: bool,
     },
-    /// Nothing is accepted; the answer is this error.
+    /// Nothing is accepted; the response is this error.
     Error {
         /// The HTTP status.
         status: u16,
-        /// The error's code.
+        /// The error code.
         code: String,
     },
-    /// Accepted at once, answered late.
+    /// The messages are accepted at once; the response comes after this delay.
     Delay(Duration),
-    /// Nothing is accepted, and no answer ever comes.
+    /// Nothing is accepted, and no response ever comes.
     Hang,
     /// Nothing is accepted, and the connection closes.
     Close,
-    /// Accepted, but the connection closes instead of an answer.
+    /// The messages are accepted, but the connection closes without a response.
     DropReply,
 }
 
-impl Fault {
-    /// Refuses entry `k` for no fault of the sender.
-    pub fn refuse(k: usize) -> Self {
-        Self::Refuse { entries: Entries::Index(k), code: "InternalError".into(), sender_fault: false }
+impl SqsFault {
+    /// Refuses the message at `index` with an error that a retry may get past.
+    pub fn refuse(index: usize) -> Self {
+        Self::Refuse { messages: Selection::Index(index), code: "InternalError".into(), sender_fault: false }
     }
 
-    /// Refuses a group's entries for no fault of the sender.
+    /// Refuses the messages of one group with an error that a retry may get past.
     pub fn refuse_group(group: &str) -> Self {
         Self::Refuse {
-            entries: Entries::Group(group.into()),
+            messages: Selection::Group(group.into()),
             code: "InternalError".into(),
             sender_fault: false,
+        }
+    }
+
+    /// Refuses the message at `index` for good: SQS will never accept it.
+    pub fn reject(index: usize) -> Self {
+        Self::Refuse {
+            messages: Selection::Index(index),
+            code: "InvalidMessageContents".into(),
+            sender_fault: true,
         }
     }
 
@@ -53,46 +62,46 @@ impl Fault {
         Self::Error { status: 500, code: "InternalFailure".into() }
     }
 
-    /// A throttled request, as SQS words it.
+    /// A throttled request, with the error code of SQS.
     pub fn throttle() -> Self {
         Self::Error { status: 403, code: "RequestThrottled".into() }
     }
 
-    /// A throttled request, as other parts of AWS word it.
+    /// A throttled request, with the error code of other AWS services.
     pub fn throttling_exception() -> Self {
         Self::Error { status: 400, code: "ThrottlingException".into() }
     }
 }
 
-/// Which entries of a request.
+/// Which messages of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entries {
+pub enum Selection {
     /// All of them.
     All,
-    /// The one at this place, from 0.
+    /// The one at this position, from 0.
     Index(usize),
-    /// Those of a group.
+    /// Those of this message group.
     Group(String),
 }
 
-impl Entries {
-    pub(crate) fn has(&self, index: usize, entry: &Entry) -> bool {
+impl Selection {
+    pub(crate) fn contains(&self, index: usize, message: &SentMessage) -> bool {
         match self {
             Self::All => true,
             Self::Index(wanted) => *wanted == index,
-            Self::Group(group) => *group == entry.group,
+            Self::Group(group) => *group == message.group_id,
         }
     }
 }
 
-/// Which requests a fault is for.
+/// Which requests a fault applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
     /// Any.
     Any,
-    /// The n-th that this sink gets, from 0.
+    /// The n-th request to this fake, from 0.
     Request(usize),
-    /// Those with an entry of this group.
+    /// Those with a message of this group.
     Group(String),
     /// Those with a body that contains this text.
     Body(String),
@@ -101,12 +110,12 @@ pub enum When {
 }
 
 impl When {
-    pub(crate) fn fits(&self, request: &Request) -> bool {
+    pub(crate) fn matches(&self, request: &Request) -> bool {
         match self {
             Self::Any => true,
             Self::Request(index) => *index == request.index,
-            Self::Group(group) => request.entries.iter().any(|entry| entry.group == *group),
-            Self::Body(text) => request.entries.iter().any(|entry| entry.body.contains(text)),
+            Self::Group(group) => request.messages.iter().any(|message| message.group_id == *group),
+            Self::Body(text) => request.messages.iter().any(|message| message.body.contains(text)),
             Self::Queue(end) => request.queue_url.ends_with(end),
         }
     }

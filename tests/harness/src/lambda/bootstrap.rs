@@ -1,4 +1,4 @@
-//! The Lambda binary as a child process, in the environment AWS gives it.
+//! The Lambda binary as a child process, with the environment that AWS gives it.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::lambda::runtime_api::RuntimeApi;
 use crate::probes::wait::{eventually, within};
 use crate::servers::process::{Process, Spec, workspace};
 
-/// What a function finds in its environment; `lambda_runtime` panics without most of these.
+/// The variables that Lambda sets. `lambda_runtime` panics without most of them.
 const ENVIRONMENT: [(&str, &str); 9] = [
     ("AWS_ACCESS_KEY_ID", "test"),
     ("AWS_SECRET_ACCESS_KEY", "test"),
@@ -24,13 +24,13 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("RUST_BACKTRACE", "1"),
 ];
 
-/// The Lambda's executable, built when it is not.
+/// The path of the Lambda binary. Builds it first if necessary.
 pub fn bootstrap_path() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let build = ["build", "--package", "events-lambda", "--bin", "bootstrap", "--message-format", "json"];
-        // Beside this very test, so that both are built alike (with coverage or without).
+        // Build into the target directory of this test, so that both are built with coverage or both without.
         let own = std::env::current_exe().expect("a test has a path");
         let target = own.ancestors().nth(3).expect("target/debug/deps/test");
         let mut command = Command::new(cargo);
@@ -47,7 +47,7 @@ pub fn bootstrap_path() -> PathBuf {
     .clone()
 }
 
-/// A running function; killed on drop.
+/// A running process of the function. Killed on drop.
 #[derive(Debug)]
 pub struct Bootstrap {
     process: Process,
@@ -56,7 +56,7 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// Starts the binary with nothing but a function's environment and `env` on top.
+    /// Starts the binary with the variables that Lambda sets, those in `env`, and no others.
     pub fn start(binary: &Path, env: &[(&str, &str)], api: &RuntimeApi) -> Self {
         let mut spec = Spec::new(binary, &[]);
         spec.clear_env = true;
@@ -64,19 +64,25 @@ impl Bootstrap {
         let pairs = ENVIRONMENT.iter().chain(env);
         spec.env = pairs.map(|(key, value)| (key.to_string(), value.to_string())).collect();
         spec.env.push(("AWS_LAMBDA_RUNTIME_API".into(), api.addr().to_string()));
-        // Where coverage is measured, of the child too.
+        // If coverage is measured, measure it in the child too.
         spec.env.extend(std::env::var("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE".into(), file)));
         spec.env.push(("_HANDLER".into(), "bootstrap".into()));
         let mut process = Process::start(&spec);
         let stdout = process.take_stdout().expect("the pipe asked for");
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&lines);
+        let shared = Arc::clone(&lines);
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                sink.lock().unwrap().push(line);
+                shared.lock().unwrap().push(line);
             }
         });
         Self { process, lines, reader }
+    }
+
+    /// Waits until the process polls the Runtime API for its first event. Panics with its output if it fails or takes
+    /// longer than `timeout`.
+    pub async fn initialised(&self, api: &RuntimeApi, timeout: Duration) {
+        api.initialised(timeout).await.unwrap_or_else(|error| panic!("{error}\n{}", self.output()));
     }
 
     /// The lines it has written to standard output so far: JSON logs and metrics.
@@ -84,7 +90,7 @@ impl Bootstrap {
         self.lines.lock().unwrap().clone()
     }
 
-    /// Those that contain a text.
+    /// The lines that contain a text.
     pub fn lines_containing(&self, text: &str) -> Vec<String> {
         self.lines().into_iter().filter(|line| line.contains(text)).collect()
     }
@@ -94,18 +100,18 @@ impl Bootstrap {
         self.lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Waits for the first line that contains a text; panics with all output after `timeout`.
+    /// Waits for the first line that contains a text. After `timeout` panics with all output.
     pub async fn wait_for_line(&self, text: &str, timeout: Duration) -> String {
         let found = within(timeout, || async { self.lines_containing(text).into_iter().next() }).await;
         found.unwrap_or_else(|_| panic!("no line with {text:?} within {timeout:?}:\n{}", self.output()))
     }
 
-    /// What it has written to standard error so far (panics, the runtime's own words).
+    /// The text it has written to standard error so far (panics, messages of the runtime).
     pub fn stderr(&self) -> String {
         self.process.stderr()
     }
 
-    /// Everything it has written so far, for a failure message.
+    /// All its output so far, for a failure message.
     pub fn output(&self) -> String {
         format!("{}\n{}", self.lines().join("\n"), self.stderr())
     }
@@ -115,20 +121,20 @@ impl Bootstrap {
         self.process.id()
     }
 
-    /// How it ended, or `None` while it runs.
+    /// Its exit status, or `None` while it runs.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.process.exit_status()
     }
 
-    /// Waits for its end and its last line; `None` when it still runs after `timeout`.
+    /// Waits until it has exited and its output is read. `None` if it still runs after `timeout`.
     pub async fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
         let status = self.process.wait(timeout).await?;
         eventually(timeout, || async { self.reader.is_finished() }).await;
         Some(status)
     }
 
-    /// SIGTERM, as AWS sends before it takes a sandbox away, and waits. AWS gives 500 ms; `None` means that it
-    /// did not end within `timeout` and has been killed.
+    /// Sends SIGTERM, as AWS does before it ends a sandbox, and waits. AWS gives 500 ms. `None` means that the process
+    /// did not exit within `timeout` and was killed.
     pub async fn terminate(&mut self, timeout: Duration) -> Option<ExitStatus> {
         if self.exit_status().is_none() {
             self.process.signal("TERM");
@@ -140,17 +146,17 @@ impl Bootstrap {
         status
     }
 
-    /// SIGSTOP: AWS freezes the sandbox between invocations.
+    /// Sends SIGSTOP. AWS freezes a sandbox between invocations.
     pub fn freeze(&self) {
         self.process.signal("STOP");
     }
 
-    /// SIGCONT after [`Bootstrap::freeze`].
+    /// Sends SIGCONT after [`Bootstrap::freeze`].
     pub fn thaw(&self) {
         self.process.signal("CONT");
     }
 
-    /// SIGKILL: the process dies anywhere.
+    /// Sends SIGKILL, whatever the process is doing.
     pub fn kill(&mut self) {
         self.process.kill();
     }

@@ -2,25 +2,26 @@
 
 use serde_json::Value;
 
-/// Whether a record matches any of the patterns; without one, every record does.
+/// True if a record matches any of the patterns, or if there are no patterns.
 pub fn passes(patterns: &[Value], record: &Value) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, Some(record)))
 }
 
-/// Keys of a pattern must all match; of a list of rules, one must.
+/// Matches an object if all its keys match, and a list of rules if one rule holds.
 fn matches(pattern: &Value, value: Option<&Value>) -> bool {
     match pattern {
         Value::Object(keys) => keys.iter().all(|(key, inner)| matches(inner, value.and_then(|v| v.get(key)))),
         Value::Array(rules) => rules.iter().any(|rule| holds(rule, value)),
-        other => panic!("a filter's rules are in a list: {other}"),
+        other => panic!("a filter pattern must hold objects and lists of rules, not {other}"),
     }
 }
 
 fn holds(rule: &Value, value: Option<&Value>) -> bool {
     let text = value.and_then(Value::as_str);
     let Value::Object(operator) = rule else { return value == Some(rule) };
-    let (name, operand) = operator.iter().next().expect("a rule names an operator");
-    let operand_text = || operand.as_str().unwrap_or_else(|| panic!("{name} takes a text: {rule}"));
+    let (name, operand) = operator.iter().next().expect("a rule object has an operator");
+    let operand_text =
+        || operand.as_str().unwrap_or_else(|| panic!("the operator {name} takes a string: {rule}"));
     match name.as_str() {
         "prefix" => text.is_some_and(|text| text.starts_with(operand_text())),
         "suffix" => text.is_some_and(|text| text.ends_with(operand_text())),
@@ -29,7 +30,7 @@ fn holds(rule: &Value, value: Option<&Value>) -> bool {
             let excluded = operand.as_array().map_or(std::slice::from_ref(operand), Vec::as_slice);
             value.is_some_and(|value| !excluded.contains(value))
         }
-        _ => panic!("an operator not modelled here: {rule}"),
+        _ => panic!("the harness does not model this filter operator: {rule}"),
     }
 }
 
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_and_rules_are_taken_together_as_lambda_does() {
+    fn all_keys_and_one_rule_of_each_list_must_match() {
         let pattern = json!({
             "eventName": ["INSERT", "MODIFY"],
             "dynamodb": {"Keys": {"PK": {"S": [{"prefix": "asset#"}]}, "SK": {"N": ["0"]}}},
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_several_patterns_is_enough_and_none_lets_all_pass() {
+    fn one_matching_pattern_is_enough_and_without_patterns_every_record_passes() {
         let patterns =
             [json!({"a": ["x"]}), json!({"b": [{"exists": false}]}), json!({"c": [{"suffix": "z"}]})];
         assert!(passes(&patterns, &json!({"a": "x", "b": 1})));

@@ -1,7 +1,8 @@
 //! An event source mapping: reads a table's stream and invokes a function, as Lambda does for a stream of one shard.
 //!
-//! Emulators poll streams too, but leave out filters, partial batch responses, bisecting and giving up. What is not
-//! modelled here is refused: more than one batch of a shard at once, tumbling windows, other starting positions.
+//! Emulators poll streams too, but they lack filters, partial batch responses, bisecting and the limits after which
+//! Lambda discards records. Settings that are not modelled here cause a panic: more than one batch of a shard at once,
+//! tumbling windows, other starting positions.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,41 +16,49 @@ use crate::lambda::runtime_api::{Invocation, Outcome, RuntimeApi};
 use crate::probes::wait::eventually;
 use crate::servers::aws_client::Connection;
 
-/// Between two looks at an idle stream. Lambda looks four times a second; here that would only blur the figures.
+/// The interval between polls of an idle stream. Lambda polls four times a second, but that would blur the measured
+/// times.
 const POLL: Duration = Duration::from_millis(10);
-/// Between two attempts, at first and at most.
+/// The pause between two attempts: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// How a mapping was set up.
+/// The settings of a mapping.
 #[derive(Clone, Debug)]
-pub struct Mapping {
-    /// Records in a batch, at most.
+pub struct MappingSettings {
+    /// Most records in a batch.
     pub batch_size: usize,
-    /// How long a batch that is not full waits for more.
+    /// How long a batch that is not full waits for more records.
     pub window: Duration,
-    /// Retries of a batch; `None` for no limit.
+    /// Most retries of a batch; `None` for no limit.
     pub retries: Option<u64>,
-    /// Age at which a record is given up; `None` for no limit.
+    /// The age at which a record is discarded; `None` for no limit.
     pub age: Option<Duration>,
-    /// Halves a batch that failed as a whole.
+    /// Whether a batch that failed as a whole is halved.
     pub bisect: bool,
     /// `ReportBatchItemFailures`.
     pub partial: bool,
-    /// The filters' patterns.
+    /// The patterns of the filters.
     pub patterns: Vec<Value>,
 }
 
-impl Mapping {
-    /// Reads the values of an `aws_lambda_event_source_mapping`.
+impl MappingSettings {
+    /// Reads the planned values of an `aws_lambda_event_source_mapping`.
     pub fn from_plan(values: &Value) -> Self {
         let whole = |name: &str| values[name].as_i64();
-        assert_eq!(values["starting_position"], "TRIM_HORIZON", "another starting position is not modelled");
+        assert_eq!(
+            values["starting_position"], "TRIM_HORIZON",
+            "the harness models no other starting position"
+        );
         assert_eq!(
             whole("parallelization_factor").unwrap_or(1),
             1,
-            "above 1 rows of a protocol overtake each other"
+            "with a factor above 1, rows of one protocol overtake each other"
         );
-        assert_eq!(whole("tumbling_window_in_seconds").unwrap_or(0), 0, "windows are not modelled");
+        assert_eq!(
+            whole("tumbling_window_in_seconds").unwrap_or(0),
+            0,
+            "the harness does not model tumbling windows"
+        );
         let limit = |name: &str| whole(name).and_then(|value| u64::try_from(value).ok());
         let filters = values["filter_criteria"][0]["filter"].as_array().into_iter().flatten();
         let pattern = |filter: &Value| {
@@ -68,40 +77,40 @@ impl Mapping {
     }
 }
 
-/// A batch that was handed to the function once.
+/// One invocation with a batch.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// The sequence numbers of its records.
     pub records: Vec<String>,
-    /// When it was handed over.
+    /// When the function was invoked.
     pub at: Instant,
-    /// What came of it.
+    /// How much of the batch is done.
     pub progress: Progress,
 }
 
 /// What a mapping has done so far.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    /// Every record of the stream, in the form in which a function gets it, and when it was first seen.
-    pub seen: Vec<(Instant, Value)>,
-    /// How many of them no filter let pass.
+    /// Every record of the stream, in the form that a function receives, and when it was read.
+    pub read: Vec<(Instant, Value)>,
+    /// How many of them matched no filter.
     pub filtered: usize,
     /// How many of them the function has done.
     pub done: usize,
-    /// Those given up: what goes to the on-failure destination.
-    pub given_up: Vec<Value>,
+    /// The discarded records. Lambda sends these to the on-failure destination.
+    pub discarded: Vec<Value>,
     /// Every invocation.
     pub attempts: Vec<Attempt>,
 }
 
 impl Log {
-    /// How many records need nothing more.
-    pub fn settled(&self) -> usize {
-        self.filtered + self.done + self.given_up.len()
+    /// How many records are finished: filtered, done or discarded.
+    pub fn finished(&self) -> usize {
+        self.filtered + self.done + self.discarded.len()
     }
 }
 
-/// A running mapping; ends on drop.
+/// A running mapping. Stops on drop.
 #[derive(Debug)]
 pub struct EventSource {
     log: Arc<Mutex<Log>>,
@@ -109,37 +118,37 @@ pub struct EventSource {
 }
 
 impl EventSource {
-    /// Starts to read a stream from its oldest record, and to invoke the function behind `api`.
+    /// Starts reading a stream from its oldest record and invoking the function behind `api`.
     pub fn start(
         aws: Connection,
         stream: &str,
-        mapping: Mapping,
+        settings: MappingSettings,
         api: Arc<RuntimeApi>,
         timeout: Duration,
     ) -> Self {
         let log = Arc::new(Mutex::new(Log::default()));
-        let poller = Poller { stream: stream.to_owned(), mapping, api, timeout, log: Arc::clone(&log) };
+        let poller = Poller { stream: stream.to_owned(), settings, api, timeout, log: Arc::clone(&log) };
         Self { log, task: tokio::spawn(poller.run(aws)) }
     }
 
-    /// What it has done so far.
+    /// A copy of the log so far.
     pub fn log(&self) -> Log {
         self.log.lock().unwrap().clone()
     }
 
-    /// Stops reading; the function finishes what it has.
+    /// Stops reading. The function finishes its running invocation.
     pub async fn stop(&mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
     }
 
-    /// Waits until `n` records of the stream need nothing more.
-    pub async fn settled(&self, n: usize, timeout: Duration) -> Log {
+    /// Waits until `n` records of the stream are finished.
+    pub async fn finished(&self, n: usize, timeout: Duration) -> Log {
         eventually(timeout, || async {
-            assert!(!self.task.is_finished(), "the mapping has died");
+            assert!(!self.task.is_finished(), "the task of the event source mapping has panicked");
             let log = self.log();
-            let text = format!("{} of {n} records settled: {:#?}", log.settled(), log.attempts.last());
-            if log.settled() >= n { Ok(log) } else { Err(text) }
+            let text = format!("{} of {n} records finished: {:#?}", log.finished(), log.attempts.last());
+            if log.finished() >= n { Ok(log) } else { Err(text) }
         })
         .await
     }
@@ -153,7 +162,7 @@ impl Drop for EventSource {
 
 struct Poller {
     stream: String,
-    mapping: Mapping,
+    settings: MappingSettings,
     api: Arc<RuntimeApi>,
     timeout: Duration,
     log: Arc<Mutex<Log>>,
@@ -167,32 +176,33 @@ impl Poller {
         loop {
             let (records, next) = page(&mut aws, &iterator).await;
             iterator = next;
-            let came = !records.is_empty();
+            let idle = records.is_empty();
             if pending.is_empty() {
                 first = Instant::now();
             }
             pending.extend(self.filter(records));
-            while pending.len() >= self.mapping.batch_size
-                || (!came && !pending.is_empty() && first.elapsed() >= self.mapping.window)
+            // A full batch goes out at once, a smaller one when the stream is idle and the window is over.
+            while pending.len() >= self.settings.batch_size
+                || (idle && !pending.is_empty() && first.elapsed() >= self.settings.window)
             {
-                let rest = pending.split_off(pending.len().min(self.mapping.batch_size));
+                let rest = pending.split_off(pending.len().min(self.settings.batch_size));
                 self.deliver(std::mem::replace(&mut pending, rest)).await;
                 first = Instant::now();
             }
-            if !came {
+            if idle {
                 tokio::time::sleep(POLL).await;
             }
         }
     }
 
-    /// An iterator at the oldest record of the one shard.
+    /// An iterator at the oldest record of the only shard.
     async fn iterator(&self, aws: &mut Connection) -> String {
         let description =
             aws.call("dynamodbstreams", "describe_stream", json!({ "StreamArn": self.stream })).await;
         let description = &description["StreamDescription"];
         assert_eq!(description["StreamViewType"], "NEW_AND_OLD_IMAGES");
         let shards = description["Shards"].as_array().expect("a list of shards");
-        assert_eq!(shards.len(), 1, "more than one shard is not modelled");
+        assert_eq!(shards.len(), 1, "the harness models streams of one shard only");
         let place = json!({
             "StreamArn": self.stream,
             "ShardId": shards[0]["ShardId"],
@@ -202,15 +212,15 @@ impl Poller {
         iterator["ShardIterator"].as_str().expect("an iterator").to_owned()
     }
 
-    /// Writes records down, and returns those that a filter lets pass.
+    /// Logs records and returns those that match a filter.
     fn filter(&self, records: Vec<Value>) -> Vec<Value> {
         let mut log = self.log.lock().unwrap();
         let now = Instant::now();
         let mut passed = Vec::new();
         for mut record in records {
             record["eventSourceARN"] = json!(self.stream);
-            log.seen.push((now, record.clone()));
-            if passes(&self.mapping.patterns, &record) {
+            log.read.push((now, record.clone()));
+            if passes(&self.settings.patterns, &record) {
                 passed.push(record);
             } else {
                 log.filtered += 1;
@@ -219,17 +229,17 @@ impl Poller {
         passed
     }
 
-    /// Hands a batch over until nothing of it is left.
+    /// Invokes the function with a batch until all of it is done or discarded.
     async fn deliver(&self, batch: Vec<Value>) {
-        // The last is the next; with each batch the retries it has behind it.
+        // A stack of batches, the next one last, each with the number of its retries so far.
         let mut work = vec![(batch, 0)];
         let mut pause = PAUSE.0;
         while let Some((records, retries)) = work.pop() {
             let (old, mut records): (Vec<_>, Vec<_>) =
                 records.into_iter().partition(|record| self.is_old(record));
-            self.log.lock().unwrap().given_up.extend(old);
-            if self.mapping.retries.is_some_and(|most| retries > most) {
-                self.log.lock().unwrap().given_up.append(&mut records);
+            self.log.lock().unwrap().discarded.extend(old);
+            if self.settings.retries.is_some_and(|most| retries > most) {
+                self.log.lock().unwrap().discarded.append(&mut records);
             }
             if records.is_empty() {
                 continue;
@@ -238,7 +248,7 @@ impl Poller {
             let event = json!({ "Records": records }).to_string();
             let invocation = self.api.invoke_with_deadline(event, self.timeout).await;
             let numbers: Vec<String> = records.iter().map(|record| sequence(record).to_owned()).collect();
-            let progress = progress_of(&invocation, &numbers, self.mapping.partial);
+            let progress = progress_of(&invocation, &numbers, self.settings.partial);
             let done = match progress {
                 Progress::AllDone => records.len(),
                 Progress::RetryFrom(position) => position,
@@ -255,8 +265,8 @@ impl Poller {
                     pause = PAUSE.0;
                     continue;
                 }
-                // Halving is no retry.
-                Progress::RetryAll if self.mapping.bisect && rest.len() > 1 => {
+                // Halving does not count as a retry.
+                Progress::RetryAll if self.settings.bisect && rest.len() > 1 => {
                     let second = rest.split_off(rest.len() / 2);
                     work.extend([(second, retries), (rest, retries)]);
                 }
@@ -270,11 +280,11 @@ impl Poller {
     fn is_old(&self, record: &Value) -> bool {
         let made = record["dynamodb"]["ApproximateCreationDateTime"].as_f64().unwrap_or(f64::MAX);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        self.mapping.age.is_some_and(|most| now - made > most.as_secs_f64())
+        self.settings.age.is_some_and(|most| now - made > most.as_secs_f64())
     }
 }
 
-/// Reads on: the records, and where to go on next.
+/// Reads the next page: its records, and the iterator after it.
 async fn page(aws: &mut Connection, iterator: &str) -> (Vec<Value>, String) {
     let mut page = aws.call("dynamodbstreams", "get_records", json!({ "ShardIterator": iterator })).await;
     let next = page["NextShardIterator"].as_str().expect("an open shard").to_owned();
@@ -286,8 +296,8 @@ fn sequence(record: &Value) -> &str {
     record["dynamodb"]["SequenceNumber"].as_str().expect("a sequence number")
 }
 
-/// How far a batch of records with these sequence numbers got. Without `ReportBatchItemFailures` any answer means that
-/// all of it is done.
+/// How much of a batch with these sequence numbers is done. Without `ReportBatchItemFailures` any response means all of
+/// it.
 pub(crate) fn progress_of(invocation: &Invocation, numbers: &[String], partial: bool) -> Progress {
     let Outcome::Ok(bytes) = &invocation.outcome else { return Progress::RetryAll };
     if !partial {
@@ -302,15 +312,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_mapping_with_partial_answers_reads_them() {
+    fn only_a_mapping_with_partial_batch_responses_reads_them() {
         let numbers = ["7", "8", "9"].map(String::from);
         let read = |outcome, partial| {
             let invocation = Invocation { request_id: String::new(), outcome, duration: Duration::ZERO };
             progress_of(&invocation, &numbers, partial)
         };
-        let answer = || Outcome::Ok(br#"{"batchItemFailures":[{"itemIdentifier":"8"}]}"#.to_vec());
-        assert_eq!(read(answer(), true), Progress::RetryFrom(1));
-        assert_eq!(read(answer(), false), Progress::AllDone);
+        let response = || Outcome::Ok(br#"{"batchItemFailures":[{"itemIdentifier":"8"}]}"#.to_vec());
+        assert_eq!(read(response(), true), Progress::RetryFrom(1));
+        assert_eq!(read(response(), false), Progress::AllDone);
         assert_eq!(read(Outcome::TimedOut, true), Progress::RetryAll);
         assert_eq!(read(Outcome::TimedOut, false), Progress::RetryAll);
     }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::servers::process::{find_program, workspace};
 
-/// Unpacks as Lambda does, with the permissions of each entry, and prints what the entries say of themselves.
+/// Unpacks as Lambda does, with the permissions of each file. Prints name, mode and time of each file in the zip.
 const UNPACK: &str = r#"
 import json, os, sys, zipfile
 archive = zipfile.ZipFile(sys.argv[1])
@@ -18,35 +18,35 @@ for entry in archive.infolist():
 print(json.dumps([[entry.filename, entry.external_attr >> 16, list(entry.date_time)] for entry in archive.infolist()]))
 "#;
 
-/// An unpacked zip; the folder goes on drop.
+/// An unpacked zip. Its folder is deleted on drop.
 #[derive(Debug)]
 pub struct Package {
     zip: PathBuf,
-    entries: Value,
+    files: Value,
     dir: TempDir,
 }
 
 impl Package {
-    /// The zip that `BOOTSTRAP_ZIP` names, if any.
+    /// The zip that `BOOTSTRAP_ZIP` names, if it is set.
     pub fn from_env() -> Option<Self> {
         let name = std::env::var_os("BOOTSTRAP_ZIP").filter(|name| !name.is_empty())?;
-        // A test's working directory is its package's; the caller's was the workspace's.
+        // The name is relative to the workspace, but a test runs in the folder of its package.
         Some(Self::unpack(&workspace().join(name)))
     }
 
-    /// Unpacks a zip; panics when it cannot be read.
+    /// Unpacks a zip. Panics if it cannot be read.
     pub fn unpack(zip: &Path) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(find_program("PYTHON", &["python3"]));
         let output = command.args(["-c", UNPACK]).arg(zip).arg(dir.path()).output().expect("python3 runs");
         assert!(output.status.success(), "{}: {}", zip.display(), String::from_utf8_lossy(&output.stderr));
-        let entries = serde_json::from_slice(&output.stdout).expect("a list of entries");
-        Self { zip: zip.to_owned(), entries, dir }
+        let files = serde_json::from_slice(&output.stdout).expect("a list of files");
+        Self { zip: zip.to_owned(), files, dir }
     }
 
-    /// Name, mode and time of every entry.
-    pub fn entries(&self) -> &Value {
-        &self.entries
+    /// Name, mode and time of every file in the zip.
+    pub fn files(&self) -> &Value {
+        &self.files
     }
 
     /// Size of the zip, bytes.
@@ -59,8 +59,8 @@ impl Package {
         self.dir.path().join("bootstrap")
     }
 
-    /// What to start: the executable, or, where `BOOTSTRAP_RUNNER` names a program with arguments (an emulator of the
-    /// processor it was built for), a script that runs it there.
+    /// The program to start: the executable itself, or a script that runs it with `BOOTSTRAP_RUNNER`. That variable
+    /// names a CPU emulator with its arguments, for an executable that was built for another CPU.
     pub fn program(&self) -> PathBuf {
         let Some(runner) = std::env::var("BOOTSTRAP_RUNNER").ok().filter(|runner| !runner.is_empty()) else {
             return self.binary();

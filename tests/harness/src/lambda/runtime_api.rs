@@ -1,4 +1,4 @@
-//! The Lambda Runtime API on loopback: what AWS runs next to a function's process.
+//! The Lambda Runtime API on loopback. AWS runs one beside each process of a function.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,21 +10,21 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::probes::wait::within;
-use crate::servers::http::{Answer, Request, Server, answer};
+use crate::servers::http::{Request, Response, Server, respond};
 
-/// What [`RuntimeApi::invoke`] gives a function: our own choice, between AWS's default of 3 s and its limit.
+/// The timeout of [`RuntimeApi::invoke`]. AWS's default is 3 s, its limit 15 minutes.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long after the deadline an answer is still waited for: the function must stop before, not at, it.
+/// How long after the deadline a response is still awaited, so that a test sees how late it was.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How an invocation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The function's answer.
+    /// The function responded.
     Ok(Vec<u8>),
     /// The function reported an error.
     Error(Value),
-    /// The deadline passed without either; AWS would kill the process now.
+    /// The deadline passed. AWS would kill the process now.
     TimedOut,
 }
 
@@ -35,12 +35,12 @@ pub struct Invocation {
     pub request_id: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// From the moment the event was handed to the server until its answer was read.
+    /// From queueing the event until its response was read.
     pub duration: Duration,
 }
 
 impl Invocation {
-    /// The answer's bytes; panics unless the function answered.
+    /// The bytes of the response. Panics unless the function responded.
     pub fn bytes(&self) -> &[u8] {
         match &self.outcome {
             Outcome::Ok(bytes) => bytes,
@@ -48,16 +48,17 @@ impl Invocation {
         }
     }
 
-    /// The answer as JSON; panics unless the function answered with some.
+    /// The response as JSON. Panics unless the function responded with JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(self.bytes()).expect("an answer in JSON")
+        serde_json::from_slice(self.bytes()).expect("a response in JSON")
     }
 
-    /// The sequence numbers of `batchItemFailures`; panics unless the function answered in that form.
+    /// The sequence numbers in `batchItemFailures`. Panics if the response has none.
     pub fn failures(&self) -> Vec<String> {
         let json = self.json();
-        let failures =
-            json["batchItemFailures"].as_array().unwrap_or_else(|| panic!("no failures list: {json}"));
+        let failures = json["batchItemFailures"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no batchItemFailures in the response {json}"));
         failures.iter().map(|f| f["itemIdentifier"].as_str().expect("an identifier").to_owned()).collect()
     }
 }
@@ -79,7 +80,7 @@ struct State {
     next_id: AtomicU64,
 }
 
-/// The API; ends on drop.
+/// The running API. Stops on drop.
 pub struct RuntimeApi {
     state: Arc<State>,
     server: Server,
@@ -104,7 +105,7 @@ impl RuntimeApi {
         Self { state, server }
     }
 
-    /// Its address: the value of `AWS_LAMBDA_RUNTIME_API`.
+    /// Its address, the value of `AWS_LAMBDA_RUNTIME_API`.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr
     }
@@ -114,8 +115,8 @@ impl RuntimeApi {
         self.invoke_with_deadline(event, DEFAULT_TIMEOUT).await
     }
 
-    /// Queues an event and waits for the outcome. The deadline counts from now, so wait for
-    /// [`RuntimeApi::initialised`] first where it is short.
+    /// Queues an event and waits for the outcome. The time to the deadline starts now: if it is short, wait for
+    /// [`RuntimeApi::initialised`] first.
     pub async fn invoke_with_deadline(&self, event: impl Into<Vec<u8>>, time: Duration) -> Invocation {
         let number = self.state.next_id.fetch_add(1, Ordering::Relaxed);
         let id = format!("00000000-0000-4000-8000-{number:012}");
@@ -132,27 +133,28 @@ impl RuntimeApi {
         Invocation { request_id: id, outcome, duration: started.elapsed() }
     }
 
-    /// Waits until a function first asks for work. `Err` holds its init error, or what was missing in time.
+    /// Waits until a function first polls for an event. `Err` holds its init error, or says that it did not poll in
+    /// time.
     pub async fn initialised(&self, timeout: Duration) -> Result<(), String> {
-        let looked = within(timeout, || async {
+        let polled = within(timeout, || async {
             let error = self.init_errors().pop().map(|error| Err(error.to_string()));
             error.or_else(|| (self.polls() > 0).then_some(Ok(())))
         });
-        looked.await.unwrap_or_else(|_| Err(format!("no function asked for work within {timeout:?}")))
+        polled.await.unwrap_or_else(|_| Err(format!("no function polled for an event within {timeout:?}")))
     }
 
-    /// How often a function has asked for work: one more than the invocations it has finished.
+    /// How often functions have polled: for each, one more than the invocations it has finished.
     pub fn polls(&self) -> u64 {
         self.state.polls.load(Ordering::Relaxed)
     }
 
-    /// How many functions wait for work now. One that has died counts until its connection is seen to close: wait
-    /// for 0 before the next event, else that may be handed to the dead.
+    /// How many functions wait for an event now. A dead process counts until the server notices its closed connection.
+    /// Wait for 0 before the next event, otherwise the dead process may get it.
     pub fn idle(&self) -> u64 {
         self.state.idle.load(Ordering::Relaxed)
     }
 
-    /// How many extensions have registered (one, by a function that shuts down gracefully).
+    /// How many extensions have registered. A function that shuts down gracefully registers one.
     pub fn registrations(&self) -> u64 {
         self.state.registrations.load(Ordering::Relaxed)
     }
@@ -163,7 +165,7 @@ impl RuntimeApi {
     }
 }
 
-async fn handle(state: Arc<State>, request: Request) -> Answer {
+async fn handle(state: Arc<State>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     match (request.method().as_str(), path.split('/').skip(2).collect::<Vec<_>>().as_slice()) {
         ("GET", ["runtime", "invocation", "next"]) => state.next().await,
@@ -173,21 +175,21 @@ async fn handle(state: Arc<State>, request: Request) -> Answer {
         ("POST", ["runtime", "invocation", id, "error"]) => state.finish(id, Outcome::Error(json(&request))),
         ("POST", ["runtime", "init", "error"]) => {
             state.init_errors.lock().unwrap().push(json(&request));
-            answer(202, &[], r#"{"status":"OK"}"#)
+            respond(202, &[], r#"{"status":"OK"}"#)
         }
         ("POST", ["extension", "register"]) => {
             state.registrations.fetch_add(1, Ordering::Relaxed);
             let id = [("lambda-extension-identifier", "00000000-0000-4000-9000-000000000001")];
-            answer(200, &id, r#"{"functionName":"test","functionVersion":"1","handler":"bootstrap"}"#)
+            respond(200, &id, r#"{"functionName":"test","functionVersion":"1","handler":"bootstrap"}"#)
         }
-        // An extension without events waits here until the process ends.
+        // The extension gets no events: it waits here until the process ends.
         ("GET", ["extension", "event", "next"]) => std::future::pending().await,
-        _ => answer(404, &[], format!("{path}: no such part of the runtime API")),
+        _ => respond(404, &[], format!("the Runtime API has no {path}")),
     }
 }
 
 impl State {
-    async fn next(&self) -> Answer {
+    async fn next(&self) -> Response {
         self.polls.fetch_add(1, Ordering::Relaxed);
         let idle = Idle::new(&self.idle);
         let event = self.events.lock().await.recv().await?;
@@ -200,21 +202,23 @@ impl State {
             ("lambda-runtime-trace-id", "Root=1-00000000-000000000000000000000000;Sampled=0"),
             ("content-type", "application/json"),
         ];
-        answer(200, &headers, event.body)
+        respond(200, &headers, event.body)
     }
 
-    fn finish(&self, id: &str, outcome: Outcome) -> Answer {
+    fn finish(&self, id: &str, outcome: Outcome) -> Response {
         match self.waiting.lock().unwrap().remove(id) {
             Some(sender) => {
                 let _ = sender.send(outcome);
-                answer(202, &[], r#"{"status":"OK"}"#)
+                respond(202, &[], r#"{"status":"OK"}"#)
             }
-            None => answer(400, &[], r#"{"errorType":"InvalidRequestID","errorMessage":"not waited for"}"#),
+            None => {
+                respond(400, &[], r#"{"errorType":"InvalidRequestID","errorMessage":"unknown request id"}"#)
+            }
         }
     }
 }
 
-/// Counts one function as waiting, also when its connection closes and the wait is dropped.
+/// Counts one waiting function. The count also falls if its connection closes and the wait is dropped.
 struct Idle<'a>(&'a AtomicU64);
 
 impl<'a> Idle<'a> {

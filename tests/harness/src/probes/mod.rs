@@ -1,5 +1,6 @@
-//! What looks at the outcome without the code under test.
+//! Ways to observe an outcome without the code under test.
 
+pub mod grouped;
 pub mod oracle;
 pub mod resp;
 pub mod subscriber;

@@ -1,4 +1,4 @@
-//! A tiny Redis client that speaks the protocol by hand: assertions must not depend on the client under test.
+//! A minimal Redis client with its own RESP code, so that assertions do not depend on the client under test.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 /// A reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// No such key, or a null array.
+    /// Null: a missing key, or a null array.
     Nil,
-    /// A number.
+    /// An integer.
     Int(i64),
     /// A status or a bulk string (lossily decoded).
     Text(String),
@@ -23,7 +23,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The text of a string, number or error; `None` for nil and arrays.
+    /// The text of a string, integer or error; `None` for null and arrays.
     pub fn text(&self) -> Option<String> {
         match self {
             Self::Text(text) | Self::Error(text) => Some(text.clone()),
@@ -32,7 +32,7 @@ impl Value {
         }
     }
 
-    /// The number, also of a string that holds one.
+    /// The integer, or the integer that a string holds.
     pub fn int(&self) -> Option<i64> {
         self.text()?.parse().ok()
     }
@@ -42,24 +42,24 @@ impl Value {
         if let Self::Array(items) = self { items } else { &[] }
     }
 
-    /// The texts of an array (`KEYS`).
+    /// The texts of an array, for example of `KEYS`.
     pub fn texts(&self) -> Vec<String> {
         self.items().iter().filter_map(Self::text).collect()
     }
 
-    /// The pairs of an array (`HGETALL`).
+    /// The pairs of an array, for example of `HGETALL`.
     pub fn map(&self) -> BTreeMap<String, String> {
         self.items().chunks_exact(2).filter_map(|pair| Some((pair[0].text()?, pair[1].text()?))).collect()
     }
 
-    /// The text parsed as JSON; panics when it is none.
+    /// The text parsed as JSON. Panics if it is not JSON.
     pub fn json(&self) -> serde_json::Value {
-        let text = self.text().unwrap_or_else(|| panic!("no JSON text: {self:?}"));
+        let text = self.text().unwrap_or_else(|| panic!("expected a text with JSON, not {self:?}"));
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 }
 
-/// One connection.
+/// A connection to a server.
 #[derive(Debug)]
 pub struct Connection {
     stream: BufStream<TcpStream>,
@@ -92,7 +92,7 @@ impl Connection {
         self.stream.flush().await
     }
 
-    /// Reads one reply or push.
+    /// Reads one reply or one published message.
     pub async fn receive(&mut self) -> io::Result<Value> {
         let mut line = String::new();
         self.stream.read_line(&mut line).await?;
@@ -124,8 +124,8 @@ impl Connection {
     }
 }
 
-/// Runs one command on a connection of its own and follows a cluster's `MOVED`. Panics when no reply comes within
-/// ten seconds; an error reply is a [`Value::Error`].
+/// Runs one command on a new connection and follows a cluster's `MOVED`. An error reply is returned as a
+/// [`Value::Error`]. Panics if no reply comes within ten seconds.
 pub async fn redis_cmd(url: &str, command: &[&str]) -> Value {
     let reply = tokio::time::timeout(Duration::from_secs(10), try_redis_cmd(url, command)).await;
     match reply {
@@ -135,7 +135,7 @@ pub async fn redis_cmd(url: &str, command: &[&str]) -> Value {
     }
 }
 
-/// As [`redis_cmd`], but a connection that fails is an error and a hanging one hangs.
+/// Like [`redis_cmd`], but returns connection errors instead of panicking, and has no time limit.
 pub async fn try_redis_cmd(url: &str, command: &[&str]) -> io::Result<Value> {
     let reply = Connection::open(url).await?.call(command).await?;
     match &reply {
@@ -147,7 +147,7 @@ pub async fn try_redis_cmd(url: &str, command: &[&str]) -> io::Result<Value> {
     }
 }
 
-/// The first `host:port` of a URL and its password.
+/// The first `host:port` of a URL, and its password.
 fn address(url: &str) -> (String, Option<String>) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A subscriber that writes down what arrives, in order.
+//! A subscriber that records published messages in the order of arrival.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -19,13 +19,13 @@ pub struct Message {
 }
 
 impl Message {
-    /// The payload as JSON; panics when it is none.
+    /// The payload as JSON. Panics if it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.payload).unwrap_or_else(|error| panic!("{error}: {}", self.payload))
     }
 }
 
-/// A connection with one pattern subscription; ends on drop.
+/// A connection with one pattern subscription. Closed on drop.
 #[derive(Debug)]
 pub struct Subscriber {
     messages: Arc<Mutex<Vec<(Instant, Message)>>>,
@@ -33,31 +33,31 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Subscribes, and returns once the server has confirmed it. In a cluster any node will do.
+    /// Subscribes, and returns once the server has confirmed it. In a cluster, any node can be used.
     pub async fn psubscribe(url: &str, pattern: &str) -> Self {
         let mut connection = Connection::open(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
         let reply = connection.call(&["PSUBSCRIBE", pattern]).await;
         let reply = reply.unwrap_or_else(|error| panic!("PSUBSCRIBE {pattern} on {url}: {error}"));
         assert_eq!(reply.items().first().and_then(Value::text).as_deref(), Some("psubscribe"), "{reply:?}");
         let messages = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&messages);
+        let shared = Arc::clone(&messages);
         let task = tokio::spawn(async move {
             while let Ok(push) = connection.receive().await {
                 if let [_, _, Value::Text(channel), Value::Text(payload)] = push.items() {
                     let message = Message { channel: channel.clone(), payload: payload.clone() };
-                    sink.lock().unwrap().push((Instant::now(), message));
+                    shared.lock().unwrap().push((Instant::now(), message));
                 }
             }
         });
         Self { messages, task }
     }
 
-    /// What has arrived so far.
+    /// The messages that have arrived so far.
     pub fn messages(&self) -> Vec<Message> {
         self.arrivals().into_iter().map(|(_, message)| message).collect()
     }
 
-    /// The same, with the moment of each.
+    /// The messages that have arrived so far, with the time of arrival.
     pub fn arrivals(&self) -> Vec<(Instant, Message)> {
         self.messages.lock().unwrap().clone()
     }
@@ -67,17 +67,17 @@ impl Subscriber {
         self.messages().into_iter().filter(|m| m.channel == channel).map(|m| m.payload).collect()
     }
 
-    /// Forgets what has arrived.
+    /// Forgets the messages that have arrived.
     pub fn clear(&self) {
         self.messages.lock().unwrap().clear();
     }
 
-    /// Waits until at least `n` messages have arrived; panics with what did after ten seconds.
+    /// Waits until at least `n` messages have arrived. After ten seconds panics with those that have.
     pub async fn wait_for(&self, n: usize) -> Vec<Message> {
         let arrived =
             within(Duration::from_secs(10), || async { self.messages.lock().unwrap().len() >= n }).await;
         let messages = self.messages();
-        assert!(arrived.is_ok(), "{} of {n} messages arrived: {messages:#?}", messages.len());
+        assert!(arrived.is_ok(), "{} of {n} messages arrived within 10 s: {messages:#?}", messages.len());
         messages
     }
 }

@@ -1,6 +1,6 @@
-//! Amazon's own client for DynamoDB and its streams: botocore, in a process of its own.
+//! A client for AWS services: botocore, Amazon's Python SDK, in a child process.
 //!
-//! The emulator brings botocore along, so this costs nothing; `aws-sdk-dynamodb` would take minutes to build.
+//! The emulator's package installs botocore anyway. `aws-sdk-dynamodb` would take minutes to build.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::servers::process::{Process, Spec, find_program, free_port, workspace};
 
-/// The running client; ends on drop.
+/// The running client. Stops on drop.
 #[derive(Debug)]
 pub struct AwsClient {
     port: u16,
@@ -20,7 +20,7 @@ pub struct AwsClient {
 impl AwsClient {
     /// Starts it for an emulator's endpoint.
     pub async fn start(endpoint: &str) -> Self {
-        // The Python that has the emulator has botocore.
+        // The emulator's Python environment has botocore.
         let python = find_program("MINISTACK", &["ministack"]).with_file_name("python3");
         let port = free_port();
         let script = workspace().join("tests/aws_client.py");
@@ -32,7 +32,7 @@ impl AwsClient {
         Self { port, _process: process }
     }
 
-    /// A connection: calls on one wait for each other, calls on two do not.
+    /// A new connection. Calls on one connection wait for each other; calls on different connections do not.
     pub async fn connect(&self) -> Connection {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the client listens");
         stream.set_nodelay(true).expect("a TCP option");
@@ -47,28 +47,18 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Calls an operation, such as `("dynamodb", "put_item", …)`; `Err` holds what the client says.
-    pub async fn try_call(
-        &mut self,
-        service: &str,
-        operation: &str,
-        parameters: Value,
-    ) -> Result<Value, String> {
+    /// Calls an operation, such as `("dynamodb", "put_item", …)`. Panics with the error if it fails.
+    pub async fn call(&mut self, service: &str, operation: &str, parameters: Value) -> Value {
         let request = json!({ "service": service, "operation": operation, "parameters": parameters });
         self.stream.write_all(format!("{request}\n").as_bytes()).await.expect("the client reads");
         self.stream.flush().await.expect("the client reads");
         let mut line = String::new();
-        self.stream.read_line(&mut line).await.expect("the client answers");
+        self.stream.read_line(&mut line).await.expect("the client replies");
         let mut reply: Value =
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        match reply.get("error") {
-            Some(error) => Err(format!("{service} {operation}: {error}")),
-            None => Ok(reply["result"].take()),
+        if let Some(error) = reply.get("error") {
+            panic!("{service} {operation}: {error}");
         }
-    }
-
-    /// As [`Connection::try_call`]; panics with what the client says.
-    pub async fn call(&mut self, service: &str, operation: &str, parameters: Value) -> Value {
-        self.try_call(service, operation, parameters).await.unwrap_or_else(|error| panic!("{error}"))
+        reply["result"].take()
     }
 }

@@ -1,4 +1,4 @@
-//! A minimal HTTP/1 server on loopback for the stand-ins of AWS services.
+//! A minimal HTTP/1 server on loopback, for fakes of AWS services.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,12 +12,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A request, read to its end.
+/// A request with its complete body.
 pub(crate) type Request = hyper::Request<Bytes>;
-/// An answer; `None` closes the connection without one.
-pub(crate) type Answer = Option<hyper::Response<Full<Bytes>>>;
+/// A response. `None` closes the connection without one.
+pub(crate) type Response = Option<hyper::Response<Full<Bytes>>>;
 
-/// Serves until dropped; then every connection is closed.
+/// A running server. Stops on drop and closes every connection.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
@@ -28,7 +28,7 @@ impl Server {
     pub(crate) async fn start<F, Fut>(handler: F) -> Self
     where
         F: Fn(Request) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Answer> + Send + 'static,
+        Fut: Future<Output = Response> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
         let addr = listener.local_addr().expect("a bound address");
@@ -53,24 +53,24 @@ impl Drop for Server {
 async fn connection<F, Fut>(stream: TcpStream, handler: Arc<F>)
 where
     F: Fn(Request) -> Fut,
-    Fut: Future<Output = Answer>,
+    Fut: Future<Output = Response>,
 {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request: hyper::Request<Incoming>| async {
         let (head, body) = request.into_parts();
-        // An error of the service makes hyper close the connection.
+        // Hyper closes the connection when the service returns an error.
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        let answer = handler(Request::from_parts(head, body)).await;
-        answer.ok_or_else(|| io::Error::other("no answer, as scripted"))
+        let response = handler(Request::from_parts(head, body)).await;
+        response.ok_or_else(|| io::Error::other("the handler returned no response: closing the connection"))
     });
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// An answer with a status, headers and a body.
-pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+/// A response with a status, headers and a body.
+pub(crate) fn respond(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response {
     let mut response = hyper::Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
     }
-    Some(response.body(Full::new(body.into())).unwrap_or_else(|error| panic!("a valid answer: {error}")))
+    Some(response.body(Full::new(body.into())).unwrap_or_else(|error| panic!("a valid response: {error}")))
 }

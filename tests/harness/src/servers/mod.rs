@@ -1,4 +1,4 @@
-//! Real servers, emulators and other programs around the processor, each a child process of the test.
+//! Real servers and emulators, each a child process of the test, and TLS in front of them.
 
 pub mod aws_client;
 pub(crate) mod http;

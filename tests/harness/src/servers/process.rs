@@ -1,8 +1,8 @@
 //! Programs as child processes that never outlive the test.
 //!
-//! A child runs in a process group of its own next to a watchdog shell that waits on a pipe we hold. The pipe
-//! closes when the [`Process`] is dropped, and also when the test process dies in any other way (a static is
-//! never dropped, a killed test runs no destructor): the watchdog then kills the whole group.
+//! Each child runs in its own process group, together with a watchdog shell. The watchdog waits on a pipe that the test
+//! process holds, and kills the whole group when the pipe closes. That happens when the [`Process`] is dropped, and also
+//! when the test process ends without running destructors.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -15,25 +15,25 @@ use tempfile::TempDir;
 
 use crate::probes::wait::within;
 
-/// `$0` is the program, `$@` its arguments; `kill 0` reaches the group and nobody else, even after the program's
-/// process id has been given to another program.
+/// `$0` is the program, `$@` its arguments. `kill 0` reaches only this process group, even after the process id of the
+/// program was reused.
 const WATCHDOG: &str = r#"exec 3<&0 </dev/null
 ( read -r _ <&3; kill -KILL 0 ) >/dev/null 2>&1 &
 exec 3<&-
 exec "$0" "$@""#;
 
-/// What to run and where its output goes.
+/// A program to run, and where its output goes.
 #[derive(Debug)]
 pub struct Spec<'a> {
     /// The program.
     pub program: &'a Path,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Variables added to the environment.
+    /// Additional environment variables.
     pub env: Vec<(String, String)>,
-    /// Starts from an empty environment (plus `PATH` and what coverage tools need).
+    /// Whether to start from an empty environment, apart from `PATH` and the variable of the coverage tool.
     pub clear_env: bool,
-    /// Standard output through a pipe, see [`Process::take_stdout`]; otherwise into a file.
+    /// Whether standard output goes through a pipe (see [`Process::take_stdout`]) instead of into a file.
     pub pipe_stdout: bool,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Spec<'a> {
     }
 }
 
-/// A running child; killed on drop.
+/// A running child process. Killed on drop.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -58,7 +58,7 @@ impl Process {
     pub fn start(spec: &Spec<'_>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let name = spec.program.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        // The child's working directory is another one than ours.
+        // The child has a different working directory, so make the path absolute.
         let program = std::path::absolute(spec.program).expect("a path");
         let mut command = Command::new("sh");
         if spec.clear_env {
@@ -98,68 +98,68 @@ impl Process {
         self.dir.path()
     }
 
-    /// Its standard output, once, when the [`Spec`] asked for a pipe.
+    /// Takes the pipe of its standard output, if the [`Spec`] asked for one.
     pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// What it has written to standard error so far.
+    /// The text it has written to standard error so far.
     pub fn stderr(&self) -> String {
         read(&self.dir.path().join("stderr"))
     }
 
-    /// Everything it has written to files so far.
+    /// The text it has written to its output files so far.
     pub fn output(&self) -> String {
         format!("{}{}", read(&self.dir.path().join("stdout")), self.stderr())
     }
 
-    /// How it ended, or `None` while it runs.
+    /// Its exit status, or `None` while it runs.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("the state of a child")
     }
 
-    /// Waits for its end; `None` when it still runs after `timeout`.
+    /// Waits until it exits. `None` if it still runs after `timeout`.
     pub async fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
         within(timeout, || std::future::ready(self.exit_status())).await.ok()
     }
 
     /// Sends a signal by name (`TERM`, `STOP`, `CONT`, ...) to the program alone.
     pub fn signal(&self, name: &str) {
-        // The shell's own `kill`: slim images have no program of that name.
+        // Use the built-in `kill` of the shell, because slim images have no such program.
         let status =
             Command::new("sh").args(["-c", r#"kill -s "$0" "$1""#, name, &self.id().to_string()]).status();
         assert!(status.is_ok_and(|s| s.success()), "cannot send SIG{name} to {}", self.name);
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL and waits until the process has exited.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Waits until `ready` says so. Panics with the program's output when it ends before, or takes too long.
+    /// Waits until `ready` returns true. Panics with the program's output if it exits first or takes too long.
     pub async fn ready<F, Fut>(&mut self, timeout: Duration, ready: F)
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = bool>,
     {
         if let Err(output) = self.try_ready(timeout, ready).await {
-            panic!("{} did not get ready; it said:\n{output}", self.name);
+            panic!("{} did not get ready; its output:\n{output}", self.name);
         }
     }
 
-    /// As [`Process::ready`], but returns the output instead of panicking.
+    /// Like [`Process::ready`], but returns the output instead of panicking.
     pub async fn try_ready<F, Fut>(&mut self, timeout: Duration, mut ready: F) -> Result<(), String>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = bool>,
     {
-        let ended = within(timeout, || {
-            let ended = self.exit_status().is_some();
-            let look = ready();
-            async move { if ended { Some(true) } else { look.await.then_some(false) } }
+        let exited_first = within(timeout, || {
+            let exited = self.exit_status().is_some();
+            let check = ready();
+            async move { if exited { Some(true) } else { check.await.then_some(false) } }
         });
-        match ended.await {
+        match exited_first.await {
             Ok(false) => Ok(()),
             Ok(true) | Err(_) => Err(self.output()),
         }
@@ -169,16 +169,16 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-        // The pipe closes with `child`, which ends the watchdog and whatever the program left behind.
+        // Dropping `child` closes the pipe. The watchdog then kills any processes that the program left running.
     }
 }
 
-/// Finds a program: the variable `env`, then each name on `PATH`, then in `.tools/venv/bin` of the workspace.
-/// Panics with what to do when there is none.
+/// Finds a program: first the path in the variable `env`, then each name on `PATH` and in `.tools/venv/bin` of the
+/// workspace. If there is none, panics and says what to do.
 pub fn find_program(env: &str, names: &[&str]) -> PathBuf {
     if let Some(path) = std::env::var_os(env).filter(|value| !value.is_empty()) {
         let path = PathBuf::from(path);
-        assert!(path.is_file(), "{env} names {}, which is no file", path.display());
+        assert!(path.is_file(), "{env} is {}, which is not a file", path.display());
         return path;
     }
     let tools = workspace().join(".tools/venv/bin");
@@ -191,15 +191,21 @@ pub fn find_program(env: &str, names: &[&str]) -> PathBuf {
     })
 }
 
-/// The root of the workspace.
+/// The text of a file of the workspace.
+pub fn read_workspace_file(path: &str) -> String {
+    let path = workspace().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The root folder of the workspace.
 pub fn workspace() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A free port P between 12,000 and 22,000 whose P + 10,000 (a Redis cluster's bus) is free as well.
+/// A free port P between 12,000 and 22,000. P + 10,000, which a Redis cluster uses for its bus, is free too.
 ///
-/// Below the range the kernel takes for outgoing connections, so that none of those can snatch it before the
-/// child binds it; each port is handed out once per test process.
+/// The range is below the ports that the kernel uses for outgoing connections, so no connection takes the port before
+/// the child binds it. Each port is returned once per test process.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..10_000 {

@@ -1,16 +1,17 @@
-//! A Redis or Valkey server of the test's own.
+//! A Redis or Valkey server that belongs to one test.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::probes::resp::{Value, redis_cmd, try_redis_cmd};
+use crate::probes::wait::eventually;
 use crate::servers::process::{Process, Spec, find_program, free_port};
 
-/// How long a server may take to answer its first PING on a busy machine.
+/// How long a server may take to reply to its first command on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
-/// A server on a free port of loopback, without persistence. Killed on drop.
+/// A server on a free port of loopback, without persistence unless asked for. Killed on drop.
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
@@ -19,26 +20,27 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it replies.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// Starts a server with more arguments, such as `["--maxmemory", "2mb"]` or `["--replicaof", "127.0.0.1 7000"]`.
+    /// Starts a server with additional arguments, such as `["--maxmemory", "2mb"]` or `["--replicaof", "127.0.0.1 7000"]`.
     pub async fn start_with(args: &[&str]) -> Self {
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
-        let mut said = String::new();
+        let mut last_output = String::new();
         for _ in 0..5 {
             let port = free_port();
             match launch(port, &args).await {
                 Ok(process) => return Self { port, args, process },
-                Err(output) => said = output,
+                Err(output) => last_output = output,
             }
-            if !said.contains("in use") && !said.contains("bind") {
+            // Try another port only if this one was taken.
+            if !last_output.contains("in use") && !last_output.contains("bind") {
                 break;
             }
         }
-        panic!("redis did not start; it said:\n{said}");
+        panic!("redis did not start; its output:\n{last_output}");
     }
 
     /// `redis://127.0.0.1:port`
@@ -66,31 +68,51 @@ impl RedisServer {
         redis_cmd(&self.url(), command).await
     }
 
-    /// SIGKILL: connections break, the port refuses.
+    /// Publishes a message on the channel `end`. A subscriber that gets it has got everything published before.
+    pub async fn publish_end(&self) {
+        self.cmd(&["PUBLISH", "end", "{}"]).await;
+    }
+
+    /// Makes this server a replica of the server on a port of loopback, and waits until it has caught up.
+    pub async fn follow(&self, port: u16) {
+        self.cmd(&["REPLICAOF", "127.0.0.1", &port.to_string()]).await;
+        self.caught_up().await;
+    }
+
+    /// Waits until this replica has caught up with its master.
+    pub async fn caught_up(&self) {
+        eventually(START, || async {
+            let info = self.cmd(&["INFO", "replication"]).await.text().unwrap_or_default();
+            if info.contains("master_link_status:up") { Ok(()) } else { Err(info) }
+        })
+        .await;
+    }
+
+    /// Sends SIGKILL: connections break and the port refuses new ones.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// SIGSTOP: connections stay open, nothing answers.
+    /// Sends SIGSTOP: connections stay open, but nothing replies.
     pub fn pause(&self) {
         self.process.signal("STOP");
     }
 
-    /// SIGCONT after [`RedisServer::pause`].
+    /// Sends SIGCONT after [`RedisServer::pause`].
     pub fn resume(&self) {
         self.process.signal("CONT");
     }
 
-    /// Kills the server if it runs, and starts an empty one on the same port.
+    /// Kills the server if it runs, and starts it again on the same port: empty, unless it has an append-only file.
     pub async fn restart(&mut self) {
         self.kill();
         self.process = launch(self.port, &self.args)
             .await
-            .unwrap_or_else(|output| panic!("redis did not start again; it said:\n{output}"));
+            .unwrap_or_else(|output| panic!("redis did not start again; its output:\n{output}"));
     }
 }
 
-/// Where the server program is: `REDIS_SERVER`, or redis-server, or valkey-server.
+/// The path of the server program: `REDIS_SERVER`, or redis-server, or valkey-server.
 pub fn server_program() -> PathBuf {
     find_program("REDIS_SERVER", &["redis-server", "valkey-server"])
 }
@@ -108,7 +130,7 @@ async fn launch(port: u16, args: &[String]) -> Result<Process, String> {
     let url = format!("127.0.0.1:{port}");
     process
         .try_ready(START, || async {
-            // Whoever answers must be our child: another test may have won the race for the port.
+            // Check that the reply comes from this child, because another test may have taken the port first.
             try_redis_cmd(&url, &["INFO", "server"])
                 .await
                 .ok()

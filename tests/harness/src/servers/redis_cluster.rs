@@ -16,7 +16,7 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts the nodes and waits until each of them knows who serves every slot.
+    /// Starts the nodes and waits until each of them knows which node serves every slot.
     pub async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in SLOTS {
@@ -82,14 +82,14 @@ impl RedisCluster {
     }
 }
 
-/// Whether this node believes in a working cluster, and would redirect to every primary.
+/// True once this node reports a working cluster and knows every primary.
 async fn converged(url: String, nodes: usize) -> Result<(), String> {
     let info = try_redis_cmd(&url, &["CLUSTER", "INFO"]).await.map_err(|error| error.to_string())?;
     let info = info.text().unwrap_or_default();
-    let facts =
+    let expected =
         ["cluster_state:ok".into(), "cluster_slots_ok:16384".into(), format!("cluster_known_nodes:{nodes}")];
-    if let Some(missing) = facts.iter().find(|fact| !info.lines().any(|line| line == *fact)) {
-        return Err(format!("{url}: no {missing} in\n{info}"));
+    if let Some(missing) = expected.iter().find(|wanted| !info.lines().any(|line| line == *wanted)) {
+        return Err(format!("{url}: CLUSTER INFO lacks {missing}:\n{info}"));
     }
     let ranges = try_redis_cmd(&url, &["CLUSTER", "SLOTS"]).await.map_err(|error| error.to_string())?;
     if ranges.items().len() == nodes { Ok(()) } else { Err(format!("{url}: {ranges:?}")) }

@@ -1,4 +1,4 @@
-//! An SQS emulator (ministack) for what a consumer of the FIFO queue sees.
+//! An SQS emulator (ministack). It shows what a consumer of the FIFO queue receives.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,13 +11,13 @@ use tokio::sync::OnceCell;
 
 use crate::servers::process::{Process, Spec, find_program, free_port};
 
-/// A message as a consumer gets it.
+/// A message as a consumer receives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// `MessageGroupId`
-    pub group: String,
+    pub group_id: String,
     /// `MessageDeduplicationId`
-    pub dedup: String,
+    pub dedup_id: String,
     /// The body.
     pub body: String,
     /// The message attributes with a string value.
@@ -25,22 +25,22 @@ pub struct Message {
 }
 
 impl Message {
-    /// The body as JSON; panics when it is none.
+    /// The body as JSON. Panics if it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
-/// A queue of one test.
+/// A queue that belongs to one test.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// What `SendMessage` takes.
+    /// Its URL, for `SendMessage`.
     pub url: String,
-    /// What a redrive policy takes.
+    /// Its ARN, for a redrive policy.
     pub arn: String,
 }
 
-/// A running emulator; ends when dropped, or with the process that holds it.
+/// A running emulator. Stops on drop, or when the test process ends.
 #[derive(Debug)]
 pub struct SqsEmulator {
     endpoint: String,
@@ -48,14 +48,14 @@ pub struct SqsEmulator {
 }
 
 impl SqsEmulator {
-    /// The emulator of this test binary, started by the first test that asks: a start takes seconds, a queue does
-    /// not. Its process ends with the test binary (see [`crate::servers::process`]).
+    /// The emulator that all tests of this binary share, because a start takes seconds. The first call starts it. It
+    /// stops when the test binary ends (see [`crate::servers::process`]).
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<SqsEmulator> = OnceCell::const_new();
         SHARED.get_or_init(Self::start).await
     }
 
-    /// Starts an emulator for one test alone.
+    /// Starts an emulator for one test.
     pub async fn start() -> Self {
         let program = find_program("MINISTACK", &["ministack"]);
         let port = free_port();
@@ -73,17 +73,17 @@ impl SqsEmulator {
         Self { endpoint, _process: process }
     }
 
-    /// Where it listens: the endpoint for the client under test.
+    /// The endpoint for the client under test.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// A new client. Each test needs its own: pooled connections belong to the runtime that opened them.
+    /// A new client. Each test needs its own, because pooled connections belong to the runtime that opened them.
     pub fn client(&self) -> Client {
         client(&self.endpoint)
     }
 
-    /// Creates a secret with a name no other test has; its ARN.
+    /// Creates a secret with a name that no other test has. Returns its ARN.
     pub async fn create_secret(&self, prefix: &str, text: &str) -> String {
         let config = aws_sdk_secretsmanager::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -98,7 +98,7 @@ impl SqsEmulator {
         created.arn.expect("a secret has an ARN")
     }
 
-    /// Creates a FIFO queue with a name no other test has, and with more attributes, such as
+    /// Creates a FIFO queue with a name that no other test has, and with additional attributes such as
     /// `[("VisibilityTimeout", "1")]`.
     pub async fn create_fifo_queue(&self, prefix: &str, attributes: &[(&str, &str)]) -> Queue {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -113,7 +113,7 @@ impl SqsEmulator {
         Queue { url, arn }
     }
 
-    /// Creates a FIFO queue and the FIFO dead-letter queue it moves messages to after `max_receives`.
+    /// Creates a FIFO queue, and the FIFO dead letter queue it moves messages to after `max_receives` receives.
     pub async fn create_fifo_queue_with_dlq(&self, prefix: &str, max_receives: u32) -> (Queue, Queue) {
         let dlq = self.create_fifo_queue(&format!("{prefix}-dlq"), &[]).await;
         let policy = serde_json::json!({ "deadLetterTargetArn": dlq.arn, "maxReceiveCount": max_receives.to_string() });
@@ -121,8 +121,8 @@ impl SqsEmulator {
         (queue, dlq)
     }
 
-    /// Receives and deletes until nothing is left, in order within each group. Messages that another consumer
-    /// holds, and those behind them in their groups, are not seen.
+    /// Receives and deletes messages until the queue is empty. They come in order within each group. Messages in
+    /// flight to another consumer, and those behind them in their groups, are not received.
     pub async fn receive_all(&self, url: &str) -> Vec<Message> {
         let client = self.client();
         let mut all = Vec::new();
@@ -139,7 +139,7 @@ impl SqsEmulator {
         }
     }
 
-    /// Receives until at least `n` messages have come; panics with what has after 30 seconds.
+    /// Receives until at least `n` messages have come. After 30 seconds panics with those that have.
     pub async fn receive_at_least(&self, url: &str, n: usize) -> Vec<Message> {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         let mut all = Vec::new();
@@ -193,8 +193,8 @@ impl From<types::Message> for Message {
         let get = |name: System| system.get(&name).cloned().unwrap_or_default();
         let attributes = message.message_attributes.unwrap_or_default().into_iter();
         Self {
-            group: get(System::MessageGroupId),
-            dedup: get(System::MessageDeduplicationId),
+            group_id: get(System::MessageGroupId),
+            dedup_id: get(System::MessageDeduplicationId),
             body: message.body.unwrap_or_default(),
             attributes: attributes.filter_map(|(k, v)| Some((k, v.string_value?))).collect(),
         }

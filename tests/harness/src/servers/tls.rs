@@ -1,6 +1,6 @@
-//! TLS in front of a plain server, with a certificate authority of the test's own.
+//! A TLS proxy in front of a plain server, with its own certificate authority.
 //!
-//! The server binaries at hand do not all speak TLS; this also lets one server be reached both ways.
+//! Not every Redis or Valkey build supports TLS. With a proxy, one server is also reachable both with TLS and without.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,18 +18,18 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-/// What the server's certificate says.
+/// The certificate that the proxy presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificate {
-    /// The names under which the server is reached, and a time that is not over.
+    /// Valid for `localhost` and `127.0.0.1`.
     Right,
-    /// Another name.
+    /// For another host name.
     OtherName,
-    /// A time that is over.
+    /// No longer valid.
     Expired,
 }
 
-/// A listener that terminates TLS for `localhost` and `127.0.0.1` and forwards the plain bytes. Ends on drop.
+/// A proxy that terminates TLS and forwards the plain bytes. Stops on drop.
 #[derive(Debug)]
 pub struct TlsProxy {
     port: u16,
@@ -40,12 +40,12 @@ pub struct TlsProxy {
 }
 
 impl TlsProxy {
-    /// Starts in front of `target`, with the right certificate.
+    /// Starts in front of `target`, with a valid certificate.
     pub async fn start(target: SocketAddr) -> Self {
         Self::start_with(target, Certificate::Right).await
     }
 
-    /// Starts in front of `target`, with the certificate given.
+    /// Starts in front of `target`, with the given certificate.
     pub async fn start_with(target: SocketAddr, certificate: Certificate) -> Self {
         let ca = authority();
         let mut roots = RootCertStore::empty();
@@ -85,17 +85,17 @@ impl TlsProxy {
         self.port
     }
 
-    /// The authority's certificate.
+    /// The certificate of the authority, PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// The same in a file, which lives as long as the proxy.
+    /// The path of a file with the same. It exists as long as the proxy.
     pub fn ca_path(&self) -> PathBuf {
         Path::join(self.dir.path(), "ca.pem")
     }
 
-    /// A client configuration that trusts this authority only.
+    /// A client configuration that trusts only this authority.
     pub fn client_config(&self) -> ClientConfig {
         ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()

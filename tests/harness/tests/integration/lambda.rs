@@ -1,4 +1,4 @@
-//! What is around a function: the Runtime API and its process.
+//! The Runtime API, and the process of a function.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::{SHORT, SOON, runs};
 
-/// One HTTP request by hand; returns the head and the body.
+/// Sends one HTTP request without a client library. Returns head and body of the response.
 async fn http(api: &RuntimeApi, method: &str, path: &str, body: &str) -> (String, String) {
     let mut stream = TcpStream::connect(api.addr()).await.unwrap();
     let length = body.len();
@@ -25,7 +25,7 @@ async fn http(api: &RuntimeApi, method: &str, path: &str, body: &str) -> (String
     (head.to_owned(), body.to_owned())
 }
 
-/// Takes one invocation and answers it at `end` with its own event.
+/// Takes one event and posts it back to `end`, which is `response` or `error`.
 async fn echo(api: &RuntimeApi, end: &str) {
     let (head, event) = http(api, "GET", "/2018-06-01/runtime/invocation/next", "").await;
     let id = head.lines().find_map(|line| line.strip_prefix("lambda-runtime-aws-request-id: ")).unwrap();
@@ -34,18 +34,18 @@ async fn echo(api: &RuntimeApi, end: &str) {
 }
 
 #[tokio::test]
-async fn the_runtime_api_hands_out_events_and_takes_answers() {
+async fn the_runtime_api_passes_events_on_and_takes_responses() {
     let api = RuntimeApi::start().await;
     assert!(api.initialised(SHORT).await.is_err());
-    let answer = r#"{"batchItemFailures":[{"itemIdentifier":"7"}]}"#;
-    let (invocation, ()) = tokio::join!(api.invoke(answer), echo(&api, "response"));
+    let response = r#"{"batchItemFailures":[{"itemIdentifier":"7"}]}"#;
+    let (invocation, ()) = tokio::join!(api.invoke(response), echo(&api, "response"));
     assert_eq!(invocation.failures(), ["7"]);
     api.initialised(SHORT).await.unwrap();
 
     let (invocation, ()) = tokio::join!(api.invoke(r#"{"errorType":"T"}"#), echo(&api, "error"));
     assert_eq!(invocation.outcome, Outcome::Error(serde_json::json!({ "errorType": "T" })));
 
-    // A function that goes away while it waits takes no event with it.
+    // A function that dies while it waits does not lose the next event.
     let gone = TcpStream::connect(api.addr()).await.unwrap();
     gone.try_write(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     eventually(SOON, || async { api.polls() == 3 && api.idle() == 1 }).await;
@@ -70,7 +70,7 @@ async fn extensions_register_and_wait() {
     assert!(tokio::time::timeout(SHORT, next).await.is_err());
 }
 
-/// A function in shell: prints its environment, then waits for SIGTERM.
+/// A function written in shell. It prints its environment, then waits for SIGTERM.
 fn script(dir: &Path) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let path = dir.join("bootstrap");
@@ -81,7 +81,7 @@ fn script(dir: &Path) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn a_bootstrap_is_watched_frozen_and_ended() {
+async fn a_bootstrap_is_observed_frozen_and_terminated() {
     let api = RuntimeApi::start().await;
     let dir = tempfile::tempdir().unwrap();
     let path = script(dir.path());

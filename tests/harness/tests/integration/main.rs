@@ -1,4 +1,4 @@
-//! Proof that the harness itself works: what it starts answers, fails as told, and leaves nothing behind.
+//! Tests of the harness itself: its servers work, its faults happen as scripted, and its processes end with the test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "test code")]
 
 mod faults;
@@ -17,7 +17,7 @@ fn text(value: &str) -> Value {
     Value::Text(value.into())
 }
 
-/// Whether a process runs; one that has ended but that nobody has waited for does not.
+/// True if a process runs. A zombie does not count.
 fn runs(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))

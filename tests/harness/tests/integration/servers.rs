@@ -1,4 +1,4 @@
-//! The servers and other programs: they answer, stand still, and end with their owner.
+//! The servers and child processes: they start, pause, restart, and end with the test.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::{SHORT, SOON, entry, runs, text};
 
 #[tokio::test]
-async fn redis_answers_pauses_restarts_and_ends_with_its_owner() {
+async fn redis_replies_pauses_restarts_and_stops_on_drop() {
     let mut redis = RedisServer::start_with(&["--maxmemory", "3mb"]).await;
     assert_eq!(redis.cmd(&["SET", "a", "1"]).await, text("OK"));
     assert_eq!(redis.cmd(&["CONFIG", "GET", "maxmemory"]).await.map()["maxmemory"], "3145728");
@@ -39,10 +39,10 @@ async fn redis_answers_pauses_restarts_and_ends_with_its_owner() {
 }
 
 #[tokio::test]
-async fn children_end_when_the_test_process_is_killed() {
+async fn child_processes_end_when_the_test_process_is_killed() {
     let this = std::env::current_exe().unwrap();
     let mut spec =
-        Spec::new(&this, &["--exact", "servers::plays_a_test_that_is_killed", "--ignored", "--nocapture"]);
+        Spec::new(&this, &["--exact", "servers::test_process_to_kill", "--ignored", "--nocapture"]);
     spec.env.push(("PID_FILE".into(), "pid".into()));
     let mut test = Process::start(&spec);
     let file = test.dir().join("pid");
@@ -54,8 +54,8 @@ async fn children_end_when_the_test_process_is_killed() {
 }
 
 #[tokio::test]
-#[ignore = "a part of the test above"]
-async fn plays_a_test_that_is_killed() {
+#[ignore = "started by the test above"]
+async fn test_process_to_kill() {
     let Some(file) = std::env::var_os("PID_FILE") else { return };
     let redis = RedisServer::start().await;
     std::fs::write(file, format!("{}\n", redis.pid())).unwrap();
@@ -75,7 +75,7 @@ async fn a_cluster_forms_and_serves_every_slot() {
 }
 
 #[tokio::test]
-async fn tls_passes_a_ping_for_who_trusts_its_authority() {
+async fn the_tls_proxy_serves_clients_that_trust_its_authority() {
     let redis = RedisServer::start().await;
     let proxy = TlsProxy::start(redis.addr()).await;
     assert_eq!(std::fs::read_to_string(proxy.ca_path()).unwrap(), proxy.ca_pem());
@@ -90,8 +90,8 @@ async fn tls_passes_a_ping_for_who_trusts_its_authority() {
         assert_eq!(&reply, b"+PONG\r\n");
     }
 
-    let stranger = TlsProxy::start(redis.addr()).await;
-    let stream = TcpStream::connect(("127.0.0.1", stranger.port())).await.unwrap();
+    let untrusted = TlsProxy::start(redis.addr()).await;
+    let stream = TcpStream::connect(("127.0.0.1", untrusted.port())).await.unwrap();
     let connector = TlsConnector::from(Arc::new(proxy.client_config()));
     assert!(connector.connect("localhost".try_into().unwrap(), stream).await.is_err());
 }
@@ -110,7 +110,7 @@ async fn the_emulator_keeps_order_drops_duplicates_and_redrives() {
     let messages = emulator.receive_at_least(&queue.url, 3).await;
     let bodies: Vec<_> = messages.iter().map(|m| m.body.as_str()).collect();
     assert_eq!(bodies, ["1", "2", "3"]);
-    assert_eq!((messages[0].group.as_str(), messages[0].dedup.as_str()), ("g", "dedup-1"));
+    assert_eq!((messages[0].group_id.as_str(), messages[0].dedup_id.as_str()), ("g", "dedup-1"));
     assert_eq!(messages[0].attributes["priority"], "high");
 
     client
@@ -129,7 +129,7 @@ async fn the_emulator_keeps_order_drops_duplicates_and_redrives() {
 }
 
 #[tokio::test]
-async fn a_queue_is_one_tests_own() {
+async fn queues_with_the_same_prefix_are_separate() {
     let emulator = SqsEmulator::shared().await;
     let one = emulator.create_fifo_queue("same", &[("VisibilityTimeout", "1")]).await;
     let two = emulator.create_fifo_queue("same", &[]).await;
@@ -150,8 +150,8 @@ async fn a_subscriber_sees_messages_in_order() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "did not get ready; it said:\nbroken")]
-async fn a_failed_start_shows_what_the_program_said() {
+#[should_panic(expected = "did not get ready; its output:\nbroken")]
+async fn a_failed_start_shows_the_output_of_the_program() {
     let sh = find_program("SH", &["sh"]);
     let mut process = Process::start(&Spec::new(&sh, &["-c", "echo broken >&2; exit 1"]));
     process.ready(SOON, || async { false }).await;
@@ -159,6 +159,6 @@ async fn a_failed_start_shows_what_the_program_said() {
 
 #[test]
 #[should_panic(expected = "no-such-program not found: run `make tools`, or set NO_SUCH_PROGRAM to its path")]
-fn a_missing_program_is_named_with_its_remedy() {
+fn the_error_for_a_missing_program_says_how_to_install_it() {
     find_program("NO_SUCH_PROGRAM", &["no-such-program"]);
 }

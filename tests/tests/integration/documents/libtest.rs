@@ -1,7 +1,7 @@
-//! The names of a package's tests, as libtest lists them: the path of modules within the test's binary.
+//! Finds the names of a package's tests, as libtest lists them: the path of modules within the test binary.
 //!
-//! `tests/bounds.rs` is a binary of its own, so its tests have no `bounds::` before their names. The sources are read
-//! line by line and are formatted: the end of a module is a brace as far in as its beginning.
+//! `tests/bounds.rs` is its own binary, so the names of its tests have no `bounds::` prefix. The sources are read line by
+//! line. Because they are formatted, a module ends at the brace with the same indent as its first line.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +18,7 @@ pub(super) fn package(workspace: &Path, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// Whether a name is that of a test, or of a module with tests, among these.
+/// Checks that a name is that of a test or of a module with tests.
 pub(super) fn find(tests: &BTreeSet<String>, name: &str) -> Result<(), String> {
     let module = format!("{name}::");
     if tests.iter().any(|test| test == name || test.starts_with(&module)) {
@@ -26,10 +26,13 @@ pub(super) fn find(tests: &BTreeSet<String>, name: &str) -> Result<(), String> {
     }
     let last = name.rsplit("::").next().unwrap_or_default();
     let near = tests.iter().filter(|test| test.rsplit("::").next() == Some(last));
-    Err(format!("`cargo test` runs no test of this name; near it are {:?}", near.collect::<Vec<_>>()))
+    Err(format!(
+        "`cargo test` has no test of this name; tests with the same last part: {:?}",
+        near.collect::<Vec<_>>()
+    ))
 }
 
-/// The names of all tests of a package but those that are ignored.
+/// The names of all tests of a package, without ignored ones.
 pub(super) fn tests_of(package: &Path) -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
     for root in roots(package) {
@@ -39,7 +42,7 @@ pub(super) fn tests_of(package: &Path) -> BTreeSet<String> {
     tests
 }
 
-/// The first source of each target.
+/// The root source file of each target.
 fn roots(package: &Path) -> Vec<PathBuf> {
     let bins = entries(&package.join("src/bin"));
     let tests = entries(&package.join("tests"));
@@ -54,7 +57,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// Adds the tests of a source and of its modules, whose sources are in `folder`.
+/// Adds the tests of a source file and of its modules. The files of its modules are in `folder`.
 fn collect(source: &Path, folder: &Path, module: &[String], tests: &mut BTreeSet<String>) {
     for item in items(&fs::read_to_string(source).unwrap_or_default()) {
         let path: Vec<String> = [module, &item.module].concat();
@@ -67,7 +70,7 @@ fn collect(source: &Path, folder: &Path, module: &[String], tests: &mut BTreeSet
                 let source = source.parent().unwrap_or(folder).join(file);
                 collect(&source, source.parent().unwrap_or(folder), &path, tests);
             }
-            // What is no file is in no target either: a line of some text.
+            // If no such file exists, the line was part of some text. Reading it then gives no items.
             Kind::Source(None) => {
                 let sources = [here.with_extension("rs"), here.join("mod.rs")];
                 sources.iter().for_each(|source| collect(source, &here, &path, tests));
@@ -76,10 +79,10 @@ fn collect(source: &Path, folder: &Path, module: &[String], tests: &mut BTreeSet
     }
 }
 
-/// What a source says of tests.
+/// A test, or a module in another file, that a source file declares.
 #[derive(Debug, PartialEq, Eq)]
 struct Item {
-    /// Its path of modules within the source, its own name last.
+    /// The path of modules within the source file, with its own name last.
     module: Vec<String>,
     kind: Kind,
 }
@@ -88,7 +91,7 @@ struct Item {
 enum Kind {
     /// A test that is not ignored.
     Test,
-    /// A module in a source of its own, where `#[path]` says or at the usual place.
+    /// A module in another file: the one that `#[path]` names, or the default one.
     Source(Option<String>),
 }
 
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_and_modules_are_read_off_the_lines() {
+    fn tests_and_modules_are_found_line_by_line() {
         let source = [
             "pub(crate) mod a;",
             "#[path = \"b_tests.rs\"]",
@@ -193,9 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn names_begin_within_their_binary() {
+    fn names_begin_with_the_modules_of_their_binary() {
         let own = tests_of(Path::new(env!("CARGO_MANIFEST_DIR")));
-        assert!(own.contains("documents::libtest::tests::names_begin_within_their_binary"), "{own:?}");
+        assert!(
+            own.contains("documents::libtest::tests::names_begin_with_the_modules_of_their_binary"),
+            "{own:?}"
+        );
         assert!(own.contains("everything_arrives_once_and_in_order_whatever_fails"), "{own:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Tables in Markdown.
+//! Reads tables in Markdown.
 
 /// A table.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ impl Table {
     }
 }
 
-/// All tables of a text whose first column has this heading, as one with the first one's headings.
+/// All tables of a text whose first column has this heading, as one table. It has the headings of the first one.
 pub(super) fn table(text: &str, first: &str) -> Option<Table> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found: Option<Table> = None;
@@ -37,14 +37,14 @@ pub(super) fn table(text: &str, first: &str) -> Option<Table> {
     found
 }
 
-/// The cells of a line; `\|` is no border.
+/// The cells of a line. `\|` does not separate cells.
 fn cells(line: &str) -> Vec<String> {
     let line = line.trim().trim_start_matches('|').replace("\\|", "\u{0}");
     let line = line.strip_suffix('|').unwrap_or(&line);
     line.split('|').map(|cell| cell.trim().replace('\u{0}', "|")).collect()
 }
 
-/// What stands in backticks.
+/// The texts in backticks.
 pub(super) fn code(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn code_is_what_stands_in_backticks() {
+    fn code_is_the_text_in_backticks() {
         assert_eq!(code("`a`, and `b c` (not d)"), ["a", "b c"]);
         assert!(code("none").is_empty());
     }

@@ -1,30 +1,28 @@
-//! The documents in `docs` must say what the code does: tests that exist, settings, metrics, keys and channels by name.
+//! Compares the documents in `docs` with the code: names of tests, settings, metrics, keys and channels.
 //!
 //! | table | document | its first column | compared with |
 //! |---|---|---|---|
-//! | failures | [`OPERATIONS`] | `what fails`; the tests are in the column `shown by` | the tests in the sources ([`libtest`]) |
+//! | failures | [`OPERATIONS`] | `what fails`; the column `shown by` names the tests | the tests in the sources ([`libtest`]) |
 //! | metrics | [`OPERATIONS`] | `metric` | [`METRICS_SOURCES`] |
 //! | settings | [`SETTINGS`] | `setting` | [`SETTINGS_SOURCES`] |
-//! | Redis keys | [`EVENTS`] | `key` | what `KeyStyle` makes |
-//! | channels | [`EVENTS`] | `channel` | what the fixture's events are published on |
+//! | Redis keys | [`EVENTS`] | `key` | the keys of `KeyStyle` |
+//! | channels | [`EVENTS`] | `channel` | the channels of the fixture's events |
 //!
-//! A table may be cut into several under different headings: all of a document's with the same first column count.
+//! A table may be split under several headings. All tables of a document with the same first column count as one.
 
 mod libtest;
 mod markdown;
 mod sources;
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
-
 use events_core::delivery::KeyStyle;
 use events_core::plan::Config;
 use events_core::source::Subject;
-use events_harness::processors::{fixture, in_memory, process};
-use events_harness::servers::process::workspace;
+use events_harness::processors::{fixture_records, in_memory, process};
+use events_harness::servers::process::{read_workspace_file as read, workspace};
 use markdown::Table;
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
 
 const OPERATIONS: &str = "docs/operations.md";
 const SETTINGS: &str = "docs/settings.md";
@@ -34,18 +32,13 @@ const SETTINGS_SOURCES: [&str; 2] = ["crates/settings/src", "crates/local-stream
 /// Files and folders whose code writes metrics by name.
 const METRICS_SOURCES: [&str; 1] = ["crates/telemetry/src/metrics.rs"];
 
-fn read(path: &str) -> String {
-    let path = workspace().join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
 /// The tables of a document whose first column has this heading, as one.
 fn table(document: &str, first: &str) -> Table {
     markdown::table(&read(document), first)
         .unwrap_or_else(|| panic!("{document} has no table whose first column is {first:?}"))
 }
 
-/// What stands in backticks in the first column.
+/// The texts in backticks in the first column.
 fn documented(document: &str, first: &str) -> BTreeSet<String> {
     let table = table(document, first);
     table.rows.iter().flat_map(|row| markdown::code(&row[0])).collect()
@@ -58,9 +51,8 @@ fn assert_same(document: &str, what: &str, documented: &BTreeSet<String>, real: 
     assert!(unknown.is_empty(), "{document} names {what} that the code does not have: {unknown:?}");
 }
 
-/// Whether what a row names is there to be run: `make TARGET`, or `PACKAGE: TEST`, where TEST is what
-/// `cargo test -p PACKAGE -- TEST` finds.
-fn runs(name: &str) -> Result<(), String> {
+/// Checks that a name can be run: `make TARGET`, or `PACKAGE: TEST` for `cargo test -p PACKAGE -- TEST`.
+fn can_be_run(name: &str) -> Result<(), String> {
     if let Some(command) = name.strip_prefix("make ") {
         let target = format!("{}:", command.split(' ').next().unwrap_or_default());
         let found = read("Makefile").lines().any(|line| line.starts_with(&target));
@@ -72,7 +64,7 @@ fn runs(name: &str) -> Result<(), String> {
 }
 
 #[test]
-fn every_row_of_what_fails_names_what_shows_it() {
+fn every_row_of_what_fails_names_tests_that_exist() {
     let table = table(OPERATIONS, "what fails");
     let shown_by = table.column("shown by").expect("a column `shown by`");
     let mut names = 0;
@@ -80,7 +72,7 @@ fn every_row_of_what_fails_names_what_shows_it() {
         let named = markdown::code(&row[shown_by]);
         assert!(!named.is_empty(), "{OPERATIONS} names no test in the row {:?}", row[0]);
         for name in &named {
-            let found = runs(name);
+            let found = can_be_run(name);
             assert!(found.is_ok(), "{OPERATIONS}, row {:?}: {name}: {}", row[0], found.unwrap_err());
         }
         names += named.len();
@@ -89,9 +81,9 @@ fn every_row_of_what_fails_names_what_shows_it() {
 }
 
 #[test]
-fn a_name_that_is_none_is_found_out() {
+fn names_that_do_not_exist_are_found() {
     for name in [
-        "redis::failures::a_full_server_refuses_and_nothing_is_half_written",
+        "redis::failures::a_server_that_refuses_writes_leaves_nothing_half_written",
         "events-tests: redis::failures::no_such_test",
         "events-tests: redis::sandbox",
         "events-tests: a_lost_reply",
@@ -99,18 +91,18 @@ fn a_name_that_is_none_is_found_out() {
         "no-such-package: bounds",
         "make nothing",
     ] {
-        assert!(runs(name).is_err(), "{name}");
+        assert!(can_be_run(name).is_err(), "{name}");
     }
     for name in ["make chaos MODE=empty", "events-tests: redis::failures", "events-tests: fixture"] {
-        assert_eq!(runs(name), Ok(()), "{name}");
+        assert_eq!(can_be_run(name), Ok(()), "{name}");
     }
 }
 
-/// What the code of these files and folders, without their unit tests, says.
+/// The code of these files and folders, without their unit tests.
 fn code_of(sources: &[&str]) -> String {
     let files = sources.iter().flat_map(|path| sources::files(&workspace().join(path)));
-    let texts: Vec<String> = files.map(|path: PathBuf| fs::read_to_string(path).unwrap()).collect();
-    assert!(!texts.is_empty(), "{sources:?} hold no source");
+    let texts: Vec<String> = files.map(|path| fs::read_to_string(path).unwrap()).collect();
+    assert!(!texts.is_empty(), "{sources:?} have no source files");
     texts.iter().map(|text| sources::without_tests(text)).collect()
 }
 
@@ -144,7 +136,7 @@ fn the_documented_keys_are_those_the_code_makes() {
     assert_same(EVENTS, "keys", &documented(EVENTS, "key"), &real.into());
 }
 
-/// A channel with the names of an event's fields in the place of its values.
+/// A channel in which the values of the event are replaced with the names of its fields.
 fn pattern(channel: &str, event: &Value) -> String {
     let names = [
         ("tokenId", "{tokenId}"),
@@ -161,7 +153,7 @@ fn pattern(channel: &str, event: &Value) -> String {
 }
 
 #[test]
-fn a_channel_is_told_by_the_fields_of_its_event() {
+fn values_in_a_channel_are_replaced_with_field_names() {
     let event = serde_json::json!({"data": {"tokenId": "base:0x1", "chain": "base"}});
     assert_eq!(pattern("events:token:base:0x1", &event), "events:token:{tokenId}");
     assert_eq!(pattern("events:chain:base:prices", &event), "events:chain:{chain}:prices");
@@ -171,7 +163,7 @@ fn a_channel_is_told_by_the_fields_of_its_event() {
 #[tokio::test]
 async fn the_documented_channels_are_those_the_code_publishes_on() {
     let processor = in_memory(Config::default());
-    let records: Vec<_> = fixture().into_iter().map(|(_, raw)| raw).collect();
+    let records: Vec<_> = fixture_records();
     process(&processor, &records).await;
     let published = processor.store().published();
     let real =

@@ -1,10 +1,10 @@
-//! Names that stand in the sources.
+//! Finds names in the sources.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A source, or all in a folder but those that hold unit tests only.
+/// A source file, or all source files in a folder except files with unit tests only.
 pub(super) fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
@@ -24,26 +24,27 @@ pub(super) fn without_tests(source: &str) -> &str {
     source.split("#[cfg(test)]").next().unwrap_or_default()
 }
 
-/// Whether a text is named as settings are: two or more words in capitals.
+/// True if a text looks like the name of a setting: two or more words in capitals, joined by `_`.
 pub(super) fn is_setting(text: &str) -> bool {
     let word =
         |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
     text.contains('_') && text.starts_with(|c: char| c.is_ascii_uppercase()) && text.split('_').all(word)
 }
 
-/// The settings that code reads: each stands in it as a text of its own.
+/// The settings that code reads. Each is a string literal of its own.
 pub(super) fn settings(code: &str) -> BTreeSet<String> {
-    // Between quotes stands a text or, every other time, code: that never looks like a setting's name.
+    // Every other part is code, which never looks like the name of a setting.
     code.split('"').filter(|text| is_setting(text)).map(str::to_owned).collect()
 }
 
-/// The metrics that code writes: each stands first in a tuple (`("name", value)`) or in a macro (`gauge!("name")`).
+/// The metrics that code writes. Each is the first element of a tuple (`("name", value)`) or the first argument of a macro
+/// (`gauge!("name")`).
 pub(super) fn metrics(code: &str) -> BTreeSet<String> {
     let parts: Vec<&str> = code.split('"').collect();
     let is_name = |text: &str| {
         text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(|c| c.is_ascii_alphanumeric())
     };
-    // The name of a function before the parenthesis makes it that function's argument.
+    // A function name before the parenthesis makes the text an argument of that function.
     let is_first = |before: &str| {
         let before = before.strip_suffix('(').and_then(|before| before.chars().next_back());
         before.is_some_and(|c| c == '!' || c == '(' || c == '[' || c.is_whitespace())
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn unit_tests_say_nothing() {
+    fn unit_tests_are_left_out() {
         assert_eq!(without_tests("a\n#[cfg(test)]\nmod tests {}"), "a\n");
         let own = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/documents"));
         assert!(own.iter().any(|path| path.ends_with("sources.rs")), "{own:?}");

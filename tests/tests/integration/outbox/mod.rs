@@ -1,105 +1,108 @@
-//! The outbox (`SQS_OUTAGE=spill`): what waits in a real Redis while SQS fails as told.
+//! The outbox (`SQS_OUTAGE=spill`), in a real Redis, while a fake SQS fails.
 
 mod drains;
 mod failures;
 mod order;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use events_adapters::aws::{AwsCredentials, AwsSettings};
+use events_adapters::aws::AwsSettings;
 use events_adapters::redis::{RedisSettings, RedisStore};
-use events_adapters::sqs::{SqsQueue, client};
+use events_adapters::sqs::SqsQueue;
 use events_adapters::time::SystemTimer;
 use events_core::delivery::BreakerSettings;
 use events_core::plan::BatchResponse;
-use events_harness::faults::sqs_sink::{Entry, SqsSink};
-use events_harness::processors::process;
+use events_harness::faults::fake_sqs::FakeSqs;
+use events_harness::probes::grouped::tvl_by_group;
+use events_harness::processors::{aws_settings, process, sqs_queues};
 use events_harness::rows::tvl;
 use events_harness::servers::redis::RedisServer;
 use events_processor::{DrainOutcome, OutagePolicy, Processor, Settings};
 use serde_json::value::RawValue;
 
-type OnBoth = Processor<RedisStore, SqsQueue, SqsQueue, SystemTimer>;
+type OutboxProcessor = Processor<RedisStore, SqsQueue, SqsQueue, SystemTimer>;
 
+/// Enough time for any drain of a test.
 const AMPLE: Duration = Duration::from_secs(60);
+/// After this the breaker of [`spill_settings`] lets a call through again.
+const BREAKER_OPEN_MS: u32 = 100;
 
-/// A sandbox of its own that lets events wait, on a real Redis and a queue that fails as told.
-fn sandbox(server: &RedisServer, sink: &SqsSink) -> OnBoth {
-    sandbox_at(&server.url(), sink)
+/// A processor in `spill` mode.
+fn processor(server: &RedisServer, sqs: &FakeSqs) -> OutboxProcessor {
+    processor_at(&server.url(), sqs)
 }
 
-fn sandbox_at(url: &str, sink: &SqsSink) -> OnBoth {
-    sandbox_with(url, sink, spilling())
+fn processor_at(redis_url: &str, sqs: &FakeSqs) -> OutboxProcessor {
+    processor_with(redis_url, sqs, spill_settings())
 }
 
-fn spilling() -> Settings {
+fn spill_settings() -> Settings {
     Settings {
         max_retries: 1,
         outage: OutagePolicy::Spill,
-        breaker: BreakerSettings { open_ms: 100, ..BreakerSettings::default() },
+        breaker: BreakerSettings { open_ms: BREAKER_OPEN_MS.into(), ..BreakerSettings::default() },
         ..Settings::default()
     }
 }
 
-fn sandbox_with(url: &str, sink: &SqsSink, settings: Settings) -> OnBoth {
-    let aws = AwsSettings {
-        region: "eu-central-1".into(),
-        endpoint: Some(sink.endpoint()),
-        credentials: AwsCredentials::Static {
-            access_key_id: "test".into(),
-            secret_access_key: "test".into(),
-            session_token: None,
-        },
-        // Nothing here is to time out: a busy machine must not look like a queue that is down.
-        attempt_timeout: Duration::from_secs(5),
-        connect_timeout: Duration::from_millis(500),
-        renew_after: AwsSettings::RENEW_AFTER,
-    };
-    let client = client(&aws);
-    let queue =
-        |name: &str| SqsQueue::new(Some(client.clone()), Some(sink.queue_url(name)), "EVENTS_QUEUE_URL");
-    let store = RedisStore::new(RedisSettings::new(url)).unwrap();
-    Processor::new(store, queue("events.fifo"), queue("dlq.fifo"), SystemTimer::default(), settings)
+fn processor_with(redis_url: &str, sqs: &FakeSqs, settings: Settings) -> OutboxProcessor {
+    // No call may time out, because a busy machine must not look like an outage of SQS.
+    let aws = AwsSettings { attempt_timeout: Duration::from_secs(5), ..aws_settings(&sqs.endpoint()) };
+    let (queue, dead_letters) = sqs_queues(&aws, &sqs.events_url(), Some(&sqs.dead_letters_url()));
+    let store = RedisStore::new(RedisSettings::new(redis_url)).unwrap();
+    Processor::new(store, queue, dead_letters, SystemTimer::default(), settings)
 }
 
-/// One row of each of four protocols, `hour` hours after the first; from hour 1 on each makes two events.
+/// Starts the servers and a processor that has processed the first rows. Then SQS goes down.
+async fn start_and_take_sqs_down() -> (RedisServer, FakeSqs, OutboxProcessor) {
+    let (server, sqs) = (RedisServer::start().await, FakeSqs::start().await);
+    let processor = processor(&server, &sqs);
+    process_all(&processor, &rows(0)).await;
+    sqs.go_down();
+    (server, sqs, processor)
+}
+
+/// Waits until the breaker lets a call through again.
+async fn breaker_half_opens() {
+    tokio::time::sleep(Duration::from_millis(u64::from(BREAKER_OPEN_MS) + 50)).await;
+}
+
+/// Brings SQS back up, and waits until the breaker lets a call through again.
+async fn bring_sqs_up(sqs: &FakeSqs) {
+    sqs.heal();
+    breaker_half_opens().await;
+}
+
+/// The outcome of a drain that sent `sent` events and left none in the outbox.
+fn all_drained(sent: u64) -> DrainOutcome {
+    DrainOutcome { sent, waiting: Some(0), ..DrainOutcome::default() }
+}
+
+/// One row of each of four protocols, `hour` hours after the first. From hour 1 on, each makes two events.
 fn rows(hour: i64) -> Vec<Box<RawValue>> {
     let value = 1e6 * (1 + hour) as f64;
     (0..4).map(|id| tvl(&id.to_string(), hour, hour as u64 * 10 + id, value, &[("base", value)])).collect()
 }
 
-async fn done(processor: &OnBoth, rows: &[Box<RawValue>]) -> events_processor::BatchOutcome {
+/// Processes a batch. Panics if a record fails.
+async fn process_all(processor: &OutboxProcessor, rows: &[Box<RawValue>]) -> events_processor::BatchOutcome {
     let batch = process(processor, rows).await;
     assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
     batch
 }
 
-async fn drain(processor: &OnBoth) -> DrainOutcome {
+async fn drain(processor: &OutboxProcessor) -> DrainOutcome {
     processor.drain_outbox(processor.deadline(AMPLE, Duration::ZERO)).await
 }
 
+/// How many events wait in the outbox.
 async fn waiting(server: &RedisServer) -> i64 {
     server.cmd(&["XLEN", "outbox:sqs"]).await.int().unwrap()
 }
 
-/// Current values by group, in the order in which the queue took them.
-fn by_group(entries: &[Entry]) -> BTreeMap<String, Vec<f64>> {
-    let mut groups: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for entry in entries {
-        let value = entry.json()["data"]["currentTvl"].as_f64().unwrap();
-        groups.entry(entry.group.clone()).or_default().push(value);
-    }
-    groups
-}
-
-fn events(sink: &SqsSink) -> Vec<Entry> {
-    sink.accepted_by(&sink.queue_url("events.fifo"))
-}
-
-/// Every protocol's events of these hours, total and chain, in order.
-fn assert_complete(sink: &SqsSink, hours: i64) {
-    let groups = by_group(&events(sink));
+/// Asserts that the queue has every protocol's events of these hours, total and chain, in order.
+fn assert_complete(sqs: &FakeSqs, hours: i64) {
+    let groups = tvl_by_group(&sqs.events());
     let wanted: Vec<f64> = (1..=hours).flat_map(|hour| [1e6 * (1 + hour) as f64; 2]).collect();
     assert_eq!(groups.len(), 4);
     for (group, values) in groups {

@@ -1,32 +1,32 @@
-//! What goes wrong with Redis, and what it costs.
+//! Failures of Redis, and their effect on events.
 
 use std::time::{Duration, Instant};
 
 use events_adapters::redis::{RedisSettings, RedisStore};
 use events_core::delivery::{BreakerSettings, KeyStyle};
 use events_core::plan::{BatchResponse, Config};
-use events_harness::faults::fault_proxy::{FaultProxy, Mode};
+use events_harness::faults::fault_proxy::{FaultProxy, ProxyMode};
 use events_harness::probes::resp::Value;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::probes::wait::eventually;
 use events_harness::processors::{process, raw};
-use events_harness::rows::{number, price, tvl};
+use events_harness::rows::{price, sequence_number, tvl};
 use events_harness::servers::redis::RedisServer;
 use events_harness::servers::redis_cluster::RedisCluster;
 use events_harness::servers::tls::{Certificate, TlsProxy};
 use events_processor::ports::{ErrorKind, Store};
 
-use super::{SOON, on_redis, store};
+use super::{SOON, store, with_redis};
 
 #[tokio::test]
-async fn another_types_key_fails_its_own_row_only() {
+async fn a_baseline_key_of_the_wrong_type_fails_only_its_own_row() {
     let server = RedisServer::start().await;
     server.cmd(&["SET", "cache:hourlyTvl#2", "somebody else's"]).await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let batch =
         process(&processor, &[tvl("1", 0, 1, 1.0, &[]), tvl("2", 0, 2, 1.0, &[]), tvl("3", 0, 3, 1.0, &[])])
             .await;
-    assert_eq!(batch.response, BatchResponse::RetryFrom(number(2)));
+    assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(2)));
     assert_eq!(batch.failures.len(), 1);
     assert!(batch.failures[&1].contains("WRONGTYPE"), "{:?}", batch.failures);
     assert_eq!(server.cmd(&["GET", "cache:hourlyTvl#2"]).await.text().as_deref(), Some("somebody else's"));
@@ -34,7 +34,7 @@ async fn another_types_key_fails_its_own_row_only() {
 }
 
 #[tokio::test]
-async fn tls_trusts_the_given_authority_and_the_right_certificate_only() {
+async fn tls_accepts_only_a_valid_certificate_of_the_given_authority() {
     let server = RedisServer::start().await;
     let trusting = |tls: &TlsProxy| RedisSettings {
         ca_file: Some(tls.ca_path()),
@@ -42,7 +42,7 @@ async fn tls_trusts_the_given_authority_and_the_right_certificate_only() {
         ..RedisSettings::new(tls.url())
     };
     let tls = TlsProxy::start(server.addr()).await;
-    let processor = on_redis(RedisStore::new(trusting(&tls)).unwrap(), Config::default());
+    let processor = with_redis(RedisStore::new(trusting(&tls)).unwrap(), Config::default());
     let batch = process(&processor, &[tvl("1", 0, 1, 1.0, &[])]).await;
     assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
 
@@ -54,9 +54,9 @@ async fn tls_trusts_the_given_authority_and_the_right_certificate_only() {
         ("another name", trusting(&other_name)),
         ("an expired certificate", trusting(&expired)),
     ] {
-        let processor = on_redis(RedisStore::new(settings).unwrap(), Config::default());
+        let processor = with_redis(RedisStore::new(settings).unwrap(), Config::default());
         let batch = process(&processor, &[tvl("2", 0, 2, 1.0, &[])]).await;
-        assert_eq!(batch.response, BatchResponse::RetryFrom(number(2)), "{case} is not trusted");
+        assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(2)), "{case} is not trusted");
         assert_eq!(server.cmd(&["EXISTS", "tvl:2"]).await, Value::Int(0), "{case}");
     }
 }
@@ -66,19 +66,19 @@ async fn without_redis_nothing_is_sent_and_the_first_row_is_reported() {
     let mut server = RedisServer::start().await;
     let settings =
         RedisSettings { command_timeout: Duration::from_millis(200), ..RedisSettings::new(server.url()) };
-    let processor = on_redis(RedisStore::new(settings).unwrap(), Config::default());
+    let processor = with_redis(RedisStore::new(settings).unwrap(), Config::default());
     process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
     server.kill();
     let records = [raw("{}"), tvl("1", 1, 2, 2e6, &[]), tvl("1", 2, 3, 3e6, &[])];
     let started = Instant::now();
     let batch = process(&processor, &records).await;
-    assert_eq!((batch.response, batch.failures.len()), (BatchResponse::RetryFrom(number(2)), 2));
+    assert_eq!((batch.response, batch.failures.len()), (BatchResponse::RetryFrom(sequence_number(2)), 2));
     assert!(started.elapsed() < SOON, "took {:?}", started.elapsed());
     assert!(processor.queue().is_empty(), "a row that cannot be committed is not announced");
     assert_eq!(processor.dead_letter_queue().len(), 1, "what is broken is put aside all the same");
     assert_eq!(batch.tally.breaker_open, 0, "four attempts do not open the breaker, five do");
     let batch = process(&processor, &records[1..]).await;
-    assert_eq!((batch.response, batch.tally.breaker_open), (BatchResponse::RetryFrom(number(2)), 1));
+    assert_eq!((batch.response, batch.tally.breaker_open), (BatchResponse::RetryFrom(sequence_number(2)), 1));
     assert!(batch.failures[&0].contains("breaker open"), "{:?}", batch.failures);
     server.restart().await;
     let back = BreakerSettings::default().open_ms.unsigned_abs() + 5_000;
@@ -90,23 +90,23 @@ async fn without_redis_nothing_is_sent_and_the_first_row_is_reported() {
 async fn a_connection_that_died_in_a_frozen_sandbox_is_replaced() {
     let server = RedisServer::start().await;
     let proxy = FaultProxy::start(server.addr()).await;
-    // Without the probe it would take the command timeout to notice.
+    // Without the probe, the dead connection would be noticed only after the command timeout.
     let settings = RedisSettings {
         probe_after: Duration::from_millis(1),
         command_timeout: Duration::from_secs(8),
         ..RedisSettings::new(proxy.redis_url())
     };
-    let processor = on_redis(RedisStore::new(settings).unwrap(), Config::default());
+    let processor = with_redis(RedisStore::new(settings).unwrap(), Config::default());
     process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
     let before = proxy.connections();
-    // The old connection swallows everything; new ones work.
-    proxy.set(Mode::Hole);
+    // The old connection does not respond; a new one will.
+    proxy.set(ProxyMode::Stall);
     tokio::time::sleep(Duration::from_millis(5)).await;
     let rows = [tvl("1", 1, 2, 2e6, &[])];
     let waiting = process(&processor, &rows);
     let healing = async {
         eventually(SOON, || async { proxy.connections() > before }).await;
-        proxy.set(Mode::Pass);
+        proxy.set(ProxyMode::Pass);
     };
     let started = Instant::now();
     let (batch, ()) = tokio::join!(waiting, healing);
@@ -114,36 +114,36 @@ async fn a_connection_that_died_in_a_frozen_sandbox_is_replaced() {
     assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
 }
 
-/// For each reason for which a server takes no writes, none of a row's is made, however often it comes: neither its keys
-/// nor, though that is no write, its publications.
+/// A server may refuse writes for several reasons. In each case a row must write nothing at all, however often it is
+/// delivered. It must not publish either, although PUBLISH would still work.
 #[tokio::test]
-async fn a_full_server_refuses_and_nothing_is_half_written() {
+async fn a_server_that_refuses_writes_leaves_nothing_half_written() {
     for (setting, wrong, right, reason) in
         [("maxmemory", "1", "0", "OOM"), ("min-replicas-to-write", "1", "0", "NOREPLICAS")]
     {
         let server = RedisServer::start().await;
         let core = Config { queueing: false, ..Config::default() };
-        let processor = on_redis(store(&server.url()), core);
+        let processor = with_redis(store(&server.url()), core);
         process(&processor, &[tvl("2", 0, 0, 1e6, &[])]).await;
         let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
         server.cmd(&["CONFIG", "SET", setting, wrong]).await;
         let rows = [tvl("1", 0, 1, 1e6, &[]), tvl("2", 1, 2, 2e6, &[])];
         for _ in 0..3 {
             let batch = process(&processor, &rows).await;
-            assert_eq!(batch.response, BatchResponse::RetryFrom(number(1)));
+            assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(1)));
             let failed = batch.failures.values().all(|failure| failure.contains(reason));
             assert!(failed || batch.tally.breaker_open > 0, "{:?}", batch.failures);
             assert_eq!(server.cmd(&["EXISTS", "tvl:1", "cache:hourlyTvl#1"]).await, Value::Int(0));
             assert_eq!(server.cmd(&["GET", "tvl:2"]).await.json()["tvl"], 1e6);
         }
-        server.cmd(&["PUBLISH", "end", "{}"]).await;
+        server.publish_end().await;
         assert_eq!(subscriber.wait_for(1).await[0].channel, "end", "{reason}: nothing was published");
 
         server.cmd(&["CONFIG", "SET", setting, right]).await;
         let back = async || process(&processor, &rows).await.response == BatchResponse::AllDone;
         eventually(Duration::from_secs(15), back).await;
-        let heard = subscriber.wait_for(3).await;
-        assert_eq!(heard[1].channel, "events:tvl", "and then once");
+        let received = subscriber.wait_for(3).await;
+        assert_eq!(received[1].channel, "events:tvl", "published once after that");
         assert_eq!(server.cmd(&["GET", "tvl:2"]).await.json()["tvl"], 2e6);
     }
 }
@@ -161,15 +161,16 @@ async fn errors_say_what_kind_they_are() {
         matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Refused),
         "{error}"
     );
-    assert!(!error.to_string().contains("wrong"), "the password is not repeated: {error}");
+    assert!(!error.to_string().contains("wrong"), "the error must not contain the password: {error}");
 }
 
-/// A connection that the server has closed is made again within the deadline; meanwhile nothing counts as never seen.
+/// The processor replaces a connection that the server has closed, within the deadline. A failed read must not make a
+/// row look first seen.
 #[tokio::test]
-async fn a_closed_connection_costs_no_event() {
+async fn a_closed_connection_loses_no_event() {
     let server = RedisServer::start().await;
     let core = Config { queueing: false, ..Config::default() };
-    let processor = on_redis(store(&server.url()), core);
+    let processor = with_redis(store(&server.url()), core);
     process(&processor, &[price("coingecko#x", 0, 0, 100.0)]).await;
     for minute in 1..=5 {
         server.cmd(&["CLIENT", "KILL", "TYPE", "normal"]).await;
@@ -179,41 +180,36 @@ async fn a_closed_connection_costs_no_event() {
     }
 }
 
-/// At a failover by hand or for maintenance the old primary lives on as a replica, and with it every connection: reads
-/// are answered, writes are not. The name leads to the new one.
+/// After a manual failover, the old primary runs on as a replica and keeps its connections. It serves reads but refuses
+/// writes. The host name leads to the new primary.
 #[tokio::test]
-async fn a_primary_that_became_a_replica_is_left() {
+async fn the_connection_to_a_primary_that_became_a_replica_is_replaced() {
     let at_once = &["--repl-diskless-sync-delay", "0"];
     let (old, new) = (RedisServer::start_with(at_once).await, RedisServer::start_with(at_once).await);
-    let follow = async |server: &RedisServer, other: &RedisServer| {
-        server.cmd(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]).await;
-        let is_up = async || server.cmd(&["INFO", "replication"]).await.text();
-        eventually(SOON, async || is_up().await.is_some_and(|info| info.contains("master_link_status:up")))
-            .await;
-    };
-    follow(&new, &old).await;
+    new.follow(old.port()).await;
     let proxy = FaultProxy::start(old.addr()).await;
-    let processor = on_redis(store(&proxy.redis_url()), Config::default());
+    let processor = with_redis(store(&proxy.redis_url()), Config::default());
     process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
     eventually(SOON, async || new.cmd(&["EXISTS", "tvl:1"]).await == Value::Int(1)).await;
 
     new.cmd(&["REPLICAOF", "NO", "ONE"]).await;
     proxy.retarget(new.addr());
-    follow(&old, &new).await;
+    old.follow(new.port()).await;
     let batch = process(&processor, &[tvl("1", 1, 2, 2e6, &[]), tvl("1", 2, 3, 3e6, &[])]).await;
     assert_eq!((batch.response, batch.tally.events), (BatchResponse::AllDone, 2), "{:?}", batch.failures);
     assert_eq!(new.cmd(&["GET", "tvl:1"]).await.json()["tvl"], 3e6);
     assert_eq!(processor.queue().len(), 2);
 }
 
-/// What lives on the node cannot be compared, and is not guessed; nothing is sent, and all of it is done later.
+/// The baselines on the silent node cannot be read. The processor must not guess: it sends nothing, and processes the
+/// rows when the node is back.
 #[tokio::test]
-async fn a_silent_node_of_a_cluster_is_reported_and_costs_nothing() {
+async fn a_silent_node_of_a_cluster_fails_the_batch_and_loses_nothing() {
     let mut cluster = RedisCluster::start().await;
     let core = Config { keys: KeyStyle { prefix: String::new(), hashtag: true }, ..Config::default() };
     let settings =
         RedisSettings { command_timeout: Duration::from_millis(500), ..RedisSettings::new(cluster.url()) };
-    let processor = on_redis(RedisStore::new(settings).unwrap(), core);
+    let processor = with_redis(RedisStore::new(settings).unwrap(), core);
     let rows = |hour: i64| {
         let row = |id: u64| tvl(&id.to_string(), hour, hour as u64 * 100 + id, 1e6 * (1 + hour) as f64, &[]);
         (0..12).map(row).collect::<Vec<_>>()
@@ -223,7 +219,7 @@ async fn a_silent_node_of_a_cluster_is_reported_and_costs_nothing() {
     let node = cluster.node_of("tvl:{0}").await;
     cluster.nodes()[node].pause();
     let batch = process(&processor, &rows(1)).await;
-    assert_eq!(batch.response, BatchResponse::RetryFrom(number(100)));
+    assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(100)));
     assert!(processor.queue().is_empty() && batch.failures.len() == 12, "{:?}", batch.failures);
     cluster.nodes()[node].resume();
     eventually(Duration::from_secs(30), async || {

@@ -1,4 +1,4 @@
-//! The store against a real server: keys, TTLs, channels, atomicity, the script's judgement, and what goes wrong.
+//! The store with a real server: keys, TTLs, channels, the commit script, and failures of Redis.
 
 mod failures;
 mod script;
@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use events_adapters::redis::{RedisSettings, RedisStore};
 use events_core::plan::Config;
+use events_harness::probes::grouped::without_processing_time;
 use events_harness::probes::subscriber::Message;
-use events_harness::processors::{around, fixture, in_memory, process};
+use events_harness::processors::{in_memory, process, with_ports};
 use events_processor::memory::MemoryQueue;
 use events_processor::{BatchOutcome, Processor};
 use serde_json::value::RawValue;
@@ -21,18 +22,14 @@ fn store(url: &str) -> RedisStore {
     RedisStore::new(RedisSettings::new(url)).unwrap()
 }
 
-type OnRedis = Processor<RedisStore, MemoryQueue, MemoryQueue, events_adapters::time::SystemTimer>;
+type RedisProcessor = Processor<RedisStore, MemoryQueue, MemoryQueue, events_adapters::time::SystemTimer>;
 
-fn on_redis(store: RedisStore, core: Config) -> OnRedis {
-    around(store, MemoryQueue::default(), MemoryQueue::default(), core)
-}
-
-fn fixture_records() -> Vec<Box<RawValue>> {
-    fixture().into_iter().map(|(_, raw)| raw).collect()
+fn with_redis(store: RedisStore, core: Config) -> RedisProcessor {
+    with_ports(store, MemoryQueue::default(), MemoryQueue::default(), core)
 }
 
 async fn process_in_batches(
-    processor: &OnRedis,
+    processor: &RedisProcessor,
     records: &[Box<RawValue>],
     size: usize,
 ) -> Vec<BatchOutcome> {
@@ -43,18 +40,17 @@ async fn process_in_batches(
     done
 }
 
-/// A message without the one field that may differ between two runs.
+/// A published event in a form that does not differ between two runs.
 fn comparable(channel: &str, payload: &str) -> String {
-    let mut event: serde_json::Value = serde_json::from_str(payload).unwrap();
-    event["metadata"]["processingTime"] = 0.into();
-    format!("{channel} {event}")
+    format!("{channel} {}", without_processing_time(payload))
 }
 
-fn seen(messages: &[Message]) -> Vec<String> {
+/// All messages in a form that does not differ between two runs.
+fn all_comparable(messages: &[Message]) -> Vec<String> {
     messages.iter().map(|message| comparable(&message.channel, &message.payload)).collect()
 }
 
-/// What the same records publish and leave in the hot keys when processed in memory.
+/// The publications and hot keys of a processor in memory with the same records.
 async fn expected(records: &[Box<RawValue>], core: Config) -> (Vec<String>, BTreeMap<String, String>) {
     let processor = in_memory(core);
     for batch in records.chunks(100) {

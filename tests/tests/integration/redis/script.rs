@@ -9,15 +9,16 @@ use events_core::source::SequenceNumber;
 use events_harness::probes::resp::{Connection, redis_cmd};
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::processors::process;
+use events_harness::random::Random;
 use events_harness::rows::{price, tvl};
 use events_harness::servers::redis::RedisServer;
 use events_processor::memory::MemoryStore;
 use events_processor::ports::{CommitResult, Store};
 
-use super::{on_redis, store};
+use super::{store, with_redis};
 
-/// Readers look from outside while prices are committed: a price is there exactly when its event is, and a subscriber
-/// who is told a price finds that price or a later one.
+/// Other clients read while prices are committed. They must see a price exactly if they see the marker of its event. A
+/// subscriber that receives a price must read that price or a later one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_reader_sees_a_price_without_its_event_or_the_other_way_round() {
     const TICKS: u64 = 300;
@@ -37,19 +38,19 @@ async fn no_reader_sees_a_price_without_its_event_or_the_other_way_round() {
             let count = (markers.len() + 1).to_string();
             let mut command = vec!["EVAL", script, count.as_str(), "price:x"];
             command.extend(markers.iter().map(String::as_str));
-            let mut looks = BTreeSet::new();
+            let mut seen_prices = BTreeSet::new();
             loop {
-                let answer = connection.call(&command).await.unwrap();
-                let [price, events] = answer.items() else { panic!("{answer:?}") };
+                let reply = connection.call(&command).await.unwrap();
+                let [price, events] = reply.items() else { panic!("{reply:?}") };
                 let Some(price) = serde_json::from_str::<serde_json::Value>(&price.text().unwrap()).ok()
                 else {
                     continue;
                 };
                 let tick = price["price"].as_f64().unwrap() - 100.0;
                 assert_eq!(tick, events.int().unwrap() as f64, "the price and its events were seen apart");
-                looks.insert(tick as u64);
+                seen_prices.insert(tick as u64);
                 if tick == TICKS as f64 {
-                    return looks.len();
+                    return seen_prices.len();
                 }
             }
         })
@@ -61,21 +62,21 @@ async fn no_reader_sees_a_price_without_its_event_or_the_other_way_round() {
             let mut checked = 0;
             while checked < TICKS as usize {
                 for message in subscriber.wait_for(checked + 1).await.split_off(checked) {
-                    let told = message.json()["data"]["currentPrice"].as_f64().unwrap();
-                    let found = redis_cmd(&url, &["GET", "price:x"]).await.json()["price"].as_f64().unwrap();
-                    assert!(found >= told, "told {told}, found {found}");
+                    let published = message.json()["data"]["currentPrice"].as_f64().unwrap();
+                    let read = redis_cmd(&url, &["GET", "price:x"]).await.json()["price"].as_f64().unwrap();
+                    assert!(read >= published, "received {published}, then read {read}");
                     checked += 1;
                 }
             }
         })
     };
-    let processor = on_redis(store(&url), Config::default());
+    let processor = with_redis(store(&url), Config::default());
     for batch in records.chunks(3) {
         assert_eq!(process(&processor, batch).await.response, BatchResponse::AllDone);
     }
     follower.await.unwrap();
-    let looks = watcher.await.unwrap();
-    assert!(looks > 5, "the watcher saw only {looks} prices: it proves nothing");
+    let seen_prices = watcher.await.unwrap();
+    assert!(seen_prices > 5, "the watcher saw only {seen_prices} prices, which proves nothing");
 }
 
 fn version(time: i64, stream: &str, sequence: &str) -> RowVersion {
@@ -96,12 +97,13 @@ fn commit(key: &str, version: RowVersion, predecessor: Option<RowVersion>) -> Co
     }
 }
 
-/// A commit without events for the outbox.
+/// A row commit without events for the outbox.
 fn row(commit: &Commit) -> RowCommit<'_> {
     RowCommit { commit, outbox: None }
 }
 
-/// The script and the rule in core decide alike. The store in memory calls the rule; both get the same random commits.
+/// The store in memory uses the rule in core. It gets the same random commits as the script, and must give the same
+/// results.
 #[tokio::test]
 async fn the_script_decides_as_the_rule_in_core_does() {
     let server = RedisServer::start().await;
@@ -114,35 +116,28 @@ async fn the_script_decides_as_the_rule_in_core_does() {
         "100000000000000000000",
         "111111100000000000000000000000000000000",
     ];
-    let mut random = 12345_u64;
-    let mut pick = |n: usize| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(random >> 33).unwrap() % n
-    };
-    let mut answers = BTreeMap::new();
+    let mut random = Random::new(12_345);
+    let mut results = BTreeMap::new();
     for round in 0..40 {
         let commits: Vec<Commit> = (0..50)
             .map(|_| {
-                let key = format!("cache:{round}:{}", pick(8));
-                let mut any = || {
-                    version(
-                        [999, 1_000, 1_001, 1_767_225_600_123][pick(4)],
-                        ["s", "t"][pick(2)],
-                        sequences[pick(6)],
-                    )
+                let key = format!("cache:{round}:{}", random.below(8));
+                let mut any_version = || {
+                    let time = *random.one_of(&[999, 1_000, 1_001, 1_767_225_600_123]);
+                    version(time, random.one_of::<&str>(&["s", "t"]), random.one_of::<&str>(&sequences))
                 };
-                let (own, after) = (any(), any());
-                commit(&key, own, (pick(4) == 0).then_some(after))
+                let (own, predecessor) = (any_version(), any_version());
+                commit(&key, own, (random.below(4) == 0).then_some(predecessor))
             })
             .collect();
         let commits: Vec<RowCommit<'_>> = commits.iter().map(row).collect();
-        let (one, other) = (real.commit(&commits).await, memory.commit(&commits).await);
-        assert_eq!(one, other);
-        for answer in one {
-            *answers.entry(format!("{:?}", answer.unwrap())).or_insert(0) += 1;
+        let (by_script, by_rule) = (real.commit(&commits).await, memory.commit(&commits).await);
+        assert_eq!(by_script, by_rule);
+        for result in by_script {
+            *results.entry(format!("{:?}", result.unwrap())).or_insert(0) += 1;
         }
     }
-    assert_eq!(answers.len(), 4, "every judgement was met: {answers:?}");
+    assert_eq!(results.len(), 4, "every kind of result must occur: {results:?}");
 }
 
 #[tokio::test]
@@ -157,7 +152,7 @@ async fn a_row_is_written_only_on_top_of_the_row_it_was_planned_on() {
     assert_eq!(
         store.commit(&[row(&other)]).await,
         [Ok(CommitResult::MissingPredecessor)],
-        "the first may be under another key"
+        "the predecessor may be under another key"
     );
     let first = commit("cache:a", first, None);
     assert_eq!(
@@ -165,14 +160,14 @@ async fn a_row_is_written_only_on_top_of_the_row_it_was_planned_on() {
         vec![Ok(CommitResult::Applied { published: 0 }); 2]
     );
     let both = [row(&first), row(&chained)];
-    let answers = [Ok(CommitResult::AlreadyApplied), Ok(CommitResult::Applied { published: 0 })];
-    assert_eq!(store.commit(&both).await, answers);
+    let expected = [Ok(CommitResult::AlreadyApplied), Ok(CommitResult::Applied { published: 0 })];
+    assert_eq!(store.commit(&both).await, expected);
 }
 
 #[tokio::test]
-async fn a_server_that_forgot_the_script_is_given_it_again() {
+async fn a_server_that_lost_the_script_is_sent_it_again() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let subscriber = Subscriber::psubscribe(&server.url(), "events:tvl").await;
     for hour in 0..4 {
         server.cmd(&["SCRIPT", "FLUSH"]).await;
@@ -202,23 +197,23 @@ async fn an_event_is_published_once_while_its_marker_lives() {
         ..commit(key, version(1, "s", "1"), None)
     };
     let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
-    // The baseline is lost between two deliveries of one record.
-    let answers =
+    // Another key stands for a baseline that is lost between two deliveries of the record.
+    let results =
         [store.commit(&[row(&publish("cache:a"))]).await, store.commit(&[row(&publish("cache:b"))]).await];
     assert_eq!(
-        answers,
+        results,
         [[Ok(CommitResult::Applied { published: 1 })], [Ok(CommitResult::Applied { published: 0 })]]
     );
-    server.cmd(&["PUBLISH", "end", "{}"]).await;
+    server.publish_end().await;
     let channels: Vec<_> = subscriber.wait_for(3).await.into_iter().map(|message| message.channel).collect();
     assert_eq!(channels, ["events:a", "events:b", "end"]);
 }
 
-/// Atomic means in the script: a publication that the client sends after it is lost when the client dies between them.
+/// A publication that the client sent after the script would be lost if the client died in between.
 #[tokio::test]
 async fn everything_is_written_and_published_by_the_script_alone() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
     let mut monitor = Connection::open(&server.url()).await.unwrap();
     monitor.call(&["MONITOR"]).await.unwrap();
@@ -226,7 +221,7 @@ async fn everything_is_written_and_published_by_the_script_alone() {
     server.cmd(&["ECHO", "the end"]).await;
     let mut by_script = BTreeSet::new();
     loop {
-        // 1700000000.000000 [0 127.0.0.1:1234] "SET" "key" …, with `lua` for the address inside a script
+        // A line is `1700000000.000000 [0 127.0.0.1:1234] "SET" "key" …`. For commands of a script, the address is `lua`.
         let line = monitor.receive().await.unwrap().text().unwrap();
         let (who, command) = line.split_once("] \"").unwrap();
         let command = command.split('"').next().unwrap();

@@ -1,31 +1,31 @@
-//! What is written, where, for how long, and what that costs.
+//! Keys, TTLs and channels that a batch writes, and the round trips that it needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use events_core::delivery::KeyStyle;
 use events_core::plan::{BatchResponse, Config};
-use events_harness::faults::fault_proxy::{FaultProxy, Mode};
+use events_harness::faults::fault_proxy::{FaultProxy, ProxyMode};
 use events_harness::probes::resp::Value;
 use events_harness::probes::subscriber::Subscriber;
-use events_harness::processors::process;
+use events_harness::processors::{fixture_records, process};
 use events_harness::rows::{START, insert, metadata, tvl};
 use events_harness::servers::redis::RedisServer;
 use events_harness::servers::redis_cluster::RedisCluster;
 
-use super::{expected, fixture_records, on_redis, process_in_batches, seen, store};
+use super::{all_comparable, expected, process_in_batches, store, with_redis};
 
 #[tokio::test]
 async fn the_fixture_leaves_its_keys_and_reaches_its_channels() {
     let server = RedisServer::start().await;
     let subscriber = Subscriber::psubscribe(&server.url(), "events:*").await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let records = fixture_records();
     for batch in process_in_batches(&processor, &records, 100).await {
         assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
     }
     let (published, values) = expected(&records, Config::default()).await;
-    assert_eq!(seen(&subscriber.wait_for(published.len()).await), published);
+    assert_eq!(all_comparable(&subscriber.wait_for(published.len()).await), published);
 
     let mut hot = BTreeMap::new();
     for key in server.cmd(&["KEYS", "*"]).await.texts() {
@@ -50,7 +50,7 @@ async fn the_fixture_leaves_its_keys_and_reaches_its_channels() {
 #[tokio::test]
 async fn the_same_records_twice_change_nothing_more() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let records = fixture_records();
     process_in_batches(&processor, &records, 100).await;
     let queued = processor.queue().len();
@@ -65,11 +65,12 @@ async fn the_same_records_twice_change_nothing_more() {
     assert_eq!(server.cmd(&["KEYS", "*"]).await.texts().into_iter().collect::<BTreeSet<_>>(), keys);
 }
 
-/// A protocol row whose numbers have many digits, rewritten as it is, is no change: not after a way through the cache.
+/// A protocol row whose numbers have many digits is rewritten with equal values. The baseline in Redis must keep every
+/// digit, so that the row counts as unchanged.
 #[tokio::test]
 async fn an_equal_rewrite_is_no_change_to_the_last_digit() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let row = |minute: i64, last: &str| {
         let image = serde_json::json!({
             "name": {"S": "One"}, "weight": {"N": "986699108.7842807"}, "supply": {"N": last},
@@ -85,28 +86,28 @@ async fn an_equal_rewrite_is_no_change_to_the_last_digit() {
     assert_eq!(events, [0, 0, 1]);
 }
 
-/// A batch is one read and one commit: behind a slow line a hundred rows cost what one costs.
+/// A batch makes one read and one commit. On a slow connection, a hundred rows therefore take as long as one.
 #[tokio::test]
 async fn a_batch_costs_two_round_trips_whatever_its_size() {
     const DELAY: Duration = Duration::from_millis(60);
     let server = RedisServer::start().await;
     let proxy = FaultProxy::start(server.addr()).await;
-    let processor = on_redis(store(&proxy.redis_url()), Config::default());
+    let processor = with_redis(store(&proxy.redis_url()), Config::default());
     let rows = |hour: i64| {
         (0..100).map(|n| tvl(&n.to_string(), hour, hour as u64 * 100 + n, 1e6, &[])).collect::<Vec<_>>()
     };
     process(&processor, &rows(0)).await;
-    proxy.set(Mode::Delay(DELAY));
+    proxy.set(ProxyMode::Delay(DELAY));
     let started = Instant::now();
     assert_eq!(process(&processor, &rows(1)).await.response, BatchResponse::AllDone);
     let trips = started.elapsed().as_secs_f64() / DELAY.as_secs_f64();
-    assert!(trips < 20.0, "took {trips:.1} delays; a round trip a row would take 400");
+    assert!(trips < 20.0, "took {trips:.1} delays; one round trip per row would take 400");
 }
 
 #[tokio::test]
 async fn ten_thousand_rows_fit_into_one_batch() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let rows: Vec<_> = (0..10_000)
         .map(|n| tvl(&(n % 2_000).to_string(), (n / 2_000) as i64, n, 1e6 + n as f64 * 1e3, &[]))
         .collect();
@@ -118,40 +119,41 @@ async fn ten_thousand_rows_fit_into_one_batch() {
 }
 
 #[tokio::test]
-async fn a_prefix_goes_before_every_key() {
+async fn every_key_begins_with_the_prefix() {
     let server = RedisServer::start().await;
     let core = Config { keys: KeyStyle { prefix: "rt:".into(), hashtag: false }, ..Config::default() };
-    process_in_batches(&on_redis(store(&server.url()), core), &fixture_records(), 100).await;
+    process_in_batches(&with_redis(store(&server.url()), core), &fixture_records(), 100).await;
     let keys = server.cmd(&["KEYS", "*"]).await.texts();
     assert!(keys.len() > 50 && keys.iter().all(|key| key.starts_with("rt:")), "{keys:?}");
 }
 
-/// What a fixture run leaves: hot keys, whether anything was published, and messages queued.
-async fn leaves(core: Config) -> (usize, bool, usize) {
+/// Processes the fixture. Returns the number of hot keys, whether anything was published, and the number of queued
+/// messages.
+async fn outputs(core: Config) -> (usize, bool, usize) {
     let server = RedisServer::start().await;
     let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
-    let processor = on_redis(store(&server.url()), core);
+    let processor = with_redis(store(&server.url()), core);
     process_in_batches(&processor, &fixture_records(), 100).await;
     let keys = server.cmd(&["KEYS", "*"]).await.texts();
     assert!(keys.iter().any(|key| key.starts_with("cache:")), "baselines stay");
     let hot = keys.iter().filter(|key| !key.starts_with("cache:") && !key.starts_with("event:")).count();
-    server.cmd(&["PUBLISH", "end", "{}"]).await;
+    server.publish_end().await;
     (hot, subscriber.wait_for(1).await[0].channel != "end", processor.queue().len())
 }
 
 #[tokio::test]
-async fn what_is_turned_off_is_left_out_and_the_rest_goes_on() {
-    let all = leaves(Config::default()).await;
+async fn turning_off_one_output_leaves_the_others() {
+    let all = outputs(Config::default()).await;
     assert!(all.0 > 50 && all.1 && all.2 > 50, "{all:?}");
-    assert_eq!(leaves(Config { caching: false, ..Config::default() }).await, (0, all.1, all.2));
-    assert_eq!(leaves(Config { pubsub: false, ..Config::default() }).await, (all.0, false, all.2));
-    assert_eq!(leaves(Config { queueing: false, ..Config::default() }).await, (all.0, all.1, 0));
+    assert_eq!(outputs(Config { caching: false, ..Config::default() }).await, (0, all.1, all.2));
+    assert_eq!(outputs(Config { pubsub: false, ..Config::default() }).await, (all.0, false, all.2));
+    assert_eq!(outputs(Config { queueing: false, ..Config::default() }).await, (all.0, all.1, 0));
 }
 
 #[tokio::test]
-async fn the_key_of_a_chain_that_is_gone_goes_too() {
+async fn the_key_of_a_vanished_chain_is_deleted() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     process(&processor, &[tvl("1", 0, 1, 3.0, &[("base", 1.0), ("era", 2.0)])]).await;
     assert_eq!(server.cmd(&["EXISTS", "tvl:1:base", "tvl:1:era"]).await, Value::Int(2));
     process(&processor, &[tvl("1", 1, 2, 1.0, &[("base", 1.0)])]).await;
@@ -160,18 +162,18 @@ async fn the_key_of_a_chain_that_is_gone_goes_too() {
 }
 
 #[tokio::test]
-async fn a_cluster_gets_every_row_whole() {
+async fn a_cluster_holds_every_key_and_publishes_every_event() {
     let cluster = RedisCluster::start().await;
     let core = Config { keys: KeyStyle { prefix: String::new(), hashtag: true }, ..Config::default() };
     let subscriber = Subscriber::psubscribe(&cluster.url(), "events:*").await;
-    let processor = on_redis(store(&cluster.url()), core.clone());
+    let processor = with_redis(store(&cluster.url()), core.clone());
     let records = fixture_records();
     for batch in process_in_batches(&processor, &records, 50).await {
         assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
     }
     let (mut published, values) = expected(&records, core).await;
-    let mut received = seen(&subscriber.wait_for(published.len()).await);
-    // Nodes forward to each other on links of their own: order holds per subject, which is on one node.
+    let mut received = all_comparable(&subscriber.wait_for(published.len()).await);
+    // Each node forwards its publications separately, so only the order of one subject is kept. Compare sorted lists.
     published.sort_unstable();
     received.sort_unstable();
     assert_eq!(received, published);
@@ -190,7 +192,7 @@ async fn a_cluster_gets_every_row_whole() {
 #[tokio::test]
 async fn odd_ids_stay_in_their_own_keys_and_channels() {
     let server = RedisServer::start().await;
-    let processor = on_redis(store(&server.url()), Config::default());
+    let processor = with_redis(store(&server.url()), Config::default());
     let subscriber = Subscriber::psubscribe(&server.url(), "*").await;
     let long = "n".repeat(10_000);
     let odd = ["1:base", "*", "a\nb", "a\0b", "cache:x", "{1}", "%31", long.as_str()];

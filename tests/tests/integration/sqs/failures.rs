@@ -1,4 +1,4 @@
-//! What goes wrong with the queues, and what it costs.
+//! Failures of the queues, and their effect on events.
 
 use std::time::{Duration, Instant};
 
@@ -6,19 +6,22 @@ use events_adapters::aws::AwsSettings;
 use events_adapters::sqs::{SqsQueue, client};
 use events_core::delivery::{BreakerSettings, Message};
 use events_core::plan::{BatchResponse, Config};
-use events_harness::faults::fault_proxy::{FaultProxy, Mode};
-use events_harness::faults::sqs_faults::{Entries, Fault, When};
-use events_harness::faults::sqs_sink::SqsSink;
+use events_harness::faults::fake_sqs::FakeSqs;
+use events_harness::faults::fault_proxy::{FaultProxy, ProxyMode};
+use events_harness::faults::sqs_faults::{SqsFault, When};
 use events_harness::probes::wait::eventually;
-use events_harness::processors::{process, raw};
-use events_harness::rows::{metadata, number, price, tvl};
+use events_harness::processors::{aws_settings, process};
+use events_harness::rows::{self, metadata, price, sequence_number, tvl};
 use events_harness::servers::sqs::SqsEmulator;
 use events_processor::Settings;
 use events_processor::ports::{ErrorKind, Queue};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::{assert_in_order, aws_settings, ids, known, moving, on_sink, on_sink_with, on_sqs, on_sqs_with};
+use super::{
+    assert_in_order, changing_rows, ids, process_first_rows, with_fake_sqs, with_fake_sqs_and_settings,
+    with_sqs, with_sqs_settings,
+};
 
 #[tokio::test]
 async fn a_redelivery_that_finds_no_state_adds_no_message() {
@@ -26,8 +29,8 @@ async fn a_redelivery_that_finds_no_state_adds_no_message() {
     let queue = emulator.create_fifo_queue("events", &[]).await;
     let records = [tvl("1", 0, 1, 1e6, &[]), tvl("1", 1, 2, 2e6, &[]), price("coingecko#x", 1, 3, 5.0)];
     for _ in 0..2 {
-        // The process died between the queue and the commit: a new one knows nothing.
-        let processor = on_sqs(emulator.endpoint(), &queue.url, None, Config::default());
+        // A new processor stands for a process that died between send and commit: it has no state.
+        let processor = with_sqs(emulator.endpoint(), &queue.url, None, Config::default());
         assert_eq!(process(&processor, &records).await.response, BatchResponse::AllDone);
     }
     assert_eq!(emulator.receive_all(&queue.url).await.len(), 1);
@@ -35,102 +38,101 @@ async fn a_redelivery_that_finds_no_state_adds_no_message() {
 
 #[tokio::test]
 async fn a_refused_entry_is_sent_again_before_anything_later_of_its_group() {
-    let sink = SqsSink::start().await;
-    let processor = on_sink(&sink, Config::default());
-    known(&processor).await;
-    sink.fail_next(Fault::refuse(4));
-    assert_eq!(process(&processor, &moving(3)).await.response, BatchResponse::AllDone);
-    let accepted = sink.accepted();
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
+    process_first_rows(&processor).await;
+    sqs.fail_next(SqsFault::refuse(4));
+    assert_eq!(process(&processor, &changing_rows(3)).await.response, BatchResponse::AllDone);
+    let accepted = sqs.accepted();
     assert_eq!((accepted.len(), ids(&accepted).len()), (24, 24));
     assert_in_order(&accepted);
 }
 
 #[tokio::test]
-async fn faults_that_pass_are_ridden_out() {
-    for fault in
-        [Fault::http_500(), Fault::throttle(), Fault::throttling_exception(), Fault::Close, Fault::Hang]
-    {
-        let sink = SqsSink::start().await;
-        let processor = on_sink(&sink, Config::default());
-        known(&processor).await;
-        sink.script(When::Any, 2, fault.clone());
-        let batch = process(&processor, &moving(2)).await;
+async fn transient_faults_are_retried_until_they_pass() {
+    for fault in [
+        SqsFault::http_500(),
+        SqsFault::throttle(),
+        SqsFault::throttling_exception(),
+        SqsFault::Close,
+        SqsFault::Hang,
+    ] {
+        let sqs = FakeSqs::start().await;
+        let processor = with_fake_sqs(&sqs, Config::default());
+        process_first_rows(&processor).await;
+        sqs.script(When::Any, 2, fault.clone());
+        let batch = process(&processor, &changing_rows(2)).await;
         assert_eq!(batch.response, BatchResponse::AllDone, "{fault:?}: {:?}", batch.failures);
-        assert_eq!(ids(&sink.accepted()).len(), 16, "{fault:?}");
-        assert_in_order(&sink.accepted());
+        assert_eq!(ids(&sqs.accepted()).len(), 16, "{fault:?}");
+        assert_in_order(&sqs.accepted());
     }
 }
 
 #[tokio::test]
 async fn a_lost_reply_makes_no_second_message() {
-    let sink = SqsSink::start().await;
-    let processor = on_sink(&sink, Config::default());
-    known(&processor).await;
-    sink.fail_next(Fault::DropReply);
-    assert_eq!(process(&processor, &moving(1)).await.response, BatchResponse::AllDone);
-    assert_eq!(sink.requests().len(), 2);
-    assert_eq!((sink.accepted().len(), ids(&sink.accepted()).len()), (8, 8));
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
+    process_first_rows(&processor).await;
+    sqs.fail_next(SqsFault::DropReply);
+    assert_eq!(process(&processor, &changing_rows(1)).await.response, BatchResponse::AllDone);
+    assert_eq!(sqs.requests().len(), 2);
+    assert_eq!((sqs.accepted().len(), ids(&sqs.accepted()).len()), (8, 8));
 }
 
 #[tokio::test]
 async fn a_group_that_stays_refused_holds_up_only_itself() {
-    let sink = SqsSink::start().await;
-    let processor = on_sink(&sink, Config::default());
-    known(&processor).await;
-    sink.script(When::Any, 1_000, Fault::refuse_group("protocol:2"));
-    let rows = moving(3);
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
+    process_first_rows(&processor).await;
+    sqs.script(When::Any, 1_000, SqsFault::refuse_group("protocol:2"));
+    let rows = changing_rows(3);
     let batch = process(&processor, &rows).await;
-    assert_eq!(batch.response, BatchResponse::RetryFrom(number(12)), "protocol 2's first row");
+    assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(12)), "protocol 2's first row");
     assert_eq!(batch.failures.keys().copied().collect::<Vec<_>>(), [2, 6, 10]);
-    assert_eq!(sink.accepted().len(), 18);
+    assert_eq!(sqs.accepted().len(), 18);
     assert!(processor.store().value("tvl:3").unwrap().contains("4000000"), "the others are committed");
     assert!(processor.store().value("tvl:2").unwrap().contains("1000000"), "this one is not");
 
-    // Lambda sends everything from the reported record on once more; the queue has recovered.
-    sink.heal();
+    // Lambda delivers everything from the reported record on again. The queue has recovered.
+    sqs.heal();
     let again = process(&processor, &rows[2..]).await;
     assert_eq!((again.response, again.tally.already_applied + again.tally.late), (BatchResponse::AllDone, 7));
-    let accepted = sink.accepted();
+    let accepted = sqs.accepted();
     assert_eq!((accepted.len(), ids(&accepted).len()), (24, 24));
     assert_in_order(&accepted);
 }
 
 #[tokio::test]
-async fn what_the_queue_will_never_take_becomes_a_dead_letter() {
-    let sink = SqsSink::start().await;
-    let processor = on_sink(&sink, Config::default());
-    known(&processor).await;
-    let fault = Fault::Refuse {
-        entries: Entries::Index(0),
-        code: "InvalidMessageContents".into(),
-        sender_fault: true,
-    };
-    sink.fail_next(Fault::refuse(1));
-    sink.fail_next(fault);
-    let batch = process(&processor, &moving(1)).await;
+async fn a_message_the_queue_will_never_accept_becomes_a_dead_letter() {
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
+    process_first_rows(&processor).await;
+    sqs.fail_next(SqsFault::refuse(1));
+    sqs.fail_next(SqsFault::reject(0));
+    let batch = process(&processor, &changing_rows(1)).await;
     assert_eq!(
         (batch.response, batch.tally.dlq_published, batch.tally.sqs_published),
         (BatchResponse::AllDone, 1, 7)
     );
-    let letters = sink.accepted_by(&sink.queue_url("dlq.fifo"));
-    let event = &letters[0].json()["event"];
+    let dead_letters = sqs.dead_letters();
+    let event = &dead_letters[0].json()["event"];
     assert_eq!((&event["data"]["protocolId"], &event["metadata"]["retryCount"]), (&"0".into(), &1.into()));
-    assert!(letters[0].json()["error"]["message"].as_str().unwrap().contains("InvalidMessageContents"));
+    assert!(dead_letters[0].json()["error"]["message"].as_str().unwrap().contains("InvalidMessageContents"));
     assert!(processor.store().value("tvl:0").unwrap().contains("2000000"), "the record is done");
 }
 
 #[tokio::test]
-async fn a_dead_letter_that_cannot_be_put_aside_fails_its_record() {
-    let sink = SqsSink::start().await;
-    let poison = raw(tvl("9", 0, 99, 1.0, &[]).get().replace(r#""N":"1""#, r#""X":"1""#));
-    let without = on_sqs(&sink.endpoint(), &sink.queue_url("events.fifo"), None, Config::default());
+async fn a_dead_letter_that_cannot_be_sent_fails_its_record() {
+    let sqs = FakeSqs::start().await;
+    let poison = rows::poison(99);
+    let without = with_sqs(&sqs.endpoint(), &sqs.events_url(), None, Config::default());
     let batch =
         process(&without, &[tvl("1", 0, 1, 1e6, &[]), poison.clone(), tvl("2", 0, 100, 1e6, &[])]).await;
-    assert_eq!(batch.response, BatchResponse::RetryFrom(number(99)));
+    assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(99)));
     assert!(batch.failures[&1].contains("EVENTS_DLQ_URL is not set"), "{:?}", batch.failures);
     assert!(without.store().value("tvl:2").is_some(), "the rest goes on");
 
-    let with = on_sink(&sink, Config::default());
+    let with = with_fake_sqs(&sqs, Config::default());
     let batch = process(&with, &[poison]).await;
     assert_eq!((batch.response, batch.tally.dlq_published), (BatchResponse::AllDone, 1));
 }
@@ -138,14 +140,15 @@ async fn a_dead_letter_that_cannot_be_put_aside_fails_its_record() {
 #[tokio::test]
 async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back() {
     const OPEN: Duration = Duration::from_millis(400);
-    let sink = SqsSink::start().await;
+    let sqs = FakeSqs::start().await;
     let breaker = BreakerSettings { open_ms: 400, ..BreakerSettings::default() };
-    let processor = on_sink_with(&sink, Settings { max_retries: 1, breaker, ..Settings::default() });
-    known(&processor).await;
-    sink.script(When::Any, 1_000, Fault::http_500());
-    let rows = moving(1);
+    let processor =
+        with_fake_sqs_and_settings(&sqs, Settings { max_retries: 1, breaker, ..Settings::default() });
+    process_first_rows(&processor).await;
+    sqs.script(When::Any, 1_000, SqsFault::http_500());
+    let rows = changing_rows(1);
     let mut failed = None;
-    while sink.requests().len() < 5 {
+    while sqs.requests().len() < 5 {
         failed = Some(process(&processor, &rows).await);
     }
     let opened = Instant::now();
@@ -153,8 +156,8 @@ async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back
     let refused = process(&processor, &rows).await;
     if opened.elapsed() < OPEN {
         assert_eq!(
-            (sink.requests().len(), refused.response),
-            (5, BatchResponse::RetryFrom(number(10))),
+            (sqs.requests().len(), refused.response),
+            (5, BatchResponse::RetryFrom(sequence_number(10))),
             "failed without a call"
         );
         assert!(refused.failures[&0].contains("breaker open"), "{:?}", refused.failures);
@@ -163,94 +166,93 @@ async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back
     assert_eq!(
         process(&processor, &quiet).await.response,
         BatchResponse::AllDone,
-        "what needs no queue goes on"
+        "a row without events needs no queue"
     );
-    sink.heal();
+    sqs.heal();
     eventually(Duration::from_secs(10), || async {
         process(&processor, &rows).await.response == BatchResponse::AllDone
     })
     .await;
-    assert_eq!(ids(&sink.accepted()).len(), 8);
-    assert_in_order(&sink.accepted());
+    assert_eq!(ids(&sqs.accepted()).len(), 8);
+    assert_in_order(&sqs.accepted());
 }
 
 #[tokio::test]
 async fn dead_letters_share_requests_and_one_that_is_refused_fails_alone() {
-    let sink = SqsSink::start().await;
-    let processor = on_sink(&sink, Config::default());
-    let poison = |n: u64| raw(tvl("9", 0, n, 1.0, &[]).get().replace(r#""N":"1""#, r#""X":"1""#));
-    let records: Vec<_> = (0..50).map(poison).collect();
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
+
+    let records: Vec<_> = (0..50).map(rows::poison).collect();
     assert_eq!(process(&processor, &records).await.response, BatchResponse::AllDone);
-    assert_eq!((sink.requests().len(), sink.accepted().len()), (5, 50));
+    assert_eq!((sqs.requests().len(), sqs.accepted().len()), (5, 50));
 
     for sender_fault in [false, true] {
-        let code = if sender_fault { "InvalidMessageContents" } else { "InternalError" };
-        let fault = || Fault::Refuse { entries: Entries::Index(0), code: code.into(), sender_fault };
-        sink.expire_dedup();
-        // The first request's first letter, and each time it comes again, alone.
-        sink.script(When::Any, 1, fault());
-        sink.script(When::Body(r#""SequenceNumber":"111111100000000000000""#.into()), 100, fault());
+        let fault = || if sender_fault { SqsFault::reject(0) } else { SqsFault::refuse(0) };
+        sqs.expire_dedup();
+        // Refuse the first dead letter, and also every retry of it, which is alone in its request.
+        sqs.script(When::Any, 1, fault());
+        sqs.script(When::Body(r#""SequenceNumber":"111111100000000000000""#.into()), 100, fault());
         let batch = process(&processor, &records[..5]).await;
-        assert_eq!(batch.response, BatchResponse::RetryFrom(number(0)), "{:?}", batch.failures);
+        assert_eq!(batch.response, BatchResponse::RetryFrom(sequence_number(0)), "{:?}", batch.failures);
         assert_eq!((batch.failures.len(), batch.tally.dlq_published), (1, 4));
-        sink.heal();
+        sqs.heal();
     }
 }
 
-/// A host that does not answer at all is given up long before a slow one would be.
+/// The connect timeout is much shorter than the timeout of an attempt, so an unreachable host fails fast.
 #[tokio::test]
 async fn a_connection_that_is_not_made_in_time_is_given_up() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let listener = socket.listen(1).unwrap();
     let addr = listener.local_addr().unwrap();
-    // Nobody accepts: once the backlog is full, the system drops whoever knocks.
-    let mut knocks = Vec::new();
-    while let Ok(knock) = timeout(Duration::from_millis(200), TcpStream::connect(addr)).await {
-        knocks.push(knock.unwrap());
+    // The listener accepts no connection. Once its backlog is full, the kernel drops connection attempts.
+    let mut connections = Vec::new();
+    while let Ok(connection) = timeout(Duration::from_millis(200), TcpStream::connect(addr)).await {
+        connections.push(connection.unwrap());
     }
-    let patient = AwsSettings {
+    let settings = AwsSettings {
         attempt_timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_millis(200),
         ..aws_settings(&format!("http://{addr}"))
     };
     let queue =
-        SqsQueue::new(Some(client(&patient)), Some(format!("http://{addr}/q.fifo")), "EVENTS_QUEUE_URL");
+        SqsQueue::new(Some(client(&settings)), Some(format!("http://{addr}/q.fifo")), "EVENTS_QUEUE_URL");
     let message =
         Message { group_id: "protocol:1".into(), dedup_id: "1".into(), body: "{}".into(), attributes: None };
-    let began = Instant::now();
+    let started = Instant::now();
     let error = queue.send(&[&message]).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
-    assert!(began.elapsed() < Duration::from_millis(2_500), "took {:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_millis(2_500), "took {:?}", started.elapsed());
 }
 
-/// A sandbox thaws, and all its connections are dead without a word, though the queue is well.
+/// After a freeze, all connections of the sandbox are dead without notice, while the queue is available.
 #[tokio::test]
 async fn connections_that_died_in_a_frozen_sandbox_are_not_used() {
-    let sink = SqsSink::start().await;
-    let proxy = FaultProxy::start(sink.addr()).await;
+    let sqs = FakeSqs::start().await;
+    let proxy = FaultProxy::start(sqs.addr()).await;
     let settings = AwsSettings {
         attempt_timeout: Duration::from_secs(8),
         renew_after: Duration::from_millis(300),
         ..aws_settings(&proxy.http_url())
     };
-    let processor = on_sqs_with(&settings, &sink.queue_url("events.fifo"), None, Config::default());
-    known(&processor).await;
-    // Ten groups in a request: forty protocols need several connections at once.
+    let processor = with_sqs_settings(&settings, &sqs.events_url(), None, Config::default());
+    process_first_rows(&processor).await;
+    // A request holds ten groups, so forty protocols need several connections at the same time.
     let rows = |hour: i64| {
         let row = |id: u64| tvl(&id.to_string(), hour, hour as u64 * 100 + id, 1e6 * (2 + hour) as f64, &[]);
         (0..40).map(row).collect::<Vec<_>>()
     };
     process(&processor, &rows(1)).await;
-    sink.script(When::Any, usize::MAX, Fault::Delay(Duration::from_millis(50)));
+    sqs.script(When::Any, usize::MAX, SqsFault::Delay(Duration::from_millis(50)));
     assert_eq!(process(&processor, &rows(2)).await.response, BatchResponse::AllDone);
-    sink.heal();
+    sqs.heal();
     let before = proxy.connections();
     assert!(before > 1, "{before} connections");
-    // What is sent on them arrives when nobody waits for it any more; new ones work.
-    proxy.set(Mode::Straggle(Duration::from_secs(600)));
+    // Requests on the old connections arrive only when the client has given up. New connections work.
+    proxy.set(ProxyMode::Straggle(Duration::from_secs(600)));
     tokio::time::sleep(Duration::from_millis(400)).await;
-    let began = Instant::now();
+    let started = Instant::now();
     let batch = process(&processor, &rows(3)).await;
     assert_eq!(
         (batch.response, batch.tally.breaker_open),
@@ -258,5 +260,5 @@ async fn connections_that_died_in_a_frozen_sandbox_are_not_used() {
         "{:?}",
         batch.failures
     );
-    assert!(began.elapsed() < Duration::from_secs(4), "took {:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
 }

@@ -1,69 +1,56 @@
-//! The queues: against an emulator that behaves like SQS FIFO, and against one that fails as told.
+//! The queues: with an emulator that behaves like SQS FIFO, and with a fake SQS that fails where a test scripts it.
 
 mod failures;
 mod written;
 
-use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::collections::HashSet;
 
-use events_adapters::aws::{AwsCredentials, AwsSettings};
-use events_adapters::sqs::{SqsQueue, client};
+use events_adapters::aws::AwsSettings;
+use events_adapters::sqs::SqsQueue;
 use events_adapters::time::SystemTimer;
 use events_core::plan::{BatchResponse, Config};
-use events_harness::faults::sqs_sink::{Entry, SqsSink};
-use events_harness::processors::{around, process};
+use events_harness::faults::fake_sqs::{FakeSqs, SentMessage};
+use events_harness::probes::grouped::tvl_by_group;
+use events_harness::processors::{aws_settings, process, sqs_queues, with_ports};
 use events_harness::rows::tvl;
 use events_processor::memory::MemoryStore;
 use events_processor::{Processor, Settings};
 use serde_json::value::RawValue;
 
-type OnSqs = Processor<MemoryStore, SqsQueue, SqsQueue, SystemTimer>;
+type SqsProcessor = Processor<MemoryStore, SqsQueue, SqsQueue, SystemTimer>;
 
-fn aws_settings(endpoint: &str) -> AwsSettings {
-    AwsSettings {
-        region: "eu-central-1".into(),
-        endpoint: Some(endpoint.into()),
-        credentials: AwsCredentials::Static {
-            access_key_id: "test".into(),
-            secret_access_key: "test".into(),
-            session_token: None,
-        },
-        attempt_timeout: Duration::from_millis(500),
-        connect_timeout: Duration::from_millis(500),
-        renew_after: AwsSettings::RENEW_AFTER,
-    }
+fn with_sqs(endpoint: &str, queue: &str, dead_letters: Option<&str>, core: Config) -> SqsProcessor {
+    with_sqs_settings(&aws_settings(endpoint), queue, dead_letters, core)
 }
 
-fn on_sqs(endpoint: &str, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
-    on_sqs_with(&aws_settings(endpoint), queue, dead_letters, core)
+fn with_sqs_settings(
+    settings: &AwsSettings,
+    queue: &str,
+    dead_letters: Option<&str>,
+    core: Config,
+) -> SqsProcessor {
+    let (queue, dead_letters) = sqs_queues(settings, queue, dead_letters);
+    with_ports(MemoryStore::recording(), queue, dead_letters, core)
 }
 
-fn on_sqs_with(settings: &AwsSettings, queue: &str, dead_letters: Option<&str>, core: Config) -> OnSqs {
-    let client = client(settings);
-    let queue = SqsQueue::new(Some(client.clone()), Some(queue.into()), "EVENTS_QUEUE_URL");
-    let dead_letters = SqsQueue::new(Some(client), dead_letters.map(str::to_owned), "EVENTS_DLQ_URL");
-    around(MemoryStore::recording(), queue, dead_letters, core)
+fn with_fake_sqs(sqs: &FakeSqs, core: Config) -> SqsProcessor {
+    with_sqs(&sqs.endpoint(), &sqs.events_url(), Some(&sqs.dead_letters_url()), core)
 }
 
-fn on_sink(sink: &SqsSink, core: Config) -> OnSqs {
-    on_sqs(&sink.endpoint(), &sink.queue_url("events.fifo"), Some(&sink.queue_url("dlq.fifo")), core)
-}
-
-fn on_sink_with(sink: &SqsSink, settings: Settings) -> OnSqs {
-    let client = client(&aws_settings(&sink.endpoint()));
-    let queue =
-        |name: &str| SqsQueue::new(Some(client.clone()), Some(sink.queue_url(name)), "EVENTS_QUEUE_URL");
-    let (queue, dead_letters) = (queue("events.fifo"), queue("dlq.fifo"));
+fn with_fake_sqs_and_settings(sqs: &FakeSqs, settings: Settings) -> SqsProcessor {
+    let aws = aws_settings(&sqs.endpoint());
+    let (queue, dead_letters) = sqs_queues(&aws, &sqs.events_url(), Some(&sqs.dead_letters_url()));
     Processor::new(MemoryStore::recording(), queue, dead_letters, SystemTimer::default(), settings)
 }
 
-/// Four protocols known before, then `hours` rows of each that make an event on every row: total and one chain.
-async fn known(processor: &OnSqs) {
+/// Processes a first row of each of four protocols, which becomes the baseline.
+async fn process_first_rows(processor: &SqsProcessor) {
     let first: Vec<_> = (0..4).map(|id| tvl(&id.to_string(), 0, id, 1e6, &[("base", 1e6)])).collect();
     assert_eq!(process(processor, &first).await.response, BatchResponse::AllDone);
 }
 
-fn moving(hours: i64) -> Vec<Box<RawValue>> {
+/// `hours` further rows of each of the four protocols. Each row makes two events: its total and one chain.
+fn changing_rows(hours: i64) -> Vec<Box<RawValue>> {
     let row = |hour: i64, id: u64| {
         let value = 1e6 * (1 + hour) as f64;
         tvl(&id.to_string(), hour, hour as u64 * 10 + id, value, &[("base", value)])
@@ -71,16 +58,13 @@ fn moving(hours: i64) -> Vec<Box<RawValue>> {
     (1..=hours).flat_map(|hour| (0..4).map(move |id| row(hour, id))).collect()
 }
 
-/// Every group's values never go back: the order of its rows was kept.
-fn assert_in_order(entries: &[Entry]) {
-    let mut last: BTreeMap<&str, f64> = BTreeMap::new();
-    for entry in entries {
-        let current = entry.json()["data"]["currentTvl"].as_f64().unwrap();
-        let before = last.insert(&entry.group, current).unwrap_or(0.0);
-        assert!(before <= current, "{} went from {before} to {current}", entry.group);
+/// Asserts that each group kept the order of its rows: in the input its values only rise.
+fn assert_in_order(messages: &[SentMessage]) {
+    for (group_id, values) in tvl_by_group(messages) {
+        assert!(values.is_sorted(), "{group_id}: {values:?}");
     }
 }
 
-fn ids<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> HashSet<&'a str> {
-    entries.into_iter().map(|entry| entry.dedup.as_str()).collect()
+fn ids<'a>(messages: impl IntoIterator<Item = &'a SentMessage>) -> HashSet<&'a str> {
+    messages.into_iter().map(|message| message.dedup_id.as_str()).collect()
 }

@@ -1,4 +1,4 @@
-//! What Terraform would make: its plan as JSON (`terraform show -json`), or the committed excerpt of one.
+//! The Terraform plan of `infra`: as JSON (`terraform show -json`), or a committed excerpt of it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use crate::servers::process::workspace;
 
-/// A plan.
+/// A Terraform plan.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct TerraformPlan {
     json: Value,
     path: PathBuf,
 }
 
-impl Plan {
-    /// The plan that `PLAN_JSON` names, or the excerpt in `infra/tests`.
+impl TerraformPlan {
+    /// The plan that `PLAN_JSON` names, otherwise the excerpt in `infra/tests`.
     pub fn load() -> Self {
         let named = std::env::var_os("PLAN_JSON").filter(|name| !name.is_empty());
         let path = named.map_or_else(|| PathBuf::from("infra/tests/plan.snapshot.json"), PathBuf::from);
@@ -29,7 +29,7 @@ impl Plan {
         Self { json, path: path.to_owned() }
     }
 
-    /// Where it was read from.
+    /// The file it was read from.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -37,7 +37,7 @@ impl Plan {
     /// The planned values of one resource, such as `aws_sqs_queue.events`.
     pub fn values(&self, address: &str) -> &Value {
         let found = self.resources().find(|resource| resource["address"] == address);
-        &found.unwrap_or_else(|| panic!("{}: no {address}", self.path.display()))["values"]
+        &found.unwrap_or_else(|| panic!("{}: the plan has no resource {address}", self.path.display()))["values"]
     }
 
     /// The values of every resource of a type, by key (`for_each`) or name.
@@ -49,17 +49,18 @@ impl Plan {
         of_kind.map(|resource| (name(resource), &resource["values"])).collect()
     }
 
-    /// What of a resource will be known only after `apply`: `true` in the places of the values.
+    /// The values of a resource that are known only after `apply`: each is `true` instead of its value.
     pub fn unknown(&self, address: &str) -> &Value {
         let changes = self.json["resource_changes"].as_array().into_iter().flatten();
         let found = changes.into_iter().find(|change| change["address"] == address);
-        &found.unwrap_or_else(|| panic!("{}: no {address}", self.path.display()))["change"]["after_unknown"]
+        &found.unwrap_or_else(|| panic!("{}: the plan has no resource {address}", self.path.display()))["change"]
+            ["after_unknown"]
     }
 
     /// The value of an input variable.
     pub fn variable(&self, name: &str) -> &Value {
         let value = self.json["variables"].get(name).map(|variable| &variable["value"]);
-        value.unwrap_or_else(|| panic!("{}: no variable {name}", self.path.display()))
+        value.unwrap_or_else(|| panic!("{}: the plan has no variable {name}", self.path.display()))
     }
 
     fn resources(&self) -> impl Iterator<Item = &Value> {

@@ -1,17 +1,17 @@
-//! Which fault of the surroundings comes when: spread over the records of the stream, in an order the seed decides.
+//! The schedule of the faults of Redis and SQS: spread evenly over the stream, in an order that the seed decides.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::probes::oracle::Random;
+use crate::random::Random;
 
 use super::mapping::Mapping;
-use super::redis::RedisSide;
-use super::sqs::SqsSide;
-use super::{Mode, Plan};
+use super::redis::FaultyRedis;
+use super::sqs::FaultySqs;
+use super::{ChaosPlan, RedisData};
 
-/// Between two looks at the progress.
-const LOOK: Duration = Duration::from_millis(5);
+/// The interval between checks of the progress.
+const POLL: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -21,46 +21,48 @@ enum Fault {
     RedisCut,
     RedisReset,
     RedisDelayed,
-    RedisHole,
-    RedisForgets,
+    RedisStalled,
+    RedisLosesScripts,
     RedisStraggles,
     SqsOutage,
     SqsReset,
 }
 
-/// What every round holds; Redis is killed besides, see [`Director::new`].
+/// The faults of one round. [`FaultSchedule::new`] adds kills of Redis.
 const ROUND: [Fault; 11] = [
     Fault::RedisPaused,
     Fault::RedisCut,
     Fault::RedisCut,
     Fault::RedisReset,
     Fault::RedisDelayed,
-    Fault::RedisHole,
-    Fault::RedisForgets,
+    Fault::RedisStalled,
+    Fault::RedisLosesScripts,
     Fault::RedisStraggles,
     Fault::RedisStraggles,
     Fault::SqsOutage,
     Fault::SqsReset,
 ];
-/// Kills of a Redis that keeps its data, at least; and in each round.
-const KILLS: (usize, usize) = (5, 2);
+/// Kills of a Redis that keeps its data: at least so many in a run.
+const LEAST_KILLS: usize = 5;
+/// Kills of a Redis that keeps its data, in each round.
+const KILLS_PER_ROUND: usize = 2;
 
-/// The faults, each with the number of records that must be done before.
-pub(super) struct Director {
+/// The faults in order, each with the number of records that must be done before it starts.
+pub(super) struct FaultSchedule {
     faults: Vec<(usize, Fault)>,
 }
 
-impl Director {
-    pub(super) fn new(plan: &Plan, records: usize) -> Self {
+impl FaultSchedule {
+    pub(super) fn new(plan: &ChaosPlan, records: usize) -> Self {
         let mut random = Random::new(plan.seed.wrapping_mul(11));
-        let (kind, kills) = match plan.mode {
-            Mode::Kept => (Fault::RedisKilled, KILLS.0.max(KILLS.1 * plan.rounds)),
-            Mode::Emptied => (Fault::RedisKilled, plan.losses),
-            Mode::FailedOver => (Fault::RedisFailsOver, plan.losses),
+        let (kind, kills) = match plan.redis_data {
+            RedisData::Kept => (Fault::RedisKilled, LEAST_KILLS.max(KILLS_PER_ROUND * plan.rounds)),
+            RedisData::Emptied => (Fault::RedisKilled, plan.losses),
+            RedisData::FailedOver => (Fault::RedisFailsOver, plan.losses),
         };
         let mut faults = ROUND.repeat(plan.rounds);
         random.shuffle(&mut faults);
-        // Kills evenly among the others: a loss must find something to lose.
+        // Spread the kills evenly among the other faults, so that Redis has new data to lose each time.
         for kill in 0..kills {
             let place = (2 * kill + 1) * faults.len() / (2 * kills);
             faults.insert(place.min(faults.len()), kind);
@@ -70,20 +72,21 @@ impl Director {
         Self { faults: faults.into_iter().enumerate().map(due).collect() }
     }
 
-    /// Plays all faults, each when it is due. The stream waits for a fault that is late, so that each meets traffic.
-    pub(super) async fn direct(
+    /// Runs all faults in order, each when it is due. The stream waits for a late fault, so that each fault meets
+    /// traffic.
+    pub(super) async fn run(
         self,
-        mut redis: RedisSide,
-        queue: Arc<SqsSide>,
+        mut redis: FaultyRedis,
+        queue: Arc<FaultySqs>,
         mapping: Arc<Mapping>,
-    ) -> RedisSide {
+    ) -> FaultyRedis {
         let mut faults = self.faults.into_iter().peekable();
-        mapping.hold_at(faults.peek().map_or(usize::MAX, |(due, _)| *due));
+        mapping.pause_at(faults.peek().map_or(usize::MAX, |(due, _)| *due));
         while let Some((due, fault)) = faults.next() {
             while mapping.done() < due {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL).await;
             }
-            mapping.hold_at(faults.peek().map_or(usize::MAX, |(due, _)| *due));
+            mapping.pause_at(faults.peek().map_or(usize::MAX, |(due, _)| *due));
             match fault {
                 Fault::RedisKilled => redis.kill().await,
                 Fault::RedisFailsOver => redis.fail_over().await,
@@ -91,8 +94,8 @@ impl Director {
                 Fault::RedisCut => redis.cut().await,
                 Fault::RedisReset => redis.reset().await,
                 Fault::RedisDelayed => redis.delay().await,
-                Fault::RedisHole => redis.hole().await,
-                Fault::RedisForgets => redis.forget().await,
+                Fault::RedisStalled => redis.stall().await,
+                Fault::RedisLosesScripts => redis.lose_scripts().await,
                 Fault::RedisStraggles => redis.straggle().await,
                 Fault::SqsOutage => queue.outage().await,
                 Fault::SqsReset => queue.reset().await,
