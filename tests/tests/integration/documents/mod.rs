@@ -23,6 +23,7 @@ use markdown::Table;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 const OPERATIONS: &str = "docs/operations.md";
 const SETTINGS: &str = "docs/settings.md";
@@ -78,6 +79,38 @@ fn every_row_of_what_fails_names_tests_that_exist() {
         names += named.len();
     }
     assert!(names > 30, "only {names} names");
+}
+
+/// The files of a folder with this ending.
+fn files_of(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(workspace().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == ending)).collect()
+}
+
+/// The documents name tests and planted bugs outside the table of failures too.
+#[test]
+fn every_test_and_planted_bug_that_a_document_names_exists() {
+    let (mut tests, mut planted) = (0, BTreeSet::new());
+    for path in files_of("docs", "md") {
+        let document = path.display();
+        for name in markdown::code(&fs::read_to_string(&path).unwrap()) {
+            let is_test = name.split_once(": ").is_some_and(|(package, _)| package.starts_with("events-"));
+            if is_test {
+                let found = can_be_run(&name);
+                assert!(found.is_ok(), "{document}: {name}: {}", found.unwrap_err());
+                tests += 1;
+            }
+            if workspace().join(format!("tests/simulation/planted/{name}.patch")).is_file() {
+                planted.insert(name);
+            }
+        }
+    }
+    assert!(tests > 60, "only {tests} tests are named");
+    let all: BTreeSet<String> = files_of("tests/simulation/planted", "patch")
+        .iter()
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(planted, all, "docs/testing.md names every planted bug");
 }
 
 #[test]
