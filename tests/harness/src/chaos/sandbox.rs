@@ -228,8 +228,11 @@ impl Sandbox {
             }
             (SandboxFault::Untouched, None) => {
                 let invocation = invocation.await;
-                let average = &mut shared.state().average;
-                *average = average.mul_f64(0.9) + invocation.duration.mul_f64(0.1);
+                {
+                    // The lock must end before `check_response`, which takes it again.
+                    let average = &mut shared.state().average;
+                    *average = average.mul_f64(0.9) + invocation.duration.mul_f64(0.1);
+                }
                 check_response(&shared, &mut self.process, invocation)
             }
         }
