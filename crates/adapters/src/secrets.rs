@@ -13,7 +13,7 @@ use crate::aws::{AwsSettings, error_kind};
 use crate::retry::with_retries;
 
 /// Attempts to read a secret before the start fails.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 5;
 
 /// Why a secret could not be read.
 #[derive(Clone, Debug)]

@@ -145,6 +145,7 @@ mod tests {
         let batch = BatchOutcome {
             response,
             records: Vec::new(),
+            rejected: Vec::new(),
             failures: std::collections::BTreeMap::new(),
             drain: None,
             tally: events_processor::Tally::default(),

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use events_core::delivery::Message;
 use events_core::plan::{BatchResponse, RecordOutcome, RecordPlan};
 use events_core::source::dynamodb::decode_batch;
 use events_processor::ports::{Queue, Store, Timer};
 use events_processor::{BatchOutcome, Processor, Tally};
-use stream_mapping::{Progress, Response, progress};
+use stream_mapping::{NextDelivery, Response, next_delivery};
 
 use crate::source::SourceRecord;
 
@@ -32,6 +33,8 @@ pub(crate) enum RecordResult {
     Done {
         /// That plan.
         plan: Box<RecordPlan>,
+        /// Dead letters of its messages that the queue rejected.
+        rejected: Vec<Message>,
         /// Number of attempts that reported the record failed.
         failed_attempts: u32,
     },
@@ -69,9 +72,9 @@ pub(crate) async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut from = 0;
     loop {
+        let started = processor.timer().monotonic();
         let deadline = processor.deadline(INVOCATION_TIME, MARGIN);
         let records = decode_batch(batch[from..].iter().map(|record| &*record.raw));
-        let started = processor.timer().monotonic();
         let outcome = processor.process(records, deadline).await;
         let took = processor.timer().monotonic().saturating_sub(started);
         let next = retry_from(&outcome);
@@ -105,65 +108,74 @@ fn retry_from(outcome: &BatchOutcome) -> Option<usize> {
     };
     let identifiers: Vec<Option<&str>> =
         outcome.records.iter().map(|record| record.identifier.as_deref()).collect();
-    match progress(&response, &identifiers) {
-        Progress::AllDone => None,
-        Progress::RetryFrom(position) => Some(position),
-        Progress::RetryAll => Some(0),
+    match next_delivery(&response, &identifiers) {
+        NextDelivery::AllDone => None,
+        NextDelivery::RetryFrom(position) => Some(position),
+        NextDelivery::RetryAll => Some(0),
     }
 }
 
 /// The state of a record after some attempts.
 #[derive(Default)]
 struct RecordState {
-    /// The plan that was carried out.
-    done: Option<RecordPlan>,
-    /// The last plan with events whose attempt failed.
-    failed_plan: Option<RecordPlan>,
+    /// What was carried out.
+    done: Option<Attempted>,
+    /// The last attempt with events that failed.
+    failed: Option<Attempted>,
     failed_attempts: u32,
     /// The reason of the last failure.
     reason: String,
 }
 
+/// One record in one attempt.
+struct Attempted {
+    plan: RecordPlan,
+    rejected: Vec<Message>,
+}
+
 /// Adds the outcome of an attempt to the states of its records.
 fn add_attempt(states: &mut [RecordState], outcome: BatchOutcome, took: Duration) -> Attempt {
-    let BatchOutcome { records, mut failures, tally, .. } = outcome;
+    let BatchOutcome { records, mut failures, rejected, tally, .. } = outcome;
     let attempt =
         Attempt { took, records: records.len(), failures: failures.values().cloned().collect(), tally };
-    for (index, (state, plan)) in states.iter_mut().zip(records).enumerate() {
+    let attempted = records.into_iter().zip(rejected).map(|(plan, rejected)| Attempted { plan, rejected });
+    for (index, (state, attempted)) in states.iter_mut().zip(attempted).enumerate() {
         match failures.remove(&index) {
             // Done in an earlier attempt. It was delivered again only because a record before it failed.
             _ if state.done.is_some() => {}
-            Some(reason) => state.add_failure(plan, reason),
-            None => state.set_done(plan),
+            Some(reason) => state.add_failure(attempted, reason),
+            None => state.set_done(attempted),
         }
     }
     attempt
 }
 
 impl RecordState {
-    fn add_failure(&mut self, plan: RecordPlan, reason: String) {
+    fn add_failure(&mut self, attempted: Attempted, reason: String) {
         self.failed_attempts += 1;
         self.reason = reason;
         // Keep a plan with events: it may have been committed although its answer was lost. After a failed read the plan
         // is empty.
-        if !plan.events.is_empty() {
-            self.failed_plan = Some(plan);
+        if !attempted.plan.events.is_empty() {
+            self.failed = Some(attempted);
         }
     }
 
-    fn set_done(&mut self, plan: RecordPlan) {
-        // "Already applied" after a failed attempt means that this attempt did commit, and only its answer was lost. Its
-        // plan is the one that was carried out.
-        self.done = match self.failed_plan.take() {
-            Some(committed) if plan.outcome == RecordOutcome::AlreadyApplied => Some(committed),
-            _ => Some(plan),
+    fn set_done(&mut self, attempted: Attempted) {
+        // "Already applied" after a failed attempt means that the failed attempt had committed, and only its answer was
+        // lost. Report that attempt.
+        self.done = match self.failed.take() {
+            Some(committed) if attempted.plan.outcome == RecordOutcome::AlreadyApplied => Some(committed),
+            _ => Some(attempted),
         };
     }
 
     fn into_result(self) -> RecordResult {
         let Self { done, failed_attempts, reason, .. } = self;
         match done {
-            Some(plan) => RecordResult::Done { plan: Box::new(plan), failed_attempts },
+            Some(Attempted { plan, rejected }) => {
+                RecordResult::Done { plan: Box::new(plan), rejected, failed_attempts }
+            }
             None => RecordResult::GivenUp { reason, failed_attempts },
         }
     }

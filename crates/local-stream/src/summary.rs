@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use events_core::delivery::Message;
 use events_core::event::{Event, EventType, Priority};
-use events_core::plan::{RecordOutcome, RecordPlan};
+use events_core::plan::RecordOutcome;
 use events_core::source::SkipReason;
 use events_processor::DrainOutcome;
 use serde::{Deserialize, Serialize};
@@ -242,7 +243,6 @@ impl Summary {
     }
 
     /// The reason, or [`OTHER_REASONS`] if there are too many reasons already.
-    /// The reason, or [`OTHER_REASONS`] if there are too many reasons already.
     fn reason_key(&self, reason: &str) -> String {
         let reasons = &self.failures.reasons;
         if reasons.len() < MAX_REASONS || reasons.contains_key(reason) { reason } else { OTHER_REASONS }
@@ -263,11 +263,11 @@ impl Summary {
                     self.failures.given_up.push(named);
                 }
             }
-            RecordResult::Done { plan, failed_attempts } => {
+            RecordResult::Done { plan, rejected, failed_attempts } => {
                 self.failures.recovered += u64::from(*failed_attempts > 0);
                 self.add_outcome(&plan.outcome);
                 plan.events.iter().for_each(|event| self.add_event(event));
-                self.add_dead_letters(plan, record.line);
+                self.add_dead_letters(plan.dead_letters.iter().chain(rejected), record.line);
             }
         }
     }
@@ -298,8 +298,8 @@ impl Summary {
         self.biggest_changes.add(event);
     }
 
-    fn add_dead_letters(&mut self, plan: &RecordPlan, line: u64) {
-        for dead_letter in &plan.dead_letters {
+    fn add_dead_letters<'a>(&mut self, dead_letters: impl Iterator<Item = &'a Message>, line: u64) {
+        for dead_letter in dead_letters {
             let mut reason = dead_letter_reason(&dead_letter.body);
             if self.dead_letters.len() >= MAX_REASONS && !self.dead_letters.contains_key(&reason) {
                 reason = OTHER_REASONS.to_owned();

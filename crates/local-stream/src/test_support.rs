@@ -69,6 +69,8 @@ pub(crate) struct FakeQueue {
     pub(crate) inner: MemoryQueue,
     pub(crate) refusals: RefCell<HashMap<String, u32>>,
     pub(crate) refuse_all: Cell<bool>,
+    /// The group whose messages it rejects for good.
+    pub(crate) rejected_group: Cell<Option<&'static str>>,
 }
 
 impl FakeQueue {
@@ -87,7 +89,9 @@ impl Queue for FakeQueue {
     async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
         let mut answers = Vec::new();
         for message in messages {
-            if self.refuses(message) {
+            if self.rejected_group.get() == Some(&*message.group_id) {
+                answers.push(SendResult::Rejected("invalid content".to_owned()));
+            } else if self.refuses(message) {
                 answers.push(SendResult::Refused("out of order".to_owned()));
             } else {
                 answers.extend(self.inner.send(&[*message]).await?);

@@ -40,8 +40,11 @@ pub(crate) async fn drain_outbox<S: Store, Q: Queue, D: Queue, T: Timer>(
             Ok(OutboxPage { waiting, .. }) => outcome.waiting = Some(waiting),
             Err(problem) => outcome.problem = Some(problem),
         }
-        let breaker_open = || "sqs failed too often: the outbox is drained again later".to_owned();
-        outcome.problem.get_or_insert_with(breaker_open);
+        let reason = match context.circuits.queue.check(context.timer.now_ms()) {
+            Err(_) => "sqs failed too often: the outbox is drained again later",
+            Ok(()) => "the time to drain the outbox was over: it is drained again later",
+        };
+        outcome.problem.get_or_insert_with(|| reason.to_owned());
     }
     outcome
 }

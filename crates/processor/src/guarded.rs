@@ -1,6 +1,8 @@
 //! Calls to other systems, guarded by a circuit breaker, a deadline, and bounded retries.
 //!
-//! Every call of the processor goes through this module, so each of the three rules is implemented once.
+//! Every call of the processor ends at a deadline by [`before`] and reports to a [`Circuit`]. Calls that may be made twice
+//! are retried by [`with_retries`]. Sends and commits decide per message and per row what to retry, so they count their
+//! own retries.
 
 use std::cell::RefCell;
 use std::future::Future;

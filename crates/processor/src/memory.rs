@@ -1,14 +1,13 @@
-//! Store, queue and clock in memory, for `make local-stream` and for tests without servers.
+//! Store and queue in memory, for `make local-stream` and for tests without servers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
 
 use events_core::change::{Baseline, CommitDecision, commit_decision};
 use events_core::delivery::{Message, OutboxEntry, ReadRequest, RowCommit, SendResult, Snapshot};
 
-use crate::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Store, Timer};
+use crate::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Store};
 
 /// A store without times to live, because the result of a replay must not depend on its speed.
 #[derive(Debug, Default)]
@@ -158,36 +157,5 @@ impl Queue for MemoryQueue {
             }
         }
         Ok(vec![SendResult::Accepted; messages.len()])
-    }
-}
-
-/// The machine's clock. Pauses end immediately, because nothing in memory recovers by waiting.
-#[derive(Debug)]
-pub struct MachineClock {
-    started: Instant,
-}
-
-#[expect(clippy::disallowed_methods, reason = "the clock for work in memory")]
-impl Default for MachineClock {
-    fn default() -> Self {
-        Self { started: Instant::now() }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the clock for work in memory")]
-impl Timer for MachineClock {
-    fn now_ms(&self) -> i64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    async fn sleep(&self, _pause: Duration) {}
-
-    fn backoff(&self, _attempt: u32) -> Duration {
-        Duration::ZERO
     }
 }

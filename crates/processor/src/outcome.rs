@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use events_core::delivery::Message;
 use events_core::plan::{BatchResponse, RecordPlan};
 
 use crate::tally::Tally;
@@ -18,6 +19,9 @@ pub struct BatchOutcome {
     pub records: Vec<RecordPlan>,
     /// Failed records by index, with the reason.
     pub failures: Failures,
+    /// Dead letters of messages that the queue rejected, by the index of their record. They are not in the plan, which
+    /// was made before.
+    pub rejected: Vec<Vec<Message>>,
     /// The outcome of draining the outbox, if the batch drained it.
     pub drain: Option<DrainOutcome>,
     /// Counts.

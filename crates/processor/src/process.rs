@@ -108,14 +108,15 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
             drain = Some(drain_for_a_while(context, deadline).await);
         }
 
-        let BatchProgress { failures, mut tally, .. } = batch;
+        let BatchProgress { failures, rejected, mut tally, .. } = batch;
         if let Some(drain) = &drain {
             tally.add_drain(drain);
         }
         tally.outbox = context.outbox_depth.get();
         tally.breaker_open = context.open_breakers();
         count_records(&plan, &failures, &mut tally);
-        BatchOutcome { response: batch_response(&plan, &failures), records: plan, failures, drain, tally }
+        let response = batch_response(&plan, &failures);
+        BatchOutcome { response, records: plan, failures, rejected, drain, tally }
     }
 
     async fn read(&self, request: &ReadRequest, deadline: Deadline) -> Result<Snapshot, PortError> {

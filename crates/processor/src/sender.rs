@@ -20,7 +20,7 @@ pub(crate) struct Sender<'a, T> {
 }
 
 /// What ends one wait of the send loop.
-enum Progress {
+enum SendStep {
     Answered(Request, Result<Vec<SendResult>, PortError>),
     PauseOver(Retry),
 }
@@ -42,7 +42,7 @@ impl<T: Timer> Sender<'_, T> {
         loop {
             // Near the deadline, begin no request. Requests in flight still get their answers.
             if self.timer.monotonic() >= self.deadline.begin_sends {
-                dispatch.abandon("the deadline of the invocation is near");
+                dispatch.abandon("the deadline for sending is over");
                 if in_flight == 0 {
                     return accepted;
                 }
@@ -65,14 +65,14 @@ impl<T: Timer> Sender<'_, T> {
                 in_flight += 1;
                 pending.push(Either::Left(async move {
                     let results = self.send_request(queue, circuit, &request, messages).await;
-                    Progress::Answered(request, results)
+                    SendStep::Answered(request, results)
                 }));
             }
             // Wait for the next answer or the end of a pause. If neither is pending, nothing is left to send.
             match pending.next().await {
                 None => return accepted,
-                Some(Progress::PauseOver(retry)) => dispatch.wake(retry),
-                Some(Progress::Answered(request, results)) => {
+                Some(SendStep::PauseOver(retry)) => dispatch.wake(retry),
+                Some(SendStep::Answered(request, results)) => {
                     in_flight -= 1;
                     let results = results_or_refused(&request, results);
                     accepted +=
@@ -82,7 +82,7 @@ impl<T: Timer> Sender<'_, T> {
                         let pause = self.timer.backoff(retry.attempt).min(left);
                         pending.push(Either::Right(async move {
                             self.timer.sleep(pause).await;
-                            Progress::PauseOver(retry)
+                            SendStep::PauseOver(retry)
                         }));
                     }
                 }

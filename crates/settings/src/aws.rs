@@ -14,8 +14,8 @@ const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 pub enum CredentialSource {
     /// Only the environment, where Lambda puts them.
     Environment,
-    /// The environment. If it has none: the machine's profiles, container role or instance role. An emulator (a plain
-    /// `http://` endpoint) accepts any key and gets a made-up one.
+    /// The environment. If it has none: the machine's profiles, container role or instance role. An emulator (an
+    /// endpoint outside AWS) accepts any key and gets a made-up one.
     #[cfg(feature = "credential-chain")]
     EnvironmentOrChain,
 }
@@ -74,11 +74,19 @@ fn keys(reader: &mut Reader<'_>) -> AwsCredentials {
 #[cfg(feature = "credential-chain")]
 fn without_keys(reader: &mut Reader<'_>, endpoint: Option<&str>) -> AwsCredentials {
     let session_token = reader.text("AWS_SESSION_TOKEN");
-    if !endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
+    if endpoint.is_none_or(is_of_aws) {
         return AwsCredentials::Chain;
     }
     let key = || "local".to_owned();
     AwsCredentials::Static { access_key_id: key(), secret_access_key: key(), session_token }
+}
+
+/// True for an endpoint of AWS itself, such as a VPC endpoint: one that needs real credentials.
+#[cfg(feature = "credential-chain")]
+fn is_of_aws(endpoint: &str) -> bool {
+    let host = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let host = host.split(['/', ':']).next().unwrap_or_default();
+    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|domain| host.ends_with(domain))
 }
 
 #[cfg(test)]

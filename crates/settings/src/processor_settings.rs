@@ -28,24 +28,7 @@ impl ProcessorSettings {
     /// comes from it. Credentials come only from the environment.
     #[cfg(feature = "secrets-manager")]
     pub async fn for_lambda() -> Result<Self, SettingsError> {
-        Self::with_secret(CredentialSource::Environment).await
-    }
-
-    /// Reads the process's environment for a service outside Lambda: as for the Lambda, but if the environment has no
-    /// credentials, they come from the machine.
-    #[cfg(all(feature = "secrets-manager", feature = "credential-chain"))]
-    pub async fn for_service() -> Result<Self, SettingsError> {
-        Self::with_secret(CredentialSource::EnvironmentOrChain).await
-    }
-
-    /// Reads the process's environment for a replay. Services that are not set are replaced in memory.
-    #[cfg(feature = "credential-chain")]
-    pub fn for_replay() -> Result<Self, SettingsError> {
-        Self::read(crate::environment, Needs::Nothing, CredentialSource::EnvironmentOrChain)
-    }
-
-    #[cfg(feature = "secrets-manager")]
-    async fn with_secret(source: CredentialSource) -> Result<Self, SettingsError> {
+        let source = CredentialSource::Environment;
         let redis_url = match crate::RedisSecret::find(crate::environment, source)? {
             Some(secret) => Some(secret.read().await?),
             None => None,
@@ -55,6 +38,12 @@ impl ProcessorSettings {
             _ => crate::environment(name),
         };
         Self::read(get, Needs::Everything, source)
+    }
+
+    /// Reads the process's environment for a replay. Services that are not set are replaced in memory.
+    #[cfg(feature = "credential-chain")]
+    pub fn for_replay() -> Result<Self, SettingsError> {
+        Self::read(crate::environment, Needs::Nothing, CredentialSource::EnvironmentOrChain)
     }
 
     /// Reads settings from any source. `get` returns the value of a setting by its name.

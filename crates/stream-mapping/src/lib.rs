@@ -19,7 +19,7 @@ pub enum Response {
 
 /// Where Lambda goes on after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum NextDelivery {
     /// The whole batch is done.
     AllDone,
     /// The records before this position are done. Lambda delivers the others again.
@@ -42,16 +42,16 @@ impl Response {
 ///
 /// An empty list, an empty object and null mean success. If an identifier is null, empty or not in the batch, the whole
 /// batch failed. Of several identifiers, the one with the lowest position counts.
-pub fn progress(response: &Response, identifiers: &[Option<&str>]) -> Progress {
-    let Response::Failures(failures) = response else { return Progress::RetryAll };
+pub fn next_delivery(response: &Response, identifiers: &[Option<&str>]) -> NextDelivery {
+    let Response::Failures(failures) = response else { return NextDelivery::RetryAll };
     let mut lowest: Option<usize> = None;
     for failure in failures.iter().flatten() {
         let identifier = failure.as_deref().filter(|failure| !failure.is_empty());
         let position = identifier.and_then(|failed| identifiers.iter().position(|id| *id == Some(failed)));
-        let Some(position) = position else { return Progress::RetryAll };
+        let Some(position) = position else { return NextDelivery::RetryAll };
         lowest = Some(lowest.map_or(position, |lowest| lowest.min(position)));
     }
-    lowest.map_or(Progress::AllDone, Progress::RetryFrom)
+    lowest.map_or(NextDelivery::AllDone, NextDelivery::RetryFrom)
 }
 
 #[cfg(test)]
@@ -62,30 +62,34 @@ mod tests {
     fn unusual_responses_are_read_as_aws_reads_them() {
         let batch = [Some("10"), Some("11"), None, Some(""), Some("12")];
         for (response, expected) in [
-            (r#"{"batchItemFailures":[]}"#, Progress::AllDone),
-            (r#"{"batchItemFailures":null}"#, Progress::AllDone),
-            ("{}", Progress::AllDone),
-            ("null", Progress::AllDone),
-            (r#"{"batchItemFailures":[{"itemIdentifier":"10"}]}"#, Progress::RetryFrom(0)),
-            (r#"{"batchItemFailures":[{"itemIdentifier":"11"}]}"#, Progress::RetryFrom(1)),
+            (r#"{"batchItemFailures":[]}"#, NextDelivery::AllDone),
+            (r#"{"batchItemFailures":null}"#, NextDelivery::AllDone),
+            ("{}", NextDelivery::AllDone),
+            ("null", NextDelivery::AllDone),
+            (r#"{"batchItemFailures":[{"itemIdentifier":"10"}]}"#, NextDelivery::RetryFrom(0)),
+            (r#"{"batchItemFailures":[{"itemIdentifier":"11"}]}"#, NextDelivery::RetryFrom(1)),
             (
                 r#"{"batchItemFailures":[{"itemIdentifier":"12"},{"itemIdentifier":"11"}]}"#,
-                Progress::RetryFrom(1),
+                NextDelivery::RetryFrom(1),
             ),
-            (r#"{"batchItemFailures":[{"itemIdentifier":null}]}"#, Progress::RetryAll),
-            (r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#, Progress::RetryAll),
-            (r#"{"batchItemFailures":[{"itemIdentifier":11}]}"#, Progress::RetryAll),
-            (r#"{"batchItemFailures":[{}]}"#, Progress::RetryAll),
-            (r#"{"batchItemFailures":[{"itemIdentifier":"99"}]}"#, Progress::RetryAll),
+            (r#"{"batchItemFailures":[{"itemIdentifier":null}]}"#, NextDelivery::RetryAll),
+            (r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#, NextDelivery::RetryAll),
+            (r#"{"batchItemFailures":[{"itemIdentifier":11}]}"#, NextDelivery::RetryAll),
+            (r#"{"batchItemFailures":[{}]}"#, NextDelivery::RetryAll),
+            (r#"{"batchItemFailures":[{"itemIdentifier":"99"}]}"#, NextDelivery::RetryAll),
             (
                 r#"{"batchItemFailures":[{"itemIdentifier":"10"},{"itemIdentifier":"99"}]}"#,
-                Progress::RetryAll,
+                NextDelivery::RetryAll,
             ),
-            ("", Progress::RetryAll),
-            ("no JSON", Progress::RetryAll),
+            ("", NextDelivery::RetryAll),
+            ("no JSON", NextDelivery::RetryAll),
         ] {
-            assert_eq!(progress(&Response::from_json(response.as_bytes()), &batch), expected, "{response}");
+            assert_eq!(
+                next_delivery(&Response::from_json(response.as_bytes()), &batch),
+                expected,
+                "{response}"
+            );
         }
-        assert_eq!(progress(&Response::Error, &batch), Progress::RetryAll);
+        assert_eq!(next_delivery(&Response::Error, &batch), NextDelivery::RetryAll);
     }
 }

@@ -88,12 +88,23 @@ impl Telemetry {
 }
 
 fn warn_of_outbox(request_id: &str, problem: &str, waiting: Option<u64>) {
-    tracing::warn!(
-        request_id,
-        problem,
-        waiting,
-        "the outbox is not empty; the next drain sends what is left"
-    );
+    match waiting {
+        Some(0) => tracing::warn!(
+            request_id,
+            problem,
+            waiting,
+            "a drain of the outbox had a problem; no event waits"
+        ),
+        Some(_) => tracing::warn!(
+            request_id,
+            problem,
+            waiting,
+            "the outbox is not empty; the next drain sends what is left"
+        ),
+        None => {
+            tracing::warn!(request_id, problem, "the outbox could not be read; the next drain tries again")
+        }
+    }
 }
 
 /// Milliseconds, to the microsecond.

@@ -1,7 +1,7 @@
 //! Builds a processor from settings.
 //!
-//! The one design decision: no program builds a processor itself. The Lambda and the replay therefore differ only in
-//! their settings.
+//! The one design decision: no program builds a processor itself. The Lambda and the replay therefore get the same
+//! processor with the same settings; the replay may replace Redis and the queues with memory.
 //!
 //! - `real`: [`real`], the processor on Redis and SQS.
 //! - `fallback`: [`with_fallback`], the same processor, with an in-memory store or queue for each service that is not

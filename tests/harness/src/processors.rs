@@ -1,14 +1,14 @@
 //! The processor under test, in memory or connected to servers, and the records of the fixture.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use events_adapters::aws::{AwsCredentials, AwsSettings};
 use events_adapters::sqs::{SqsQueue, client};
 use events_adapters::time::SystemTimer;
 use events_core::plan::Config;
 use events_core::source::dynamodb::decode_batch;
-use events_processor::memory::{MachineClock, MemoryQueue, MemoryStore};
+use events_processor::memory::{MemoryQueue, MemoryStore};
 use events_processor::ports::{Queue, Store, Timer};
 use events_processor::{BatchOutcome, Processor, Settings};
 use serde_json::value::RawValue;
@@ -93,4 +93,33 @@ pub fn numbered_fixture_records() -> Vec<(usize, Box<RawValue>)> {
     let text = std::fs::read_to_string(fixture_path()).expect("the fixture can be read");
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines.map(|(index, line)| (index + 1, raw(line))).collect()
+}
+
+/// Reads the machine's time, but never sleeps: systems in memory do not fail.
+#[derive(Debug)]
+pub struct MachineClock {
+    started: Instant,
+}
+
+impl Default for MachineClock {
+    fn default() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Timer for MachineClock {
+    fn now_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn sleep(&self, _pause: Duration) {}
+
+    fn backoff(&self, _attempt: u32) -> Duration {
+        Duration::ZERO
+    }
 }

@@ -1,7 +1,7 @@
 //! The event source mapping: invokes the function with one batch of a shard at a time, and retries from the first failed
 //! record.
 
-use stream_mapping::{Progress, Response, progress};
+use stream_mapping::{NextDelivery, Response, next_delivery};
 
 use crate::host;
 use crate::ledger;
@@ -137,21 +137,21 @@ fn settle(world: &World, index: usize, reader: &mut ShardReader, response: &Resp
     let end = reader.ends.last().copied().unwrap_or(reader.next);
     let identifiers: Vec<Option<&str>> =
         rows[reader.next..end].iter().map(|row| world.rows.rows[*row].identifier.as_deref()).collect();
-    match progress(response, &identifiers) {
-        Progress::AllDone => {
+    match next_delivery(response, &identifiers) {
+        NextDelivery::AllDone => {
             reader.next = end;
             reader.attempt = 0;
         }
-        Progress::RetryFrom(position) => {
+        NextDelivery::RetryFrom(position) => {
             reader.next += position;
             reader.attempt = if position > 0 { 0 } else { reader.attempt + 1 };
         }
-        Progress::RetryAll if rules.bisect && end - reader.next > 1 => {
+        NextDelivery::RetryAll if rules.bisect && end - reader.next > 1 => {
             world.count_fault("batch halved");
             reader.ends.push(reader.next + (end - reader.next) / 2);
             return 100 * MILLI;
         }
-        Progress::RetryAll => reader.attempt += 1,
+        NextDelivery::RetryAll => reader.attempt += 1,
     }
     if reader.next < end {
         give_up(world, rows, reader, end);

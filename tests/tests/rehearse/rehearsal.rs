@@ -13,7 +13,7 @@ use events_harness::processors::{in_memory, process, raw};
 use events_harness::servers::sqs::Message;
 use events_settings::{CredentialSource, Needs, ProcessorSettings};
 use serde_json::{Value, json};
-use stream_mapping::Progress;
+use stream_mapping::NextDelivery;
 
 use crate::stage::{Rehearsal, SOON};
 
@@ -161,14 +161,19 @@ async fn outage(it: &mut Rehearsal) {
     it.put("events", TVL, START + 7_200, hourly_tvl(1.5e6, &[("ethereum", 9e5), ("base", 6e5)], 2)).await;
     let source = &it.functions["events"].source;
     let failed = eventually(SOON, || async {
-        source.log().attempts.into_iter().skip(earlier).find(|attempt| attempt.progress != Progress::AllDone)
+        source
+            .log()
+            .attempts
+            .into_iter()
+            .skip(earlier)
+            .find(|attempt| attempt.progress != NextDelivery::AllDone)
     })
     .await;
     assert_eq!(it.published().len(), before, "no event is published before it is queued");
     it.proxy.set(ProxyMode::Pass);
     it.finished().await;
     assert_eq!(it.published().len(), before + 2, "the total and base");
-    let Progress::RetryFrom(position) = failed.progress else { panic!("{failed:?}") };
+    let NextDelivery::RetryFrom(position) = failed.progress else { panic!("{failed:?}") };
     let log = it.functions["events"].source.log();
     let next = log.attempts.iter().find(|attempt| attempt.at > failed.at).unwrap();
     assert_eq!(next.records[0], failed.records[position], "the retry begins with the record reported");

@@ -78,10 +78,10 @@ fn a_transient_error_is_retried() {
 }
 
 #[test]
-fn it_gives_up_after_three_attempts() {
+fn it_gives_up_after_five_attempts() {
     let (read, requests) = read_from(&[DOWN]);
     assert!(read.unwrap_err().contains("ServiceUnavailable"));
-    assert_eq!(requests, 3);
+    assert_eq!(requests, 5);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Row versions, and the rule that decides whether a commit is applied.
 //!
-//! This is the only Rust implementation of the rule: the in-memory store and the simulation call it. The Lua script of
-//! the Redis adapter repeats it. A test runs both on the same cases against a real server.
+//! The in-memory store calls the rule. The Lua script of the Redis adapter and the simulated server repeat it: a script
+//! cannot call Rust, and a mistake planted in core must not change the simulated server. Tests compare both with the rule.
 
 use crate::source::{SequenceNumber, SourceRow};
 

@@ -1,4 +1,4 @@
-//! Dead writer: `{event | record, error {message, stack}, timestamp}` (specification, section 5).
+//! Dead letters: `{event | record, error {message, stack}, timestamp}` (specification, section 5).
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::value;
 
 /// Bytes of a dead letter that are reserved for everything except the event or record, which is cut to fit.
 const OVERHEAD_BYTES: usize = 4_096;
-/// Message group of dead writer that belong to no group.
+/// Message group of dead letters without a group of their own.
 const DEFAULT_GROUP: &str = "undecodable";
 
 /// An event or record that can never be delivered.
@@ -40,7 +40,7 @@ struct DeadLetterError<'a> {
     stack: &'a str,
 }
 
-/// Writes dead writer: `{event | record, error {message, stack}, timestamp}`.
+/// Writes dead letters: `{event | record, error {message, stack}, timestamp}`.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLetterWriter {
     /// When the dead letter was written, ms since 1970. It is for the reader and does not change the dedup id.

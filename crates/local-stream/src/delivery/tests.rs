@@ -13,7 +13,7 @@ fn sizes(delivery: &Delivery) -> Vec<usize> {
 /// For each record: the number of its events, or `None` if it was given up, and the number of failed attempts.
 fn results(delivery: &Delivery) -> Vec<(Option<usize>, u32)> {
     let result = |(_, result): &(SourceRecord, RecordResult)| match result {
-        RecordResult::Done { plan, failed_attempts } => (Some(plan.events.len()), *failed_attempts),
+        RecordResult::Done { plan, failed_attempts, .. } => (Some(plan.events.len()), *failed_attempts),
         RecordResult::GivenUp { failed_attempts, .. } => (None, *failed_attempts),
     };
     delivery.records.iter().map(result).collect()
@@ -126,6 +126,7 @@ fn a_response_that_names_another_record_retries_the_whole_batch() {
         drain: None,
         response,
         records: Vec::new(),
+        rejected: Vec::new(),
         failures: Default::default(),
         tally: Tally::default(),
     };

@@ -56,14 +56,22 @@ mod or_the_chain {
     fn an_emulator_needs_no_key() {
         let local = Some(("local".into(), "local".into(), None));
         for name in ["AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"] {
-            assert_eq!(read_keys(&[(name, "http://h:1")], SOURCE).unwrap(), local, "{name}");
+            for url in
+                ["http://h:1", "https://localhost.localstack.cloud:4566", "https://amazonaws.com.example"]
+            {
+                assert_eq!(read_keys(&[(name, url)], SOURCE).unwrap(), local, "{name} {url}");
+            }
         }
     }
 
     #[test]
     fn without_keys_the_chain_is_used() {
         assert_eq!(read_keys(NO_KEYS, SOURCE).unwrap(), None);
-        assert_eq!(read_keys(&[("AWS_ENDPOINT_URL", "https://h:1")], SOURCE).unwrap(), None);
+        for url in
+            ["https://vpce-1.sqs.eu-central-1.vpce.amazonaws.com", "https://sqs.eu-central-1.api.aws/x"]
+        {
+            assert_eq!(read_keys(&[("AWS_ENDPOINT_URL", url)], SOURCE).unwrap(), None, "{url}");
+        }
     }
 
     #[test]

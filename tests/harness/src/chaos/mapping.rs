@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use events_core::source::RecordContent;
 use events_core::source::dynamodb::decode;
 use serde_json::value::RawValue;
-use stream_mapping::Progress;
+use stream_mapping::NextDelivery;
 use tokio::sync::{mpsc, watch};
 
 use crate::lambda::event_source::progress_of;
@@ -144,20 +144,21 @@ impl Mapping {
         let numbers: Vec<String> =
             shard.batch().iter().map(|index| self.records[*index].sequence_number.clone()).collect();
         let progress =
-            invocation.map_or(Progress::RetryAll, |invocation| progress_of(invocation, &numbers, true));
+            invocation.map_or(NextDelivery::RetryAll, |invocation| progress_of(invocation, &numbers, true));
         let finished = match progress {
-            Progress::AllDone => numbers.len(),
-            Progress::RetryFrom(position) => position,
-            Progress::RetryAll => 0,
+            NextDelivery::AllDone => numbers.len(),
+            NextDelivery::RetryFrom(position) => position,
+            NextDelivery::RetryAll => 0,
         };
         let mut state = self.state_mut();
         let counts = &mut state.counts;
         match progress {
-            Progress::AllDone => counts.done += 1,
-            Progress::RetryFrom(_) => counts.partial += 1,
-            Progress::RetryAll => counts.unanswered += 1,
+            NextDelivery::AllDone => counts.done += 1,
+            NextDelivery::RetryFrom(_) => counts.partial += 1,
+            NextDelivery::RetryAll => counts.unanswered += 1,
         }
-        if let (Progress::RetryAll, Some(Outcome::Ok(bytes))) = (progress, invocation.map(|i| &i.outcome)) {
+        if let (NextDelivery::RetryAll, Some(Outcome::Ok(bytes))) = (progress, invocation.map(|i| &i.outcome))
+        {
             let text = String::from_utf8_lossy(bytes).into_owned();
             state.problems.push(format!("a response that names no record of its batch: {text}"));
         }
@@ -170,7 +171,7 @@ impl Mapping {
         shard.next += finished;
         shard.pause = if finished > 0 { PAUSE.0 } else { (shard.pause * 2).min(PAUSE.1) };
         if shard.next < shard.records.len() {
-            let pause = if progress == Progress::AllDone { Duration::ZERO } else { shard.pause };
+            let pause = if progress == NextDelivery::AllDone { Duration::ZERO } else { shard.pause };
             tokio::spawn(async move {
                 tokio::time::sleep(pause).await;
                 // Sending fails only if all sandboxes have ended. Then the run reports the reason.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use stream_mapping::{Progress, Response, progress};
+use stream_mapping::{NextDelivery, Response, next_delivery};
 use tokio::task::JoinHandle;
 
 use crate::lambda::event_filter::passes;
@@ -85,7 +85,7 @@ pub struct Attempt {
     /// When the function was invoked.
     pub at: Instant,
     /// How much of the batch is done.
-    pub progress: Progress,
+    pub progress: NextDelivery,
 }
 
 /// What a mapping has done so far.
@@ -250,9 +250,9 @@ impl Poller {
             let numbers: Vec<String> = records.iter().map(|record| sequence(record).to_owned()).collect();
             let progress = progress_of(&invocation, &numbers, self.settings.partial);
             let done = match progress {
-                Progress::AllDone => records.len(),
-                Progress::RetryFrom(position) => position,
-                Progress::RetryAll => 0,
+                NextDelivery::AllDone => records.len(),
+                NextDelivery::RetryFrom(position) => position,
+                NextDelivery::RetryAll => 0,
             };
             {
                 let mut log = self.log.lock().unwrap();
@@ -261,16 +261,16 @@ impl Poller {
             }
             let mut rest = records.split_off(done);
             match progress {
-                Progress::AllDone => {
+                NextDelivery::AllDone => {
                     pause = PAUSE.0;
                     continue;
                 }
                 // Halving does not count as a retry.
-                Progress::RetryAll if self.settings.bisect && rest.len() > 1 => {
+                NextDelivery::RetryAll if self.settings.bisect && rest.len() > 1 => {
                     let second = rest.split_off(rest.len() / 2);
                     work.extend([(second, retries), (rest, retries)]);
                 }
-                Progress::RetryFrom(_) | Progress::RetryAll => work.push((rest, retries + 1)),
+                NextDelivery::RetryFrom(_) | NextDelivery::RetryAll => work.push((rest, retries + 1)),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
@@ -298,13 +298,13 @@ fn sequence(record: &Value) -> &str {
 
 /// How much of a batch with these sequence numbers is done. Without `ReportBatchItemFailures` any response means all of
 /// it.
-pub(crate) fn progress_of(invocation: &Invocation, numbers: &[String], partial: bool) -> Progress {
-    let Outcome::Ok(bytes) = &invocation.outcome else { return Progress::RetryAll };
+pub(crate) fn progress_of(invocation: &Invocation, numbers: &[String], partial: bool) -> NextDelivery {
+    let Outcome::Ok(bytes) = &invocation.outcome else { return NextDelivery::RetryAll };
     if !partial {
-        return Progress::AllDone;
+        return NextDelivery::AllDone;
     }
     let identifiers: Vec<Option<&str>> = numbers.iter().map(|number| Some(number.as_str())).collect();
-    progress(&Response::from_json(bytes), &identifiers)
+    next_delivery(&Response::from_json(bytes), &identifiers)
 }
 
 #[cfg(test)]
@@ -319,9 +319,9 @@ mod tests {
             progress_of(&invocation, &numbers, partial)
         };
         let response = || Outcome::Ok(br#"{"batchItemFailures":[{"itemIdentifier":"8"}]}"#.to_vec());
-        assert_eq!(read(response(), true), Progress::RetryFrom(1));
-        assert_eq!(read(response(), false), Progress::AllDone);
-        assert_eq!(read(Outcome::TimedOut, true), Progress::RetryAll);
-        assert_eq!(read(Outcome::TimedOut, false), Progress::RetryAll);
+        assert_eq!(read(response(), true), NextDelivery::RetryFrom(1));
+        assert_eq!(read(response(), false), NextDelivery::AllDone);
+        assert_eq!(read(Outcome::TimedOut, true), NextDelivery::RetryAll);
+        assert_eq!(read(Outcome::TimedOut, false), NextDelivery::RetryAll);
     }
 }

@@ -108,10 +108,11 @@ async fn events_that_the_queue_accepted_are_not_put_into_the_outbox() {
 async fn in_block_mode_a_leftover_outbox_is_drained_first() {
     let (server, sqs, processor) = start_and_take_sqs_down().await;
     process_all(&processor, &rows(1)).await;
-    sqs.heal();
-    // A new processor with the other setting, as after a deployment.
+    // A new processor with the other setting, as after a deployment. Its breaker opens, and is half-open when SQS is back.
     let processor =
         processor_with(&server.url(), &sqs, Settings { outage: OutagePolicy::Block, ..spill_settings() });
+    while process(&processor, &rows(2)).await.tally.breaker_open == 0 {}
+    sqs.heal();
     breaker_half_opens().await;
     let batch = process_all(&processor, &rows(2)).await;
     assert_eq!((batch.tally.outbox, batch.tally.drained, batch.tally.sqs_published), (0, 8, 16));
