@@ -209,8 +209,8 @@ pub fn message_accepted(world: &World, expected: &Rc<Expectations>, message: &Me
     world.ledger.borrow_mut().accepted.insert(id.clone());
 }
 
-/// Rows with the same order key must stay in order. It is the subject if all its rows are in the same shards, otherwise
-/// the partition key. `name` sets apart orders that are independent of each other.
+/// Rows with the same order key must stay in order. The order key is the subject if all rows of the subject are in the
+/// same shards; otherwise it is the partition key. `name` separates orders that are independent of each other.
 fn order_key(world: &World, row: usize, name: &str) -> String {
     let key = &world.rows.keys[world.rows.rows[row].key];
     if world.rows.ordered_by_subject { format!("{name} {}", key.group) } else { format!("{name} {}", key.pk) }

@@ -13,7 +13,7 @@ use crate::sim::World;
 const TRANSIT: u64 = 200 * MILLI;
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: u64 = 30 * SECOND;
-/// How long no invocation of the old stream may have run before the next stream of the table is read.
+/// Quiet time required after the old stream's last invocation, before the next stream of the table is read.
 const QUIET: u64 = 120 * SECOND;
 
 /// The position of the mapping in a shard.
@@ -29,7 +29,7 @@ pub struct ShardReader {
     attempt: u32,
 }
 
-/// Starts the next batch of a shard if there is one; otherwise, comes back later if one can come.
+/// Starts the next batch of a shard if there is one; otherwise schedules another check while batches are possible.
 pub fn tick(world: &World, index: usize) {
     let shard = &world.rows.shards[index];
     let batch = {

@@ -16,7 +16,7 @@ struct Entry<T> {
     expires: u64,
 }
 
-/// A stored baseline, and what it must be.
+/// The stored baseline beside the expected one.
 #[derive(Clone, Debug)]
 pub struct TrackedBaseline {
     /// The baseline that the processor wrote.

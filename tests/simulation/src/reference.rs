@@ -224,7 +224,7 @@ impl Comparison<'_> {
         BaselineValues::Fields(fields.clone())
     }
 
-    /// Compares a value. A change of one `share`-th of the previous value, or of `absolute`, is significant.
+    /// Compares a value. A change of at least previous / `share`, or of at least `absolute`, is significant.
     #[allow(clippy::too_many_arguments, reason = "one line per threshold, in one place")]
     fn moved(
         &mut self,
