@@ -22,7 +22,7 @@ fn number_from_env(name: &str, default: u64) -> u64 {
     text.map_or(default, |text| text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")))
 }
 
-/// Lets one run at a time go on. Each keeps a small machine busy, and its timeouts are real.
+/// Allows one run at a time. Each keeps a small machine busy, and its timeouts are real.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn run_and_judge(redis_data: RedisData, spill: bool) {

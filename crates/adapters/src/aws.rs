@@ -29,8 +29,8 @@ pub struct AwsSettings {
     pub attempt_timeout: Duration,
     /// Longest time to connect.
     pub connect_timeout: Duration,
-    /// Time without a request after which new connections are made. Those of a frozen sandbox may have been dropped
-    /// unnoticed, and each of them would cost a failed request. Measured by wall-clock time: the monotonic clock stops
+    /// Time without a request after which new connections are made. While a sandbox is frozen, its connections can be
+    /// dropped without notice; each would cost a failed request. Measured by wall-clock time: the monotonic clock stops
     /// while a sandbox is frozen.
     pub renew_after: Duration,
 }

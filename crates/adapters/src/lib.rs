@@ -1,15 +1,18 @@
 //! Redis, SQS, Secrets Manager and the clock, behind the processor's ports.
 //!
-//! The one design decision: every call has a timeout, and its error has a kind that says whether a retry can help. No
-//! adapter retries, and the clients' own retries are off: the processor counts retries in one place. The exceptions are
-//! calls at the start, where no processor runs yet: a secret and the AWS credentials are fetched with retries of `retry`.
+//! The one design decision: every call has a timeout, and its error has a kind that says whether a retry can help. The
+//! adapters do not retry, and the clients' own retries are off: the processor counts retries in one place. There are two
+//! exceptions:
+//!
+//! - If Redis does not know the commit script (NOSCRIPT), the script is loaded and called once more.
+//! - At the start, before a processor runs, the secret and the AWS credentials are fetched with the retries of `retry`.
 //!
 //! Each system is a feature, and none is on by default: a program links only what it talks to.
 //!
 //! - `redis` (feature `redis`): the store. A batch is read in one pipeline and committed in another, by one atomic script
 //!   per row.
 //! - `sqs` (feature `sqs`): the queues.
-//! - `secrets` (feature `secrets-manager`): values that must not stand in the environment.
+//! - `secrets` (feature `secrets-manager`): values that must not be in the environment.
 //! - `aws` (with any of the AWS features): how to reach AWS services. The feature `credential-chain` adds credentials from
 //!   profiles, containers and instance roles.
 //! - [`time`]: the machine's clock.

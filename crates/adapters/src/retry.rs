@@ -1,7 +1,7 @@
 //! Retries with exponential backoff and jitter.
 //!
-//! The requirements name the `backoff` crate. It is unmaintained (RUSTSEC-2025-0012), so only this file uses it. To
-//! replace it, replace `pause`.
+//! The pauses come from the `backoff` crate, although it is unmaintained (RUSTSEC-2025-0012). Only this module uses it. To
+//! replace the crate, replace `pause`.
 
 use std::time::Duration;
 

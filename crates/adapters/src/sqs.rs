@@ -46,11 +46,11 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    /// The client. After a pause, one with new connections.
+    /// The client. After a pause, creates a client with new connections. A credential chain then fetches credentials
+    /// again, one call per pause.
     fn client(&self) -> Client {
         let idle_ms = now_ms() - self.shared.last_used_ms.replace(now_ms());
         if idle_ms >= i64::try_from(self.settings.renew_after.as_millis()).unwrap_or(i64::MAX) {
-            // A chain of credential sources is asked again with it. That costs one call after each pause.
             self.shared.client.replace(new_client(&self.settings));
         }
         self.shared.client.borrow().clone()
@@ -147,7 +147,7 @@ fn send_results(count: usize, output: &SendMessageBatchOutput) -> Vec<SendResult
     results
 }
 
-/// Rejected for ever if the content is at fault, otherwise refused for now.
+/// Rejected if the content is invalid, otherwise refused.
 fn failed_result(entry: &BatchResultErrorEntry) -> SendResult {
     let reason = format!("sqs: {} {}", entry.code(), entry.message().unwrap_or_default());
     let content = CONTENT_CODES.iter().any(|code| entry.code().ends_with(code));

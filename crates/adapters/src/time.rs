@@ -8,7 +8,7 @@ use events_processor::ports::Timer;
 
 use crate::retry;
 
-/// The machine's clock. No other code reads it.
+/// The machine's clock. Production code reads time only here.
 #[derive(Debug)]
 pub struct SystemTimer {
     started: Instant,

@@ -108,8 +108,8 @@ fn time_left(deadline_ms: u64, now_ms: i64) -> Duration {
     Duration::from_millis(deadline_ms.saturating_sub(u64::try_from(now_ms).unwrap_or_default()))
 }
 
-/// The response to a drain. Not an error while SQS is down: the next drain goes on. An error while Redis is down: the
-/// number of waiting events is then unknown.
+/// The response to a drain. While SQS is down this is a success: the next drain continues. While Redis is down it is an
+/// error: the number of waiting events is unknown.
 fn drain_response(drain: DrainOutcome) -> Result<Response, Error> {
     match drain {
         DrainOutcome { waiting: None, problem: Some(problem), .. } => Err(problem.into()),

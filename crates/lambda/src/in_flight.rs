@@ -35,8 +35,8 @@ impl InFlight {
         work.await
     }
 
-    /// Waits at most `time` until no invocation is in flight. Logs the one that still is. Returns true if an invocation
-    /// ended meanwhile: its response may still be on its way.
+    /// Waits at most `time` until no invocation is in flight. If one is still running, logs it. Returns true if an
+    /// invocation ended meanwhile: its response may still be on its way.
     pub async fn wait_until_idle(&self, time: Duration) -> bool {
         let mut current = self.request_id.subscribe();
         let Some(request_id) = current.borrow().clone() else { return false };
@@ -44,7 +44,8 @@ impl InFlight {
         if !ended {
             tracing::warn!(
                 request_id,
-                "terminated at work: Lambda delivers the records again; the metrics of this invocation are lost"
+                "terminated at work: Lambda ends the process during this invocation; it delivers the records again, and \
+                 the metrics of this invocation are lost"
             );
         }
         ended

@@ -10,9 +10,9 @@ pub(crate) const DEFAULT_INPUT: &str = "tests/fixtures/stream.jsonl";
 
 /// Replays DynamoDB stream records through the event processor, on this machine.
 ///
-/// Plays the part of Lambda's event source mapping: records of one shard in order, in batches, and on a partial failure
-/// a retry from the reported record. No server is needed: a store and queues in memory stand in for Redis and SQS,
-/// unless the environment names real ones.
+/// Plays the part of Lambda's event source mapping: delivers the records of one shard in order, in batches. After a
+/// partial failure it retries from the reported record. No server is needed: a store and queues in memory stand in for
+/// Redis and SQS, unless the environment names real ones.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "local-stream", version, after_long_help = AFTER_HELP, max_term_width = 110)]
 pub struct Args {

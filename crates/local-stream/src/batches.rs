@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::source::SourceRecord;
 
-/// A batch that is not full is delivered after this many times the batch size of records have followed its first record.
+/// A partial batch is delivered once this multiple of the batch size has been read after its first record.
 const MAX_WAIT_IN_BATCHES: usize = 10;
 
 /// Batches that are filling, and full batches.

@@ -7,9 +7,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::format::{count, count_of, truncated, without_control_characters};
 
-/// A plain line is written after this many records …
+/// A plain line is written after this many records, or earlier after [`TIME_PER_LINE`].
 const RECORDS_PER_LINE: u64 = 10_000;
-/// … or after this time. Also the shortest time between two lines about failures.
+/// A plain line is written after this time if there are new records. Lines about failures are at least this time apart.
 const TIME_PER_LINE: Duration = Duration::from_secs(5);
 /// Most characters of a reason.
 const MAX_REASON: usize = 80;

@@ -24,9 +24,10 @@ const MAX_READ_AHEAD: usize = 512;
 const IDLE: Duration = Duration::from_secs(1);
 /// Longest drain of the outbox at the end of the input. No later batch would send the rest.
 const DRAIN_TIME: Duration = Duration::from_secs(60);
-/// The replay stops after this many batches in a row of which every record was given up …
+/// The replay stops once every record of this many consecutive batches was given up, but not before
+/// [`TIME_WITHOUT_DELIVERY`].
 const BATCHES_GIVEN_UP: u32 = 2;
-/// … if also this time has passed since a record was last done.
+/// The replay continues for at least this time after a batch in which a record was done.
 const TIME_WITHOUT_DELIVERY: Duration = Duration::from_secs(30);
 
 /// Records from the thread that reads the input. A read that blocks must not delay Ctrl-C or a timer.

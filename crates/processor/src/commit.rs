@@ -74,6 +74,8 @@ async fn commit_once<S: Store, Q, D, T: Timer>(
 }
 
 /// Records the results of commits. Leaves the rows to retry in `pending`, and returns why the first of them failed.
+///
+/// The results are in the order of `pending`.
 fn record_results<S, Q, D, T: Timer>(
     context: &Context<S, Q, D, T>,
     batch: &mut BatchProgress<'_>,
@@ -92,6 +94,7 @@ fn record_results<S, Q, D, T: Timer>(
                 retries.push(index)
             }
             Some(Ok(result)) => record_commit(context, batch, index, result),
+            // A permanent error fails the record. A retry cannot help.
             Some(Err(error)) if !error.is_transient() => {
                 batch.failures.insert(index, format!("commit: {error}"));
             }
@@ -99,6 +102,7 @@ fn record_results<S, Q, D, T: Timer>(
                 transient.get_or_insert(error.to_string());
                 retries.push(index);
             }
+            // Whether the row was committed is unknown. A retry is safe: a repeated commit changes nothing.
             None => {
                 transient.get_or_insert("redis gave no answer to this commit".to_owned());
                 retries.push(index);

@@ -16,7 +16,8 @@ pub struct Deadline {
     /// Commits end at this time, later than sends. The rows of sent events must be committed: otherwise a batch that is
     /// too large for its time would never make progress.
     pub(crate) end_commits: Duration,
-    /// Sends of the whole invocation end at this time. A call that a shorter limit cut off earlier was slow.
+    /// Sends of the whole invocation end at this time. If a shorter limit cuts off a call before this time, the queue
+    /// was too slow.
     invocation_end_sends: Duration,
 }
 
@@ -53,7 +54,7 @@ impl Deadline {
         Self { begin_sends: self.end_sends, ..self }
     }
 
-    /// Attributes an error of a queue to the queue or to the deadline. If a call was cut off while the invocation still
+    /// Decides whether a cut-off call counts against the queue. If a call was cut off while the invocation still
     /// had time to send, the queue was too slow: the error becomes a timeout.
     pub(crate) fn attribute(&self, now: Duration, error: PortError) -> PortError {
         if error.kind == ErrorKind::Deadline && now < self.invocation_end_sends {

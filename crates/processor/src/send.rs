@@ -32,6 +32,7 @@ pub(crate) async fn send_batch<S: Store, Q: Queue, D: Queue, T: Timer>(
         OutagePolicy::Spill => spill(dispatch.unsent(), context, batch),
         OutagePolicy::Block => batch.failures.extend(dispatch.failed().clone()),
     }
+    // Messages that the queue will never accept become dead letters, whatever the policy.
     for rejection in dispatch.take_rejected() {
         let dead_letter = dead_letter(&rejection, context, batch);
         batch.rejected[rejection.entry.record].push(dead_letter);
@@ -72,6 +73,7 @@ fn dead_letter<S, Q, D, T: Timer>(
 ) -> Message {
     let record = &batch.plan[rejection.entry.record];
     let message = &record.messages[rejection.entry.message];
+    // The deduplication id of an event's message is the event's id.
     let event = record.events.iter().find(|event| event.event_id == message.dedup_id).cloned();
     let with_retries = event.and_then(|mut event| {
         event.metadata.retry_count = rejection.retries;
@@ -82,8 +84,7 @@ fn dead_letter<S, Q, D, T: Timer>(
     context.dead_letters().write(event, &message.dedup_id, group, &rejection.reason, "queue")
 }
 
-/// Sends the dead letters of the plan and of rejected messages. A record fails if one of its
-/// dead letters cannot be sent.
+/// Sends the dead letters of the plan and of rejected messages. A record fails if one of its dead letters cannot be sent.
 async fn send_dead_letters<S, Q, D: Queue, T: Timer>(
     context: &Context<S, Q, D, T>,
     batch: &mut BatchProgress<'_>,

@@ -1,4 +1,5 @@
-//! The Redis URL from a secret of Secrets Manager. A URL with a password should not stand in a function's environment.
+//! The Redis URL from a secret of Secrets Manager. A URL with a password must not be in the
+//! environment of a function.
 
 use events_adapters::aws::AwsSettings;
 use events_adapters::secrets;

@@ -67,7 +67,7 @@ pub struct Source {
     name: String,
     values: Values<Box<dyn BufRead + Send>>,
     ready: VecDeque<SourceRecord>,
-    /// Records of which it is not known yet whether the input contains stream records at all.
+    /// Records held back until the input proves to contain stream records.
     unrecognised: VecDeque<SourceRecord>,
     /// True after the first value that looks like a record.
     recognised: bool,

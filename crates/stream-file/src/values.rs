@@ -125,7 +125,7 @@ impl<R: BufRead> Values<R> {
         Ok(Value { raw, line, end: self.position.offset })
     }
 
-    /// Fails if the value cannot become valid JSON, however it goes on.
+    /// Fails if the value cannot become valid JSON, whatever follows.
     fn check_unfinished(&self) -> Result<(), InvalidInput> {
         let bytes = &self.buffer[self.used..];
         match parse(bytes) {
@@ -204,7 +204,8 @@ struct Scanner {
 }
 
 impl Scanner {
-    /// The position after the end of the value, if the end is in `bytes`. `bytes` continue those of the last call.
+    /// The position after the end of the value, if the end is in `bytes`. `bytes` must continue where the previous
+    /// call stopped.
     fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
         bytes.iter().enumerate().find_map(|(at, byte)| self.step(at, *byte))
     }

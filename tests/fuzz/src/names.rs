@@ -1,4 +1,4 @@
-//! Reads keys and channels back. If a name gives back what it was made of, no two things share it.
+//! Parses keys and channels. If every name can be parsed back to its source, names are unique.
 
 use std::collections::BTreeMap;
 

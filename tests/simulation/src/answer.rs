@@ -13,7 +13,7 @@ use crate::rows::Kind;
 use crate::sim::{World, micros};
 
 /// Checks an invocation that has ended.
-pub fn finished(world: &World, id: usize, task: &Task, batch: &BatchOutcome) {
+pub(crate) fn finished(world: &World, id: usize, task: &Task, batch: &BatchOutcome) {
     let rows: Vec<_> = task.batch.iter().map(|row| &world.rows.rows[*row]).collect();
     let reported = match &batch.response {
         BatchResponse::AllDone => rows.len(),

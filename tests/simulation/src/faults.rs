@@ -10,7 +10,7 @@ use crate::sim::{Promise, World};
 
 /// The system that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Port {
+pub(crate) enum Port {
     /// Redis.
     Store,
     /// The events queue.
@@ -88,7 +88,7 @@ impl Port {
 
 /// How much of a call is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub(crate) enum Extent {
     /// All of it.
     Whole,
     /// Only a part of it.
@@ -96,7 +96,7 @@ pub enum Extent {
 }
 
 /// Calls a port. `effect` executes the call on the server. `failed` turns an error into the caller's result.
-pub fn call<T: 'static>(
+pub(crate) fn call<T: 'static>(
     world: &World,
     port: Port,
     effect: impl Fn(&World, Extent) -> T + 'static,

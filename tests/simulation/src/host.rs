@@ -26,7 +26,7 @@ use crate::sim::{World, duration};
 const MAX_ZOMBIE_TIME: u64 = 10 * MINUTE;
 
 /// An invocation.
-pub struct Task {
+pub(crate) struct Task {
     /// The shard of its batch; `None` if it only drains the outbox.
     pub shard: Option<usize>,
     /// Indices of its rows.
@@ -55,7 +55,7 @@ enum TaskResult {
 
 /// Lambda.
 #[derive(Default)]
-pub struct Host {
+pub(crate) struct Host {
     /// The position of the mapping in each shard.
     pub readers: Vec<ShardReader>,
     /// Running invocations, by id.
@@ -70,28 +70,28 @@ pub struct Host {
 
 impl Host {
     /// A host on which nothing has run yet.
-    pub fn new(rows: &Rows) -> Self {
+    pub(crate) fn new(rows: &Rows) -> Self {
         Self { readers: rows.shards.iter().map(|_| ShardReader::default()).collect(), ..Self::default() }
     }
 
     /// Await points passed so far.
-    pub fn await_points(&self) -> u64 {
+    pub(crate) fn await_points(&self) -> u64 {
         self.await_points
     }
 
     /// Invocations so far.
-    pub fn invocations(&self) -> u64 {
+    pub(crate) fn invocations(&self) -> u64 {
         self.started as u64
     }
 }
 
 /// Starts an invocation with a batch of a shard.
-pub fn start(world: &World, shard: usize, batch: Vec<usize>) {
+pub(crate) fn start(world: &World, shard: usize, batch: Vec<usize>) {
     begin(world, Some(shard), batch);
 }
 
 /// Starts an invocation that drains the outbox.
-pub fn start_drain(world: &World) {
+pub(crate) fn start_drain(world: &World) {
     begin(world, None, Vec::new());
 }
 
@@ -147,12 +147,12 @@ fn sandbox(world: &World) -> (bool, Rc<SimProcessor>) {
 }
 
 /// Returns true, once, if the connections of an invocation's sandbox died while the sandbox was idle.
-pub fn take_dead_connection(world: &World, id: usize) -> bool {
+pub(crate) fn take_dead_connection(world: &World, id: usize) -> bool {
     world.host.borrow_mut().tasks.get_mut(&id).is_some_and(|task| std::mem::take(&mut task.dead_connection))
 }
 
 /// Something that an invocation waits for has happened. It goes on, unless it dies or freezes at this await point.
-pub fn resume(world: &World, id: usize) {
+pub(crate) fn resume(world: &World, id: usize) {
     let here = {
         let mut host = world.host.borrow_mut();
         let Some(task) = host.tasks.get_mut(&id) else { return };
@@ -222,7 +222,7 @@ fn answer_mapping(world: &World, shard: Option<usize>, response: &Response) {
 }
 
 /// True if an invocation runs, has not timed out and was never frozen.
-pub fn runs_normally(world: &World, id: usize) -> bool {
+pub(crate) fn runs_normally(world: &World, id: usize) -> bool {
     world.host.borrow().tasks.get(&id).is_some_and(|task| !task.timed_out && !task.was_frozen)
 }
 
@@ -283,19 +283,19 @@ fn time_out(world: &World, id: usize) {
 }
 
 /// An invocation begins a call.
-pub fn call_made(world: &World, id: usize, port: Port) {
+pub(crate) fn call_made(world: &World, id: usize, port: Port) {
     world.trace(|| format!("task {id} calls {port:?}"));
 }
 
 /// A call failed as a whole.
-pub fn call_failed(world: &World, id: usize, port: Port) {
+pub(crate) fn call_failed(world: &World, id: usize, port: Port) {
     if port == Port::Store {
         note_failure(world, id, None);
     }
 }
 
 /// Records what a failed call affects: one group, or, without a group, all rows of the invocation.
-pub fn note_failure(world: &World, id: usize, group: Option<&str>) {
+pub(crate) fn note_failure(world: &World, id: usize, group: Option<&str>) {
     if let Some(task) = world.host.borrow_mut().tasks.get_mut(&id) {
         match group {
             Some(group) => {

@@ -15,7 +15,7 @@ use crate::sim::World;
 
 /// What the rows of an invocation must give, according to the reference and the baselines that the invocation read.
 #[derive(Debug, Default)]
-pub struct Expectations {
+pub(crate) struct Expectations {
     /// The outcome of each row.
     pub rows: BTreeMap<usize, ExpectedOutcome>,
     /// The events of all rows, by id.
@@ -26,7 +26,7 @@ pub struct Expectations {
 
 /// Everything that the invariants need to know about the run so far.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     /// Ids of the events in the queue.
     pub accepted: BTreeSet<String>,
     /// Ids of the events in the dead letter queue.
@@ -63,7 +63,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// The ledger of a run that has not begun.
-    pub fn new(rows: &Rows) -> Self {
+    pub(crate) fn new(rows: &Rows) -> Self {
         let mut ledger = Self::default();
         for row in &rows.rows {
             ledger.row_of_sequence.insert((Rows::arn(row.stream), row.sequence.to_string()), row.index);
@@ -73,12 +73,12 @@ impl Ledger {
 }
 
 /// True if an invocation knows that a queue accepted at least one of its messages.
-pub fn has_acknowledgement(world: &World, task: usize) -> bool {
+pub(crate) fn has_acknowledgement(world: &World, task: usize) -> bool {
     world.ledger.borrow().acknowledged.iter().any(|(holder, _)| *holder == task)
 }
 
 /// Forgets what concerns only this invocation, which is over.
-pub fn forget_task(world: &World, task: usize) {
+pub(crate) fn forget_task(world: &World, task: usize) {
     let mut ledger = world.ledger.borrow_mut();
     ledger.tries.retain(|(other, _), _| *other != task);
     ledger.acknowledged.retain(|(other, _)| *other != task);
@@ -86,7 +86,7 @@ pub fn forget_task(world: &World, task: usize) {
 }
 
 /// Checks an invariant. Evaluates `detail` only if it is violated.
-pub fn check(world: &World, invariant: &'static str, holds: bool, detail: impl FnOnce() -> String) {
+pub(crate) fn check(world: &World, invariant: &'static str, holds: bool, detail: impl FnOnce() -> String) {
     *world.ledger.borrow_mut().checked.entry(invariant).or_default() += 1;
     if !holds {
         world.violate(invariant, detail());
@@ -94,13 +94,13 @@ pub fn check(world: &World, invariant: &'static str, holds: bool, detail: impl F
 }
 
 /// The rules of the run.
-pub fn rules(world: &World) -> Rules {
+pub(crate) fn rules(world: &World) -> Rules {
     let core = &world.scenario.settings.core;
     Rules { change_baseline: core.rules.baseline, protocol_always: core.rules.protocol_always }
 }
 
 /// True if SQS rejects the event, which means that it will never accept it.
-pub fn is_rejected(world: &World, id: &str) -> bool {
+pub(crate) fn is_rejected(world: &World, id: &str) -> bool {
     let hash = id
         .bytes()
         .fold(world.scenario.seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
@@ -108,12 +108,12 @@ pub fn is_rejected(world: &World, id: &str) -> bool {
 }
 
 /// What the rows of an invocation must give. Empty until it has read its baselines.
-pub fn expectations(world: &World, task: usize) -> Rc<Expectations> {
+pub(crate) fn expectations(world: &World, task: usize) -> Rc<Expectations> {
     world.ledger.borrow().expectations.get(&task).cloned().unwrap_or_default()
 }
 
 /// An invocation has read its baselines. Works out what its rows must give.
-pub fn baselines_read(world: &World, task: usize, read: &ReadBaselines) {
+pub(crate) fn baselines_read(world: &World, task: usize, read: &ReadBaselines) {
     let batch = world.host.borrow().tasks.get(&task).map(|task| task.batch.clone()).unwrap_or_default();
     let mut expected = Expectations::default();
     let mut current: BTreeMap<usize, Rc<ExpectedBaseline>> = BTreeMap::new();
@@ -133,7 +133,7 @@ pub fn baselines_read(world: &World, task: usize, read: &ReadBaselines) {
 }
 
 /// Counts a try of a call or a message, and checks the limit of retries.
-pub fn count_try(world: &World, task: usize, what: &str) {
+pub(crate) fn count_try(world: &World, task: usize, what: &str) {
     let tries = {
         let mut ledger = world.ledger.borrow_mut();
         let tries = ledger.tries.entry((task, what.to_owned())).or_default();
@@ -147,12 +147,12 @@ pub fn count_try(world: &World, task: usize, what: &str) {
 }
 
 /// A call has succeeded, so an equal call later is not a retry.
-pub fn try_succeeded(world: &World, task: usize, what: String) {
+pub(crate) fn try_succeeded(world: &World, task: usize, what: String) {
     world.ledger.borrow_mut().tries.remove(&(task, what));
 }
 
 /// An invocation sends a request to a queue.
-pub fn request_made(world: &World, task: usize, messages: &[&Message]) {
+pub(crate) fn request_made(world: &World, task: usize, messages: &[&Message]) {
     let bytes: usize = messages.iter().map(|message| message.size()).sum();
     let fits = messages.len() <= 10
         && (bytes <= world.scenario.settings.core.max_message_bytes || messages.len() == 1);
@@ -173,12 +173,12 @@ pub fn request_made(world: &World, task: usize, messages: &[&Message]) {
 }
 
 /// An invocation has received the answer that a message is accepted.
-pub fn message_acknowledged(world: &World, task: usize, message: &Message) {
+pub(crate) fn message_acknowledged(world: &World, task: usize, message: &Message) {
     world.ledger.borrow_mut().acknowledged.insert((task, message.dedup_id.clone()));
 }
 
 /// The queue accepts a message.
-pub fn message_accepted(world: &World, expected: &Rc<Expectations>, message: &Message) {
+pub(crate) fn message_accepted(world: &World, expected: &Rc<Expectations>, message: &Message) {
     let id = &message.dedup_id;
     let entered = world.queue.borrow_mut().enter(id, world.now());
     let spilled = world.ledger.borrow().spilled_events.get(id).cloned();
@@ -209,8 +209,8 @@ pub fn message_accepted(world: &World, expected: &Rc<Expectations>, message: &Me
     world.ledger.borrow_mut().accepted.insert(id.clone());
 }
 
-/// Rows with the same order key must stay in order. It is the subject if all its rows are in the same shards, otherwise
-/// the partition key. `name` sets apart orders that are independent of each other.
+/// Rows with the same order key must stay in order. The order key is the subject if all rows of the subject are in the
+/// same shards; otherwise it is the partition key. `name` separates orders that are independent of each other.
 fn order_key(world: &World, row: usize, name: &str) -> String {
     let key = &world.rows.keys[world.rows.rows[row].key];
     if world.rows.ordered_by_subject { format!("{name} {}", key.group) } else { format!("{name} {}", key.pk) }
@@ -246,7 +246,7 @@ fn content_holds(world: &World, expected: &ExpectedEvent, message: &Message) -> 
 }
 
 /// The dead letter queue accepts a message.
-pub fn dead_letter_accepted(world: &World, message: &Message) {
+pub(crate) fn dead_letter_accepted(world: &World, message: &Message) {
     world.dead_letter_queue.borrow_mut().enter(&message.dedup_id, world.now());
     world.trace(|| format!("dlq: {}", message.body));
     let text = |name: &str| {
@@ -265,12 +265,12 @@ pub fn dead_letter_accepted(world: &World, message: &Message) {
 }
 
 /// The mapping drops a row.
-pub fn row_dropped(world: &World, row: usize) {
+pub(crate) fn row_dropped(world: &World, row: usize) {
     world.ledger.borrow_mut().dropped.insert(row);
 }
 
 /// True if an event is in the queue or the dead letter queue, or if the settings say that it is not queued.
-pub fn is_delivered(world: &World, event: &ExpectedEvent) -> bool {
+pub(crate) fn is_delivered(world: &World, event: &ExpectedEvent) -> bool {
     let core = &world.scenario.settings.core;
     let ledger = world.ledger.borrow();
     !core.queueing
@@ -280,7 +280,11 @@ pub fn is_delivered(world: &World, event: &ExpectedEvent) -> bool {
 }
 
 /// Runs the commit script for one row, and checks what it writes and publishes.
-pub fn run_commit(world: &World, expected: &Rc<Expectations>, row_commit: RowCommit<'_>) -> CommitResult {
+pub(crate) fn run_commit(
+    world: &World,
+    expected: &Rc<Expectations>,
+    row_commit: RowCommit<'_>,
+) -> CommitResult {
     let commit = row_commit.commit;
     let sequence = (commit.version.stream.clone(), commit.version.sequence.as_str().to_owned());
     let row = world.ledger.borrow().row_of_sequence.get(&sequence).copied();

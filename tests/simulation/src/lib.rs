@@ -6,33 +6,33 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`scenario`], [`rows`], [`writer`], [`record`] | what the seed decides before the run: settings, faults, rows |
-//! | [`sim`] | the clock, the pending events, and promises of answers |
-//! | [`host`], [`mapping`] | Lambda's sandboxes, and the event source mapping |
-//! | [`redis`], [`queue`] | the servers |
-//! | [`ports`], [`faults`] | the processor's ports, and the faults of a call |
-//! | [`mod@reference`] | a second, independent implementation of what a row must give |
-//! | [`ledger`], [`outbox`], [`answer`], [`run`] | observations and invariants: at each call, at each answer, at the end |
+//! | [`scenario`], `rows`, `writer`, `record` | what the seed decides before the run: settings, faults, rows |
+//! | `sim` | the clock, the pending events, and promises of answers |
+//! | `host`, `mapping` | Lambda's sandboxes, and the event source mapping |
+//! | `redis`, `queue` | the servers |
+//! | `ports`, `faults` | the processor's ports, and the faults of a call |
+//! | `reference` | a second, independent implementation of what a row must give |
+//! | `ledger`, `outbox`, `answer`, [`run`] | observations and invariants: at each call, at each answer, at the end |
 //! | [`many`] | many seeds, on all cores |
 //!
 //! The reference is applied to the baselines that an invocation really read. So the invariants also hold for runs in
 //! which Redis loses data. Runs without a loss are also checked event by event, as if no baseline was ever forgotten.
 
-pub mod answer;
-pub mod faults;
-pub mod host;
-pub mod ledger;
+mod answer;
+mod faults;
+mod host;
+mod ledger;
 pub mod many;
-pub mod mapping;
-pub mod outbox;
-pub mod ports;
-pub mod queue;
-pub mod record;
-pub mod redis;
-pub mod reference;
-pub mod rng;
-pub mod rows;
+mod mapping;
+mod outbox;
+mod ports;
+mod queue;
+mod record;
+mod redis;
+mod reference;
+mod rng;
+mod rows;
 pub mod run;
 pub mod scenario;
-pub mod sim;
-pub mod writer;
+mod sim;
+mod writer;

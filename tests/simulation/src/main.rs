@@ -12,6 +12,7 @@ use std::time::Instant;
 use events_simulation::many::{MAX_FAILURES, Summary, run_many};
 use events_simulation::run::run;
 
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn number(name: &str) -> Result<Option<u64>, String> {
     match env::var(name) {
         Ok(text) if !text.is_empty() => {
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "measures how long the runs take")]
 fn simulate() -> Result<bool, String> {
     if let Some(seed) = number("SEED")? {
         return Ok(replay(seed));

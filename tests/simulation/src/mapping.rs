@@ -13,12 +13,12 @@ use crate::sim::World;
 const TRANSIT: u64 = 200 * MILLI;
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: u64 = 30 * SECOND;
-/// How long no invocation of the old stream may have run before the next stream of the table is read.
+/// Quiet time required after the old stream's last invocation, before the next stream of the table is read.
 const QUIET: u64 = 120 * SECOND;
 
 /// The position of the mapping in a shard.
 #[derive(Debug, Default)]
-pub struct ShardReader {
+pub(crate) struct ShardReader {
     /// Position of the first row that is not done.
     pub next: usize,
     /// Position after the current batch. If the batch is split, the end of each part is pushed on top.
@@ -29,8 +29,8 @@ pub struct ShardReader {
     attempt: u32,
 }
 
-/// Starts the next batch of a shard if there is one; otherwise, comes back later if one can come.
-pub fn tick(world: &World, index: usize) {
+/// Starts the next batch of a shard if there is one; otherwise schedules another check while batches are possible.
+pub(crate) fn tick(world: &World, index: usize) {
     let shard = &world.rows.shards[index];
     let batch = {
         let mut host = world.host.borrow_mut();
@@ -57,7 +57,7 @@ pub fn tick(world: &World, index: usize) {
 }
 
 /// True if every row of a shard is done.
-pub fn is_done(reader: &ShardReader, shard: &Shard) -> bool {
+pub(crate) fn is_done(reader: &ShardReader, shard: &Shard) -> bool {
     reader.next == shard.rows.len() && !reader.busy
 }
 
@@ -110,7 +110,7 @@ fn trim(world: &World, rows: &[usize], reader: &mut ShardReader) {
 }
 
 /// Takes the response of an invocation. [`Response::Error`] also stands for an invocation that will never answer.
-pub fn answered(world: &World, index: usize, response: &Response) {
+pub(crate) fn answered(world: &World, index: usize, response: &Response) {
     let (pause, done) = {
         let mut host = world.host.borrow_mut();
         let reader = &mut host.readers[index];

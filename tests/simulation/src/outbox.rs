@@ -14,7 +14,7 @@ use crate::scenario::MINUTE;
 use crate::sim::World;
 
 /// Drains the outbox every minute, like the EventBridge schedule, until nothing can enter it any more.
-pub fn tick(world: &World) {
+pub(crate) fn tick(world: &World) {
     let is_over = {
         let host = world.host.borrow();
         let readers = host.readers.iter().zip(&world.rows.shards);
@@ -29,7 +29,7 @@ pub fn tick(world: &World) {
 }
 
 /// A commit was applied. Each event of the row must be delivered, or wait in the outbox.
-pub fn committed(world: &World, row: usize, row_commit: RowCommit<'_>, events: &[ExpectedEvent]) {
+pub(crate) fn committed(world: &World, row: usize, row_commit: RowCommit<'_>, events: &[ExpectedEvent]) {
     let entries = row_commit.outbox.map_or(&[][..], |append| &append.entries);
     let waiting: Vec<String> = entries.iter().filter_map(|entry| id_of(entry)).collect();
     for event in events {
@@ -52,14 +52,14 @@ fn id_of(entry: &str) -> Option<String> {
 }
 
 /// An invocation has read a page of the outbox. `None` if the read failed.
-pub fn page_read(world: &World, task: usize, page: Option<&OutboxPage>) {
+pub(crate) fn page_read(world: &World, task: usize, page: Option<&OutboxPage>) {
     let entries = page.and_then(|page| page.entries.as_ref()).into_iter().flatten();
     let ids = entries.filter_map(|entry| id_of(&entry.message)).collect();
     world.ledger.borrow_mut().outbox_pages.insert(task, ids);
 }
 
 /// A request to the queue in flight.
-pub struct InFlight {
+pub(crate) struct InFlight {
     world: World,
     task: usize,
     ids: Vec<String>,
@@ -67,7 +67,7 @@ pub struct InFlight {
 
 impl InFlight {
     /// Records a request, and checks that no other invocation sends the same entries of the outbox.
-    pub fn new(world: &World, task: usize, port: Port, messages: &[&Message]) -> Self {
+    pub(crate) fn new(world: &World, task: usize, port: Port, messages: &[&Message]) -> Self {
         let mut ids: Vec<String> = Vec::new();
         if port == Port::Queue {
             let ledger = world.ledger.borrow();

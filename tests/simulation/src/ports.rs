@@ -18,10 +18,10 @@ use crate::scenario::{MILLI, OutageKind};
 use crate::sim::{Promise, World, duration};
 
 /// The code under test, with simulated ports.
-pub type SimProcessor = Processor<SimStore, SimQueue, SimQueue, SimTimer>;
+pub(crate) type SimProcessor = Processor<SimStore, SimQueue, SimQueue, SimTimer>;
 
 /// The processor of a new sandbox.
-pub fn processor(world: &World) -> SimProcessor {
+pub(crate) fn processor(world: &World) -> SimProcessor {
     let queue = |port| SimQueue { world: Rc::clone(world), port };
     let store = SimStore { world: Rc::clone(world), holder: world.unique_id() };
     let timer = SimTimer(Rc::clone(world));
@@ -36,7 +36,7 @@ pub fn processor(world: &World) -> SimProcessor {
 
 /// Redis.
 #[derive(Debug)]
-pub struct SimStore {
+pub(crate) struct SimStore {
     world: World,
     /// The sandbox's id as holder of the outbox's lease.
     holder: usize,
@@ -149,7 +149,7 @@ fn commit_all(
 
 /// A queue.
 #[derive(Debug)]
-pub struct SimQueue {
+pub(crate) struct SimQueue {
     world: World,
     port: Port,
 }
@@ -226,7 +226,7 @@ fn send_event(world: &World, expected: &Rc<Expectations>, message: &Message) -> 
 
 /// The simulated clock.
 #[derive(Debug)]
-pub struct SimTimer(World);
+pub(crate) struct SimTimer(World);
 
 impl Timer for SimTimer {
     fn now_ms(&self) -> i64 {

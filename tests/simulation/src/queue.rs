@@ -9,7 +9,7 @@ const WINDOW: u64 = 5 * MINUTE;
 
 /// A queue.
 #[derive(Debug, Default)]
-pub struct Fifo {
+pub(crate) struct Fifo {
     /// When each deduplication id was last accepted.
     seen: BTreeMap<String, u64>,
     /// Messages in the queue, without dropped duplicates.
@@ -18,7 +18,7 @@ pub struct Fifo {
 
 /// The result of sending a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entered {
+pub(crate) enum Entered {
     /// The message is in the queue for the first time.
     First,
     /// The message is in the queue again: it was last sent five minutes ago or earlier.
@@ -29,7 +29,7 @@ pub enum Entered {
 
 impl Fifo {
     /// Accepts a message.
-    pub fn enter(&mut self, id: &str, now: u64) -> Entered {
+    pub(crate) fn enter(&mut self, id: &str, now: u64) -> Entered {
         let entered = match self.seen.get(id) {
             None => Entered::First,
             Some(at) if *at + WINDOW <= now => Entered::Again,
@@ -41,12 +41,7 @@ impl Fifo {
     }
 
     /// Number of messages that entered the queue.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.length
-    }
-
-    /// True if no message ever entered the queue.
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
     }
 }

@@ -8,7 +8,7 @@ use crate::rows::{Fields, Key, Kind, Rows, Table, Tvl, Values};
 
 /// How a record is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Poison {
+pub(crate) enum Poison {
     /// It has an attribute of a type that does not exist.
     Attribute,
     /// It has an `N` attribute whose text is not a number.
@@ -27,7 +27,7 @@ pub enum Poison {
 
 impl Poison {
     /// Picks one at random.
-    pub fn any(rng: &mut Rng) -> Self {
+    pub(crate) fn any(rng: &mut Rng) -> Self {
         use Poison::{Attribute, Name, NoImage, NoKeys, NoSequence, Number, Sequence};
         rng.pick(&[Attribute, Attribute, Number, NoImage, NoKeys, Name, Sequence, NoSequence])
     }
@@ -35,7 +35,7 @@ impl Poison {
 
 /// The metadata of a record.
 #[derive(Clone, Copy, Debug)]
-pub struct Envelope<'a> {
+pub(crate) struct Envelope<'a> {
     /// `eventID`
     pub record_id: &'a str,
     /// Number of the stream.
@@ -51,7 +51,7 @@ pub struct Envelope<'a> {
 }
 
 /// The record as JSON, and its identifier in the batch response.
-pub fn raw(envelope: &Envelope<'_>, kind: &Kind, rng: &mut Rng) -> (Box<RawValue>, Option<String>) {
+pub(crate) fn raw(envelope: &Envelope<'_>, kind: &Kind, rng: &mut Rng) -> (Box<RawValue>, Option<String>) {
     let mut sort_key = envelope.data_time_ms / 1_000;
     if envelope.key.table == Table::Price {
         sort_key = 0;

@@ -16,9 +16,9 @@ struct Entry<T> {
     expires: u64,
 }
 
-/// A stored baseline, and what it must be.
+/// The stored baseline beside the expected one.
 #[derive(Clone, Debug)]
-pub struct TrackedBaseline {
+pub(crate) struct TrackedBaseline {
     /// The baseline that the processor wrote.
     pub stored: Baseline,
     /// The same baseline, as the reference computes it.
@@ -27,7 +27,7 @@ pub struct TrackedBaseline {
 
 /// The baselines that an invocation read, by key, as the reference computes them.
 #[derive(Debug, Default)]
-pub struct ReadBaselines {
+pub(crate) struct ReadBaselines {
     /// The baselines.
     pub baselines: BTreeMap<String, Rc<ExpectedBaseline>>,
     /// How often each had been lost before.
@@ -48,7 +48,7 @@ struct Undo {
 
 /// The server.
 #[derive(Debug, Default)]
-pub struct Redis {
+pub(crate) struct Redis {
     baselines: BTreeMap<String, Entry<TrackedBaseline>>,
     values: BTreeMap<String, Entry<String>>,
     markers: BTreeMap<String, u64>,
@@ -64,7 +64,7 @@ pub struct Redis {
 
 /// The result of a commit.
 #[derive(Debug)]
-pub struct Applied {
+pub(crate) struct Applied {
     /// The answer.
     pub answer: CommitResult,
     /// Indices of the publications that went out.
@@ -73,7 +73,7 @@ pub struct Applied {
 
 impl Redis {
     /// The baseline under a key, if it has not expired.
-    pub fn baseline(&mut self, key: &str, now: u64) -> Option<&TrackedBaseline> {
+    pub(crate) fn baseline(&mut self, key: &str, now: u64) -> Option<&TrackedBaseline> {
         if self.baselines.get(key).is_some_and(|entry| entry.expires <= now) {
             self.baselines.remove(key);
             self.count_loss(key.to_owned());
@@ -86,17 +86,17 @@ impl Redis {
     }
 
     /// How often the baseline under a key was lost.
-    pub fn losses(&self, key: &str) -> u64 {
+    pub(crate) fn losses(&self, key: &str) -> u64 {
         self.losses.get(key).copied().unwrap_or(0)
     }
 
     /// True if any baseline was ever lost.
-    pub fn lost_anything(&self) -> bool {
+    pub(crate) fn lost_anything(&self) -> bool {
         self.total_losses > 0
     }
 
     /// The last value of a hot key, even if it has expired.
-    pub fn value(&self, key: &str) -> Option<&str> {
+    pub(crate) fn value(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(|entry| entry.value.as_str())
     }
 
@@ -106,7 +106,7 @@ impl Redis {
     }
 
     /// Reads the keys of a request.
-    pub fn read(&mut self, request: &ReadRequest, now: u64) -> (Snapshot, ReadBaselines) {
+    pub(crate) fn read(&mut self, request: &ReadRequest, now: u64) -> (Snapshot, ReadBaselines) {
         let (mut snapshot, mut read) = (Snapshot::default(), ReadBaselines::default());
         for key in &request.baselines {
             if let Some(baseline) = self.baseline(key, now) {
@@ -126,12 +126,12 @@ impl Redis {
     }
 
     /// Entries in the outbox.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.outbox.len()
     }
 
     /// Runs the outbox script.
-    pub fn outbox_page(&mut self, request: &OutboxRequest, who: usize, now: u64) -> OutboxPage {
+    pub(crate) fn outbox_page(&mut self, request: &OutboxRequest, who: usize, now: u64) -> OutboxPage {
         let number = |id: &String| id.parse::<u64>().unwrap_or(0);
         let mut undo = Undo::default();
         for id in request.done.iter().map(number) {
@@ -151,7 +151,7 @@ impl Redis {
     }
 
     /// Runs the commit script. `expected` is the new baseline, as the reference computes it.
-    pub fn commit(
+    pub(crate) fn commit(
         &mut self,
         row: RowCommit<'_>,
         expected: Option<Rc<ExpectedBaseline>>,
@@ -201,7 +201,7 @@ impl Redis {
     }
 
     /// Restarts empty.
-    pub fn lose_all(&mut self) {
+    pub(crate) fn lose_all(&mut self) {
         let keys: Vec<String> = self.baselines.keys().cloned().collect();
         keys.into_iter().for_each(|key| self.count_loss(key));
         self.baselines.clear();
@@ -213,7 +213,7 @@ impl Redis {
     }
 
     /// Undoes the last calls: the replica that takes over lacks them.
-    pub fn lose_last(&mut self, commits: u64) {
+    pub(crate) fn lose_last(&mut self, commits: u64) {
         for _ in 0..commits {
             let Some(undo) = self.journal.pop() else { return };
             for (key, before) in undo.baselines.into_iter().rev() {

@@ -17,7 +17,7 @@ const PRICE_ABSOLUTE: i64 = 10;
 
 /// The rules that a scenario can set.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// What values are compared with.
     pub change_baseline: ChangeBaseline,
     /// True if every change of metadata makes an event.
@@ -26,7 +26,7 @@ pub struct Rules {
 
 /// A baseline, as the reference computes it.
 #[derive(Clone, Debug)]
-pub struct ExpectedBaseline {
+pub(crate) struct ExpectedBaseline {
     /// Index of the row that it comes from.
     pub row: usize,
     time: i64,
@@ -53,7 +53,7 @@ struct Value {
 
 /// An event that a row must make.
 #[derive(Clone, Debug)]
-pub struct ExpectedEvent {
+pub(crate) struct ExpectedEvent {
     /// Its id.
     pub id: String,
     /// Index of its row.
@@ -66,7 +66,7 @@ pub struct ExpectedEvent {
 
 /// What must happen to a row.
 #[derive(Clone, Debug)]
-pub enum ExpectedOutcome {
+pub(crate) enum ExpectedOutcome {
     /// The row is newer. It makes these events, in order, and becomes this baseline.
     Applied(Vec<ExpectedEvent>, Rc<ExpectedBaseline>),
     /// The row's data is older than the baseline.
@@ -78,7 +78,11 @@ pub enum ExpectedOutcome {
 }
 
 /// Compares a row with the baseline of its key.
-pub fn expected_outcome(row: &Row, baseline: Option<&ExpectedBaseline>, rules: Rules) -> ExpectedOutcome {
+pub(crate) fn expected_outcome(
+    row: &Row,
+    baseline: Option<&ExpectedBaseline>,
+    rules: Rules,
+) -> ExpectedOutcome {
     let Kind::Values(values) = &row.kind else { return ExpectedOutcome::NotARow };
     if let Some(baseline) = baseline {
         match order(row, baseline) {
@@ -224,7 +228,7 @@ impl Comparison<'_> {
         BaselineValues::Fields(fields.clone())
     }
 
-    /// Compares a value. A change of one `share`-th of the previous value, or of `absolute`, is significant.
+    /// Compares a value. A change of at least previous / `share`, or of at least `absolute`, is significant.
     #[allow(clippy::too_many_arguments, reason = "one line per threshold, in one place")]
     fn moved(
         &mut self,

@@ -2,18 +2,18 @@
 
 /// A SplitMix64 generator.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
     /// A generator for one purpose. Its numbers depend only on the seed and the purpose.
-    pub fn new(seed: u64, purpose: u64) -> Self {
+    pub(crate) fn new(seed: u64, purpose: u64) -> Self {
         let mut rng = Self(seed ^ purpose.wrapping_mul(0xA076_1D64_78BD_642F));
         rng.number();
         rng
     }
 
     /// The next number.
-    pub fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -22,28 +22,28 @@ impl Rng {
     }
 
     /// A number below `end`, or 0 if `end` is 0.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         // The 128-bit product is slightly biased, by far less than a few million runs could show.
         ((u128::from(self.number()) * u128::from(end)) >> 64) as u64
     }
 
     /// A number from `from` up to `end`, exclusive.
-    pub fn between(&mut self, from: u64, end: u64) -> u64 {
+    pub(crate) fn between(&mut self, from: u64, end: u64) -> u64 {
         from + self.below(end.saturating_sub(from))
     }
 
     /// An index below `len`.
-    pub fn index(&mut self, len: usize) -> usize {
+    pub(crate) fn index(&mut self, len: usize) -> usize {
         self.below(len as u64) as usize
     }
 
     /// True in `share` of a thousand cases.
-    pub fn permille(&mut self, share: u64) -> bool {
+    pub(crate) fn permille(&mut self, share: u64) -> bool {
         self.below(1_000) < share
     }
 
     /// One element of a slice that is not empty.
-    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.index(of.len())]
     }
 }

@@ -8,14 +8,14 @@ use serde_json::value::RawValue;
 use crate::record::Poison;
 
 /// The time at which the simulated clock starts, ms since 1970.
-pub const EPOCH_MS: i64 = 1_700_000_000_000;
+pub(crate) const EPOCH_MS: i64 = 1_700_000_000_000;
 
 /// Fields of a metadata row.
-pub type Fields = BTreeMap<&'static str, String>;
+pub(crate) type Fields = BTreeMap<&'static str, String>;
 
 /// The kinds of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
+pub(crate) enum Table {
     /// `hourlyTvl#…`
     Tvl,
     /// `coingecko#…` or `asset#…`
@@ -26,7 +26,7 @@ pub enum Table {
 
 /// A partition key.
 #[derive(Clone, Debug)]
-pub struct Key {
+pub(crate) struct Key {
     /// The key.
     pub pk: String,
     /// The kind of its rows.
@@ -41,7 +41,7 @@ pub struct Key {
 
 /// A TVL row, USD.
 #[derive(Clone, Debug, Default)]
-pub struct Tvl {
+pub(crate) struct Tvl {
     /// `tvl`
     pub total: Option<i64>,
     /// TVL by chain; `None` is NaN.
@@ -54,7 +54,7 @@ pub struct Tvl {
 
 /// The old image of a TVL row.
 #[derive(Clone, Debug)]
-pub struct OldTvl {
+pub(crate) struct OldTvl {
     /// `tvl`
     pub total: Option<i64>,
     /// TVL by chain.
@@ -63,7 +63,7 @@ pub struct OldTvl {
 
 /// A price row, in thousandths of a dollar.
 #[derive(Clone, Copy, Debug)]
-pub struct Price {
+pub(crate) struct Price {
     /// `price`
     pub thousandths: i64,
     /// The price in the old image.
@@ -72,7 +72,7 @@ pub struct Price {
 
 /// The values of a row.
 #[derive(Clone, Debug)]
-pub enum Values {
+pub(crate) enum Values {
     /// A TVL row.
     Tvl(Tvl),
     /// A price.
@@ -88,7 +88,7 @@ pub enum Values {
 
 /// The kinds of records.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A row with values.
     Values(Values),
     /// A record that the processor does not handle.
@@ -99,7 +99,7 @@ pub enum Kind {
 
 /// A record of a stream.
 #[derive(Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// Its position in the order of writing.
     pub index: usize,
     /// Index of its key.
@@ -126,7 +126,7 @@ pub struct Row {
 
 /// A shard of a stream.
 #[derive(Clone, Debug, Default)]
-pub struct Shard {
+pub(crate) struct Shard {
     /// Number of its stream.
     pub stream: usize,
     /// Indices of the shards that must be read to their end before this one.
@@ -137,7 +137,7 @@ pub struct Shard {
 
 /// Everything that is written in a run.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub(crate) struct Rows {
     /// Partition keys.
     pub keys: Vec<Key>,
     /// Shards.
@@ -150,7 +150,7 @@ pub struct Rows {
 
 impl Rows {
     /// The ARN of a stream.
-    pub fn arn(stream: usize) -> String {
+    pub(crate) fn arn(stream: usize) -> String {
         format!("arn:aws:dynamodb:eu-central-1:1:table/t/stream/{stream}")
     }
 }

@@ -23,7 +23,7 @@ use crate::writer;
 const RECOVERY_TIME: u64 = 6 * HOUR;
 
 /// The world, shared by everything in it.
-pub type World = Rc<Sim>;
+pub(crate) type World = Rc<Sim>;
 
 /// An action at a simulated time.
 struct Event {
@@ -64,7 +64,7 @@ pub struct Violation {
 }
 
 /// The world of one run.
-pub struct Sim {
+pub(crate) struct Sim {
     /// What the seed decided.
     pub scenario: Scenario,
     /// The rows that are written to the tables.
@@ -103,7 +103,7 @@ impl std::fmt::Debug for Sim {
 
 impl Sim {
     /// The world of a scenario, before anything happens.
-    pub fn new(scenario: Scenario, traced: bool) -> World {
+    pub(crate) fn new(scenario: Scenario, traced: bool) -> World {
         let rows = writer::write(&scenario);
         Rc::new(Self {
             redis: RefCell::default(),
@@ -126,32 +126,32 @@ impl Sim {
     }
 
     /// µs since the run began.
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.now.get()
     }
 
     /// ms since 1970.
-    pub fn now_ms(&self) -> i64 {
+    pub(crate) fn now_ms(&self) -> i64 {
         EPOCH_MS + (self.now() / MILLI) as i64
     }
 
     /// True while faults are injected.
-    pub fn faults_enabled(&self) -> bool {
+    pub(crate) fn faults_enabled(&self) -> bool {
         self.now() < self.scenario.faults_end
     }
 
     /// Draws whether a fault occurs: in `share` of a thousand cases, and only while faults are injected.
-    pub fn fault_occurs(&self, share: u64) -> bool {
+    pub(crate) fn fault_occurs(&self, share: u64) -> bool {
         share > 0 && self.faults_enabled() && self.rng.borrow_mut().permille(share)
     }
 
     /// A random span of time.
-    pub fn span(&self, from: u64, to: u64) -> u64 {
+    pub(crate) fn span(&self, from: u64, to: u64) -> u64 {
         self.rng.borrow_mut().between(from, to)
     }
 
     /// True during an outage of this kind.
-    pub fn has_outage(&self, kind: OutageKind) -> bool {
+    pub(crate) fn has_outage(&self, kind: OutageKind) -> bool {
         let now = self.now();
         self.scenario
             .outages
@@ -160,30 +160,30 @@ impl Sim {
     }
 
     /// Schedules an action.
-    pub fn after(&self, delay: u64, action: impl FnOnce(&World) + 'static) {
+    pub(crate) fn after(&self, delay: u64, action: impl FnOnce(&World) + 'static) {
         self.order.set(self.order.get() + 1);
         let event = Event { at: self.now() + delay, order: self.order.get(), action: Box::new(action) };
         self.heap.borrow_mut().push(event);
     }
 
     /// A number that no earlier call returned.
-    pub fn unique_id(&self) -> usize {
+    pub(crate) fn unique_id(&self) -> usize {
         self.last_id.set(self.last_id.get() + 1);
         self.last_id.get()
     }
 
     /// Counts a fault.
-    pub fn count_fault(&self, fault: &'static str) {
+    pub(crate) fn count_fault(&self, fault: &'static str) {
         *self.counts.borrow_mut().entry(fault).or_default() += 1;
     }
 
     /// Faults so far, by kind.
-    pub fn fault_counts(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn fault_counts(&self) -> BTreeMap<&'static str, u64> {
         self.counts.borrow().clone()
     }
 
     /// Writes a line to the trace, if the run is traced.
-    pub fn trace(&self, line: impl FnOnce() -> String) {
+    pub(crate) fn trace(&self, line: impl FnOnce() -> String) {
         if let Some(trace) = &self.trace {
             let now = self.now();
             // Writing to a string cannot fail.
@@ -192,23 +192,23 @@ impl Sim {
     }
 
     /// The trace so far.
-    pub fn traced(&self) -> Option<String> {
+    pub(crate) fn traced(&self) -> Option<String> {
         self.trace.as_ref().map(|trace| trace.borrow().clone())
     }
 
     /// Records a violated invariant. The first one ends the run.
-    pub fn violate(&self, invariant: &'static str, detail: String) {
+    pub(crate) fn violate(&self, invariant: &'static str, detail: String) {
         self.trace(|| format!("VIOLATION of {invariant}: {detail}"));
         self.violation.borrow_mut().get_or_insert(Violation { invariant, detail });
     }
 
     /// The first violated invariant, if any.
-    pub fn violation(&self) -> Option<Violation> {
+    pub(crate) fn violation(&self) -> Option<Violation> {
         self.violation.borrow().clone()
     }
 
     /// Runs events until none is left, an invariant is violated, or the run takes too long.
-    pub fn run(self: &World, most_steps: u64) {
+    pub(crate) fn run(self: &World, most_steps: u64) {
         for _ in 0..most_steps {
             let Some(event) = self.heap.borrow_mut().pop() else { return };
             self.now.set(event.at);
@@ -225,7 +225,7 @@ impl Sim {
     }
 
     /// Drops everything that refers to the world. Without this, the reference cycle would never be freed.
-    pub fn dismantle(&self) {
+    pub(crate) fn dismantle(&self) {
         let heap = self.heap.take();
         let host = self.host.replace(Host::default());
         drop((heap, host));
@@ -234,7 +234,7 @@ impl Sim {
 
 /// A future that someone else completes.
 #[derive(Debug)]
-pub struct Promise<T>(Rc<RefCell<(Option<T>, Option<Waker>)>>);
+pub(crate) struct Promise<T>(Rc<RefCell<(Option<T>, Option<Waker>)>>);
 
 impl<T> Clone for Promise<T> {
     fn clone(&self) -> Self {
@@ -250,7 +250,7 @@ impl<T> Default for Promise<T> {
 
 impl<T> Promise<T> {
     /// Completes the future, and wakes its task.
-    pub fn complete(&self, value: T) {
+    pub(crate) fn complete(&self, value: T) {
         let waker = {
             let mut state = self.0.borrow_mut();
             state.0 = Some(value);
@@ -278,11 +278,11 @@ impl<T> Future for Promise<T> {
 }
 
 /// A span of simulated time, given in µs, as a `Duration`.
-pub fn duration(span: u64) -> Duration {
+pub(crate) fn duration(span: u64) -> Duration {
     Duration::from_micros(span)
 }
 
 /// A `Duration` in µs.
-pub fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

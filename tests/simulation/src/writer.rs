@@ -14,7 +14,7 @@ use crate::scenario::{MILLI, SECOND, Scenario};
 const CHAINS: [&str; 4] = ["arbitrum", "base", "ethereum", "xdai"];
 
 /// The rows of a scenario.
-pub fn write(scenario: &Scenario) -> Rows {
+pub(crate) fn write(scenario: &Scenario) -> Rows {
     let mut writer = Writer::new(scenario);
     for at in times(&mut writer.rng, scenario.span) {
         writer.advance(at);

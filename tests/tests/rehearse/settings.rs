@@ -91,7 +91,7 @@ fn variables_accept_what_the_processor_accepts() {
             .expect_err(&setting)
             .to_string();
         let accepts = error.split_once("it accepts ").unwrap_or_else(|| panic!("{error}")).1;
-        // `infra` may add words where it accepts less.
+        // If `infra` is stricter, its text may say more.
         let same = says.strip_prefix(accepts).is_some_and(|more| more.starts_with(['.', ' ']));
         assert!(same, "{name}: infra says {says:?}, the processor {accepts:?}");
         compared += 1;

@@ -16,7 +16,7 @@ pub(crate) fn error_kind<E: ProvideErrorMetadata>(error: &SdkError<E, Response>)
         SdkError::DispatchFailure(failure) if failure.is_timeout() => ErrorKind::Timeout,
         SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => ErrorKind::Unavailable,
         _ if THROTTLE_CODES.iter().any(|part| code.contains(part)) => ErrorKind::Throttled,
-        // Not for an error of the caller, whatever its code: the service works, and no breaker should open.
+        // Caller errors do not count: the service works, so the breaker stays closed.
         SdkError::ServiceError(response) if !is_caller_error(response.raw().status()) => {
             ErrorKind::Unavailable
         }

@@ -33,10 +33,10 @@ if ARGV[6] ~= '' then
   if not same_row or not (at_most(first[3], ARGV[8]) and at_most(ARGV[8], first[3])) then return -3 end
 end
 
--- 2. Fail before the first change. Redis does not undo what a script wrote before an error, so every error that can be
--- foreseen has to come here: a baseline or an outbox of another type, and a server that refuses writes. PUBLISH is no
--- write to Redis: a server that is out of memory lets it through and refuses what follows. So the script first makes a
--- write that changes nothing: it refreshes a marker only if it exists. After this only a missing right can fail.
+-- 2. Provoke every foreseeable error here, before the first change: Redis does not undo what a script wrote before an
+-- error. The errors are a baseline or an outbox of another type, and a server that refuses writes. PUBLISH does not
+-- count as a write: an out-of-memory server executes it and refuses the writes after it. Therefore first make a write
+-- that changes nothing: set a marker only if it exists. Afterwards only a missing permission can fail.
 if ARGV[12] ~= '0' then redis.call('XLEN', KEYS[#KEYS]) end
 if ARGV[11] ~= '0' then
   redis.call('SET', KEYS[3 + tonumber(ARGV[9]) + tonumber(ARGV[10])], '1', 'XX', 'KEEPTTL')
@@ -68,8 +68,8 @@ for delete = 1, deletes do
   redis.call('DEL', KEYS[2 + sets + delete])
 end
 
--- 4. Write the baseline last. If the server denies a command above, because the user lacks a right, the row is not done
--- and comes again. The markers then keep its events from being published twice.
+-- 4. Write the baseline last. If the server denies a command above, because the user lacks a permission, the row is not
+-- committed and is delivered again. The markers then keep its events from being published twice.
 redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 return published

@@ -28,7 +28,7 @@ pub(super) async fn commit_chunk(
     if results.iter().any(|result| matches!(result, Err(Refusal::NoScript))) {
         let loaded = tokio::time::timeout(connection.timeout, SCRIPT.load(&connection.client)).await;
         if let Ok(Err(error)) = &loaded {
-            tracing::warn!(error = %error, "redis did not load the commit script; its rows are retried");
+            tracing::warn!(error = %error, "redis did not load the commit script; the rows that need it are retried");
         }
         let again: Vec<usize> = (0..commits.len()).filter(|index| needs_again(&results[*index])).collect();
         let repeated: Vec<RowCommit<'_>> = again.iter().map(|index| commits[*index]).collect();

@@ -3,8 +3,7 @@
 use events_processor::ports::{ErrorKind, PortError};
 use fred::error::{Error, ErrorKind as Fred};
 
-/// Beginnings of errors that pass by themselves: of a server that is starting or failing over, and of fred while it
-/// reconnects.
+/// Prefixes of temporary errors: the server is starting or failing over, or fred reconnects.
 const TRANSIENT: [&str; 11] = [
     "Failed to route command",
     "LOADING",

@@ -55,8 +55,8 @@ impl RedisStore {
         Ok(Connection { client: self.client().await?, timeout })
     }
 
-    /// The client. After a pause as long as that of a frozen sandbox, probes its connection first, and replaces it if it
-    /// does not answer: the server may have closed it while the sandbox could not notice.
+    /// The client. After `probe_after` without use, probes the connection and replaces it if the probe fails: the server
+    /// may have closed it while the sandbox was frozen.
     async fn client(&self) -> Result<Client, PortError> {
         let idle_ms = now_ms() - self.last_used_ms.replace(now_ms());
         let client = self.client.borrow().clone();
@@ -71,7 +71,7 @@ impl RedisStore {
         let fresh = connect::client(&self.settings)
             .map_err(|error| PortError::new(ErrorKind::Unavailable, error.to_string()))?;
         let stale = self.client.replace(fresh.clone());
-        // The stale connection cannot be closed in order. Let it end in the background.
+        // QUIT may hang on the stale connection. Close it in the background.
         tokio::spawn(async move { stale.quit().await });
         Ok(fresh)
     }

@@ -1,13 +1,13 @@
 -- Removes entries of the outbox that are done, takes or keeps the lease, and returns the next page.
 --
 -- KEYS  1 the outbox  2 its lease
--- ARGV  1 the process that asks  2 how long the lease is to last (ms)  3 most entries in the page; 0 gives the lease back
+-- ARGV  1 the caller's id  2 how long the lease lasts (ms)  3 most entries in the page; 0 releases the lease
 --       4 the id after which the page begins ('' for the oldest entry)  5 and following: ids of entries that are done
--- Returns the number of entries left, 1 if the process holds the lease and 0 otherwise, then the id and the message of
+-- Returns the number of entries left, 1 if the caller holds the lease and 0 otherwise, then the id and the message of
 -- each entry. The message is '' for an entry without one, which this processor did not write.
 
 -- Draining frees memory, so it must work on a server that is out of memory. Redis refuses a script whose first write
--- takes memory, and lets a script go on that has written before. So the first write is one that takes no memory.
+-- needs memory, but continues a script that has already written. Therefore write first with XDEL, which needs no memory.
 redis.call('XDEL', KEYS[1], '0-0')
 -- Entries that are in the queue are removed even by a process that has lost the lease.
 for index = 5, #ARGV do redis.call('XDEL', KEYS[1], ARGV[index]) end

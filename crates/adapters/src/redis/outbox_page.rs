@@ -13,7 +13,7 @@ use fred::util::redis_keyslot;
 use super::errors;
 use super::values::{count, text};
 
-/// Sent whole with each call. It runs rarely, and this way no server can have forgotten it.
+/// Sent as text each time: it runs rarely, and the server's script cache may be empty.
 const SCRIPT: &str = include_str!("outbox_page.lua");
 
 /// A name that identifies this process as a holder of the lease: 128 random bits.

@@ -46,7 +46,7 @@ pub(super) async fn read(connection: &Connection, request: &ReadRequest) -> Resu
     for (keys, answers) in chunks.into_iter().zip(answers) {
         store_answers(keys, answers?, &mut snapshot)?;
     }
-    // The outbox comes last: its length must be that after the baselines were read.
+    // Read the outbox length last: it must not be older than the baselines.
     let mut answers = read_keys(connection, last, request.outbox.as_deref()).await?;
     if let (Some(key), Some(answer)) = (&request.outbox, answers.pop_if(|_| request.outbox.is_some())) {
         snapshot.outbox = readable(key, answer)?.and_then(|length| length.as_u64()).unwrap_or(0);

@@ -7,7 +7,7 @@ pub(super) fn text(text: &str) -> Value {
     Value::from(text)
 }
 
-/// A number argument, as text: what a script gets.
+/// A number as text, because scripts receive only text.
 pub(super) fn count(count: usize) -> Value {
     text(&count.to_string())
 }

@@ -56,8 +56,8 @@ fn output(accepted: &[&str], refused: &[BatchResultErrorEntry]) -> SendMessageBa
     output.set_failed(Some(refused.to_vec())).build().unwrap()
 }
 
-/// A rejected message becomes a dead letter and no longer holds up its group. So only its content may cause that, and
-/// only if SQS blames the sender.
+/// A rejected message becomes a dead letter and no longer holds up its group. Therefore reject only for invalid content
+/// that SQS reports as the sender's fault.
 #[test]
 fn only_content_at_the_senders_fault_is_rejected_for_ever() {
     for code in CONTENT_CODES {
@@ -113,8 +113,8 @@ fn an_entry_that_is_not_mentioned_was_not_accepted() {
     }
 }
 
-/// The safe reading: if SQS did accept the message, its deduplication id makes the retry harmless. A refused message that
-/// counts as accepted would be lost.
+/// Count as refused: if SQS accepted it, its deduplication id makes the retry harmless. A refused message that counts as
+/// accepted would be lost.
 #[test]
 fn an_entry_mentioned_as_both_was_not_accepted() {
     let both = output(&["0", "1"], &[failed("0", "InternalError", false)]);

@@ -45,9 +45,8 @@ impl Breaker {
         Self { settings, state: State::Closed(VecDeque::new()) }
     }
 
-    /// Returns whether a call may be made now. After the open time, lets one trial call through, and no second one
-    /// until the trial is answered. If a trial stays unanswered for another open time, lets the next one through: a
-    /// lost answer must not keep the breaker open for ever.
+    /// Returns whether a call may be made now. After the open time, lets one trial call through. Further calls fail
+    /// until it is answered, or until another open time passes: a lost answer must not keep the breaker open for ever.
     pub fn try_acquire(&mut self, now_ms: i64) -> bool {
         let open_time_over = match self.state {
             State::Closed(_) => return true,

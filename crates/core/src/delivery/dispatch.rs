@@ -1,10 +1,10 @@
 //! Decides the order in which messages go to the queue.
 //!
-//! SQS can refuse entry k of a request and accept entry k + 1. After a retry, k is behind k + 1 in the queue for good.
+//! SQS can refuse entry k of a request and accept entry k + 1. A retried k stays behind k + 1 permanently.
 //! Therefore a request never holds messages of two records of one message group. The messages of a later record wait
 //! until the queue has accepted every earlier message of the group. Groups do not wait for each other.
 //!
-//! It is a state machine without I/O: the caller takes requests out, sends them, and hands the answers in.
+//! It is a state machine without I/O. The caller gets requests, sends them and passes the answers back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 

@@ -13,8 +13,8 @@ pub struct ReadRequest {
     pub baselines: Vec<String>,
     /// Metadata keys.
     pub metas: Vec<String>,
-    /// Key of the outbox. Its length is read last: an event of a row that the baselines show as committed is then
-    /// either in the queue already, or counted.
+    /// Key of the outbox. Its length is read last: if a baseline shows a row as committed, its events are in the queue
+    /// or in this count.
     pub outbox: Option<String>,
 }
 

@@ -96,7 +96,7 @@ pub struct Metadata {
     pub retry_count: u32,
     /// How urgent the event is.
     pub priority: Priority,
-    /// For a subscriber's filter: type, ids, chain, size of the change.
+    /// Tags that subscribers filter by: type, ids, chain, size of the change.
     pub tags: Vec<String>,
 }
 

@@ -12,8 +12,7 @@ pub enum BatchResponse {
     AllDone,
     /// The source must deliver again, from the record with this sequence number on.
     RetryFrom(String),
-    /// The source must deliver the whole batch again: neither the first failed record nor any before it has a readable
-    /// sequence number.
+    /// The source must deliver the whole batch again. No sequence number up to the first failed record is readable.
     RetryAll,
 }
 

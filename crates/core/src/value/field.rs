@@ -41,7 +41,7 @@ impl Field {
     #[must_use]
     pub fn into_set(self) -> Self {
         let Self::List(mut list) = self else { return self };
-        // Two fields have the same JSON exactly if they are equal.
+        // Two fields have the same JSON if and only if they are equal.
         list.sort_by_cached_key(|field| serde_json::to_string(field).unwrap_or_default());
         list.dedup();
         Self::List(list)

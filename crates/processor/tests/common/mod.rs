@@ -43,7 +43,7 @@ pub(crate) fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(100 << attempt)
 }
 
-/// A clock that only sleeping moves. It records every sleep, in ms.
+/// A clock that advances only while a task sleeps. It records every sleep, in ms.
 #[derive(Default)]
 pub(crate) struct SleepClock {
     pub(crate) now: Cell<Duration>,

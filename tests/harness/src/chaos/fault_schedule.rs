@@ -42,7 +42,7 @@ const ROUND: [Fault; 11] = [
     Fault::SqsOutage,
     Fault::SqsReset,
 ];
-/// Kills of a Redis that keeps its data: at least so many in a run.
+/// Minimum kills per run while Redis keeps its data.
 const LEAST_KILLS: usize = 5;
 /// Kills of a Redis that keeps its data, in each round.
 const KILLS_PER_ROUND: usize = 2;

@@ -42,9 +42,8 @@ impl KeyHistory {
         self.rows.last().map_or_else(|| vec![None], |last| last.after.clone())
     }
 
-    /// The further baselines that the next row may find after a data loss: none, or one that the replica has. The
-    /// replica may lack the commits of rows that were not done when it was cut off, and only those. For such a row it
-    /// may have a baseline from before the row.
+    /// Additional baselines after a data loss: none, or the replica's. The replica may lack the commits of rows that
+    /// were not done when it was cut off, and only those. For such a row it may have a baseline from before the row.
     fn after_loss(&self, loss: &DataLoss, traces: &[Trace]) -> Vec<Option<Baseline>> {
         if loss.everything {
             return vec![None];
@@ -105,8 +104,12 @@ impl FirstSeen {
         all
     }
 
-    /// Plans a row against every baseline that it may have found, and adds the events. Returns the possible baselines
-    /// after the row.
+    /// Plans a row against every baseline that it may have found:
+    ///
+    /// - An event of any plan is possible, with the content that it has there.
+    /// - An event of every plan is required.
+    ///
+    /// Returns the possible baselines after the row.
     fn follow(
         &mut self,
         index: usize,
@@ -143,9 +146,11 @@ impl FirstSeen {
         distinct(next)
     }
 
-    /// True for a record that was in flight during a data loss. Its commit may have been lost and repeated, by a retry
-    /// or in a later invocation. Its events are then published again, after those of later records. Compared with
-    /// another baseline, the record may also make more events than before.
+    /// True for a record that was in flight during a data loss:
+    ///
+    /// - Its commit may have been lost and repeated, by a retry or in a later invocation.
+    /// - After a repeated commit, its events are published again, after those of later records.
+    /// - Compared with another baseline, the record may make more events than before.
     pub(super) fn excuses(&self, record: usize) -> bool {
         self.excused.contains(&record)
     }

@@ -274,8 +274,8 @@ impl FinishedRun {
     }
 }
 
-/// The arrivals that came after one of a later record in the same lane (message group or channel). An arrival with
-/// several records may belong to any of them.
+/// Arrivals out of order: an arrival after one of a later record in the same lane (message group or channel). An arrival
+/// with several records may belong to any of them.
 fn out_of_order<'a>(
     arrivals: impl Iterator<Item = ((&'a str, &'a str), &'a str, &'a [usize])>,
     excused: impl Fn(usize) -> bool,

@@ -160,7 +160,9 @@ impl Mapping {
         if let (NextDelivery::RetryAll, Some(Outcome::Ok(bytes))) = (progress, invocation.map(|i| &i.outcome))
         {
             let text = String::from_utf8_lossy(bytes).into_owned();
-            state.problems.push(format!("a response that names no record of its batch: {text}"));
+            state.problems.push(format!(
+                "a response without an error neither reports success nor names a record of its batch: {text}"
+            ));
         }
         let now = Instant::now();
         for index in &shard.batch()[..finished] {

@@ -14,7 +14,7 @@ use crate::servers::redis::RedisServer;
 
 use super::RedisData;
 
-/// How long to wait for a reply that can be cut.
+/// Wait at most this long for a reply to cut.
 const CUT: Duration = Duration::from_secs(3);
 /// Commits made up to this long before the replica was cut off may be missing on it.
 const LAG: Duration = Duration::from_millis(1_000);
@@ -37,7 +37,7 @@ pub(super) struct DataLoss {
 pub struct Counts {
     /// Kills with SIGKILL.
     pub kills: u64,
-    /// Times the master became a replica and kept its connections.
+    /// Times the primary became a replica and kept its connections.
     pub demotions: u64,
     /// Data losses.
     pub losses: u64,
@@ -57,12 +57,12 @@ pub struct Counts {
     pub stalls: u64,
 }
 
-/// A master with a proxy in front of it.
+/// A primary with a proxy in front of it.
 pub(super) struct FaultyRedis {
     server: RedisServer,
     proxy: FaultProxy,
     standby: Option<Standby>,
-    /// The URL of the current master, not through the proxy.
+    /// The URL of the current primary, not through the proxy.
     direct: watch::Sender<String>,
     random: Random,
     pub(super) counts: Counts,
@@ -71,7 +71,7 @@ pub(super) struct FaultyRedis {
     folder: TempDir,
 }
 
-/// A replica, and the proxy between it and the master.
+/// A replica, and the proxy between it and the primary.
 struct Standby {
     server: RedisServer,
     link: FaultProxy,
@@ -88,7 +88,7 @@ impl Standby {
         standby
     }
 
-    /// Turns a former master into a replica.
+    /// Turns a former primary into a replica.
     async fn from(server: RedisServer, master: SocketAddr) -> Self {
         let link = FaultProxy::start(master).await;
         server.cmd(&["REPLICAOF", "127.0.0.1", &link.addr().port().to_string()]).await;
@@ -127,12 +127,12 @@ impl FaultyRedis {
         self.proxy.redis_url()
     }
 
-    /// The URL of the current master, with updates after each failover.
+    /// The URL of the current primary, with updates after each failover.
     pub(super) fn direct(&self) -> watch::Receiver<String> {
         self.direct.subscribe()
     }
 
-    /// The current master.
+    /// The current primary.
     pub(super) fn server(&self) -> &RedisServer {
         &self.server
     }
@@ -178,8 +178,8 @@ impl FaultyRedis {
         }
     }
 
-    /// Cuts the replica off, and lets it take over some commits later. The master is killed. Every second time it becomes
-    /// a replica instead and keeps its connections.
+    /// Cuts the replica off, and promotes it after more commits. The primary is killed. Every second time it becomes a
+    /// replica instead and keeps its connections.
     pub(super) async fn fail_over(&mut self) {
         let Some(Standby { server: new_master, link }) = self.standby.take() else { return };
         let from = Instant::now().checked_sub(LAG).unwrap_or_else(Instant::now);
@@ -193,7 +193,7 @@ impl FaultyRedis {
         link.set(ProxyMode::Reset);
         new_master.cmd(&["REPLICAOF", "NO", "ONE"]).await;
         let old = std::mem::replace(&mut self.server, new_master);
-        // As a replica, the old master refuses writes, so nothing is published there without a subscriber.
+        // As a replica, the old primary refuses writes, so nothing is published there without a subscriber.
         let demoted = if dies { None } else { Some(Standby::from(old, self.server.addr()).await) };
         self.proxy.retarget(self.server.addr());
         self.direct.send_replace(self.server.url());
@@ -246,7 +246,7 @@ impl FaultyRedis {
         self.counts.delays += 1;
     }
 
-    /// Delays the commands of a short time by seconds. They arrive when the client has long repeated them.
+    /// For a short time, delays commands by seconds, so that they arrive after the client's retry.
     pub(super) async fn straggle(&mut self) {
         let late = self.millis(1_000, 3_000);
         self.proxy_fault(ProxyMode::Straggle(late), 100, 400).await;

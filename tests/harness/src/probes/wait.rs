@@ -45,7 +45,7 @@ where
     async move {
         match within(timeout, check).await {
             Ok(value) => value,
-            Err(last) => panic!("{caller}: not within {timeout:?}: {last}"),
+            Err(last) => panic!("the condition at {caller} did not hold within {timeout:?}: {last}"),
         }
     }
 }

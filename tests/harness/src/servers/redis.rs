@@ -79,7 +79,7 @@ impl RedisServer {
         self.caught_up().await;
     }
 
-    /// Waits until this replica has caught up with its master.
+    /// Waits until this replica has caught up with its primary.
     pub async fn caught_up(&self) {
         eventually(START, || async {
             let info = self.cmd(&["INFO", "replication"]).await.text().unwrap_or_default();

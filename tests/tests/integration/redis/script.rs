@@ -17,8 +17,8 @@ use events_processor::ports::{CommitResult, Store};
 
 use super::{store, with_redis};
 
-/// Other clients read while prices are committed. They must see a price exactly if they see the marker of its event. A
-/// subscriber that receives a price must read that price or a later one.
+/// Other clients read while prices are committed. They must see a price if and only if they see the marker of its
+/// event. A subscriber that receives a price must read that price or a later one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_reader_sees_a_price_without_its_event_or_the_other_way_round() {
     const TICKS: u64 = 300;
