@@ -27,7 +27,7 @@ impl fmt::Display for SecretError {
 
 impl std::error::Error for SecretError {}
 
-/// The text of the secret with this ARN. No caller retries this, so it makes up to three attempts.
+/// The text of the secret with this ARN. No caller retries this, so it makes up to five attempts, over about a second.
 pub async fn read(settings: &AwsSettings, arn: &str) -> Result<String, SecretError> {
     let client = client(settings);
     let call = async || client.get_secret_value().secret_id(arn).send().await;
