@@ -3,7 +3,7 @@
 //! The one design decision: everything that stands in for Lambda (the simulation, the chaos runs, the rehearsal and the
 //! replay) uses these rules, and knows no others.
 //!
-//! There are no modules. [`progress`] is the only function that decides. [`Response::from_json`] reads the bytes of a
+//! There are no modules. [`next_delivery`] is the only function that decides. [`Response::from_json`] reads the bytes of a
 //! response.
 
 use serde_json::Value;
