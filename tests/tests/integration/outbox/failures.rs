@@ -45,8 +45,8 @@ async fn a_missing_right_loses_no_event() {
 #[tokio::test]
 async fn the_documented_rights_suffice() {
     let operations = include_str!("../../../../docs/operations.md");
-    let (_, rights) = operations.split_once("Its user needs ").unwrap();
-    let (rights, _) = rights.split_once("all keys").unwrap();
+    let (_, rights) = operations.split_once("The Redis user needs ").unwrap();
+    let (rights, _) = rights.split_once("for all keys").unwrap();
     let mut user: Vec<String> =
         ["ACL", "SETUSER", "app", "on", ">pw", "~*", "&events:*"].map(str::to_owned).into();
     user.extend(rights.split('`').skip(1).step_by(2).map(|right| format!("+{}", right.replace(' ', "|"))));
