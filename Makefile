@@ -41,6 +41,7 @@ check: check-features ## check formatting, clippy and documentation; warnings ar
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	@for patch in tests/simulation/planted/*.patch; do patch --quiet --strip 1 --fuzz 0 --dry-run --input "$$patch" || { echo "$$patch no longer applies" >&2; exit 1; }; done
 
 # Fails if a package, with the given features, links a crate whose name begins with one of the given prefixes.
 links_none = @tree=$$(cargo tree --package $(1) --no-default-features --edges normal --prefix none) && \

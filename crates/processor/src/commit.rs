@@ -32,10 +32,12 @@ pub(crate) async fn commit_batch<S: Store, Q, D, T: Timer>(
         attempt += 1;
         let Some(error) = transient else { continue };
         // Some rows failed for now. Retry them after a pause, or fail them.
-        let may_retry = attempt <= context.settings.max_retries;
-        if !may_retry || !guarded::pause(&context.timer, attempt, batch.deadline.end_commits).await {
-            for index in pending.drain(..) {
-                batch.failures.insert(index, format!("commit: {error}"));
+        match guarded::pause_in_time(&context.timer, attempt, batch.deadline.end_commits) {
+            Some(pause) if attempt <= context.settings.max_retries => context.timer.sleep(pause).await,
+            Some(_) | None => {
+                for index in pending.drain(..) {
+                    batch.failures.insert(index, format!("commit: {error}"));
+                }
             }
         }
     }

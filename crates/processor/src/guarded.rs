@@ -96,18 +96,15 @@ pub(crate) async fn with_retries<R, C: Future<Output = Result<R, PortError>>>(
             Err(error) => error,
         };
         attempt += 1;
-        if !error.is_transient() || attempt > max_retries || !pause(timer, attempt, until).await {
-            return Err(error);
+        match pause_in_time(timer, attempt, until) {
+            Some(pause) if error.is_transient() && attempt <= max_retries => timer.sleep(pause).await,
+            Some(_) | None => return Err(error),
         }
     }
 }
 
-/// Waits before retry number `attempt`. Returns false without waiting if the pause would not end before `until`.
-pub(crate) async fn pause(timer: &impl Timer, attempt: u32, until: Duration) -> bool {
+/// The pause before retry number `attempt`. `None` if it would not end before `until`.
+pub(crate) fn pause_in_time(timer: &impl Timer, attempt: u32, until: Duration) -> Option<Duration> {
     let pause = timer.backoff(attempt);
-    let in_time = timer.monotonic() + pause < until;
-    if in_time {
-        timer.sleep(pause).await;
-    }
-    in_time
+    (timer.monotonic() + pause < until).then_some(pause)
 }
