@@ -162,3 +162,12 @@ fn the_largest_time_in_seconds_is_read_as_seconds() {
     assert_eq!(created("100000000000"), Some(100_000_000_000_000));
     assert_eq!(created("100000000001"), Some(100_000_000_001));
 }
+
+#[test]
+fn each_record_of_a_batch_is_decoded_on_its_own_and_in_order() {
+    let raw = |text: String| serde_json::value::RawValue::from_string(text).unwrap();
+    let batch = [raw(record("")), raw("7".to_owned()), raw(record(""))];
+    let records = decode_batch(batch.iter().map(AsRef::as_ref));
+    let is_row = |record: &crate::source::Record| matches!(record.content, RecordContent::Row(_));
+    assert_eq!(records.iter().map(is_row).collect::<Vec<_>>(), [true, false, true]);
+}
