@@ -65,9 +65,9 @@ fn dead_letters_are_grouped_by_reason() {
 fn the_dead_letter_of_a_message_that_the_queue_rejects_is_listed() {
     let processor = fake_processor();
     processor.queue().rejected_group.set(Some("protocol:1"));
-    let summary = summary(&processor, vec![records("1=5 2=5"), records("1=1e9")]);
+    let summary = summary(&processor, vec![records("1=5 2=5 1=1e9")]);
     assert_eq!((summary.records.with_events, summary.delivered.dead_letters), (1, 1));
-    assert_eq!(summary.dead_letters["invalid content"], DeadLetterGroup { count: 1, first_line: 1 });
+    assert_eq!(summary.dead_letters["invalid content"], DeadLetterGroup { count: 1, first_line: 3 });
 }
 
 #[test]
