@@ -244,16 +244,21 @@ fn announced_values_are_ignored_after_the_setting_changes() {
     let snapshot =
         Snapshot { baselines: [(commit.baseline_key.clone(), stored)].into(), ..Snapshot::default() };
     let event_count = |baseline| {
-        plan(vec![decode_text(&tvl(3, 1_007_200, "101200"))], &snapshot, &comparing_with(baseline), TIMES)[0]
-            .events
-            .len()
+        plan(
+            vec![decode_text(&tvl(3, 1_007_200, "101200"), TIMES.now_ms)],
+            &snapshot,
+            &comparing_with(baseline),
+            TIMES,
+        )[0]
+        .events
+        .len()
     };
     assert_eq!((event_count(ChangeBaseline::LastEvent), event_count(ChangeBaseline::Previous)), (1, 0));
 }
 
 #[test]
 fn an_unreadable_baseline_counts_as_none_but_its_version_still_counts() {
-    let first = decode_text(&tvl(5, 1_000_000, "100"));
+    let first = decode_text(&tvl(5, 1_000_000, "100"), TIMES.now_ms);
     let key = read_request(std::slice::from_ref(&first), &Config::default()).baselines[0].clone();
     let commit = plan_batch(&[tvl(5, 1_000_000, "100")], &Config::default()).remove(0).commit.unwrap();
     let stored = Baseline { version: commit.version, values: "{\"of\":\"another version\"}".into() };
@@ -343,7 +348,7 @@ proptest! {
 
     #[test]
     fn a_text_that_is_no_record_becomes_a_dead_letter(text in "\\PC{0,80}") {
-        let record = decode_text(&text);
+        let record = decode_text(&text, TIMES.now_ms);
         let plans = plan(vec![record], &Snapshot::default(), &Config::default(), TIMES);
         prop_assert_eq!(plans[0].dead_letters.len(), 1);
     }

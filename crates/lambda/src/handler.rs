@@ -84,7 +84,7 @@ pub async fn handle<S: Store, Q: Queue, D: Queue, T: Timer>(
     let deadline = processor.deadline(time_left(context.deadline, timer.now_ms()), margin);
     match payload {
         Invocation::Records(records) => {
-            let records = decode_batch(records.iter().map(AsRef::as_ref));
+            let records = decode_batch(records.iter().map(AsRef::as_ref), timer.now_ms());
             let work = async {
                 let batch = processor.process(records, deadline).await;
                 telemetry.invocation(&context.request_id, took(), &batch);

@@ -74,7 +74,8 @@ pub(crate) async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
     loop {
         let started = processor.timer().monotonic();
         let deadline = processor.deadline(INVOCATION_TIME, MARGIN);
-        let records = decode_batch(batch[from..].iter().map(|record| &*record.raw));
+        let records =
+            decode_batch(batch[from..].iter().map(|record| &*record.raw), processor.timer().now_ms());
         let outcome = processor.process(records, deadline).await;
         let took = processor.timer().monotonic().saturating_sub(started);
         let next = retry_from(&outcome);

@@ -68,9 +68,9 @@ pub fn check_ids(ids: &[&str]) {
 
 /// Decodes a record twice. Both results must be equal, and must agree with the text.
 fn decode_twice(text: &str) -> Record {
-    let record = decode_text(text);
+    let record = decode_text(text, TIMES.now_ms);
     assert!(
-        same_record(&record, &decode_text(text)),
+        same_record(&record, &decode_text(text, TIMES.now_ms)),
         "one input decodes to two different records: {record:?}"
     );
     let value: Value = serde_json::from_str(text).unwrap_or_default();
@@ -82,9 +82,10 @@ fn decode_twice(text: &str) -> Record {
             "the identifier must be the text of the sequence number"
         );
     }
+    assert_eq!(&*record.raw, text);
     match &record.content {
         RecordContent::Row(row) => check_row(row, change),
-        RecordContent::Undecodable(broken) => assert!(&*broken.raw == text && !broken.reason.is_empty()),
+        RecordContent::Undecodable(broken) => assert!(!broken.reason.is_empty()),
         RecordContent::Skipped(_) => {}
     }
     record
@@ -96,14 +97,14 @@ fn same_record(one: &Record, other: &Record) -> bool {
             (RecordContent::Row(one), RecordContent::Row(other)) => one == other,
             (RecordContent::Skipped(one), RecordContent::Skipped(other)) => one == other,
             (RecordContent::Undecodable(one), RecordContent::Undecodable(other)) => {
-                (&one.reason, &one.record_id, &one.raw) == (&other.reason, &other.record_id, &other.raw)
+                (&one.reason, &one.record_id) == (&other.reason, &other.record_id)
             }
             _ => false,
         }
 }
 
 fn check_row(row: &SourceRow, change: &Value) {
-    assert!(row.data_time_ms > 0 && row.created_ms.is_none_or(|created| row.data_time_ms <= created));
+    assert!(row.data_time_ms > 0 && row.data_time_ms <= row.created_ms.unwrap_or(TIMES.now_ms));
     let (_, id) = row.pk.split_once('#').expect("the partition key of a row has a kind");
     assert_eq!(row.subject().id(), id);
     if let Some(pk) = change["Keys"]["PK"]["S"].as_str() {

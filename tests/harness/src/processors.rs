@@ -69,7 +69,7 @@ pub async fn process<S: Store, Q: Queue, D: Queue, T: Timer>(
     processor: &Processor<S, Q, D, T>,
     records: &[Box<RawValue>],
 ) -> BatchOutcome {
-    let records = decode_batch(records.iter().map(AsRef::as_ref));
+    let records = decode_batch(records.iter().map(AsRef::as_ref), processor.timer().now_ms());
     processor.process(records, processor.deadline(AMPLE, Duration::ZERO)).await
 }
 

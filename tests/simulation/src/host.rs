@@ -111,7 +111,7 @@ fn begin(world: &World, shard: Option<usize>, batch: Vec<usize>) {
             return TaskResult::Drained(inner.drain_outbox(inner.deadline(left, margin)).await);
         }
         let deadline = inner.deadline(left, margin);
-        let records = decode_batch(rows.iter().map(|row| &*shared.rows.rows[*row].raw));
+        let records = decode_batch(rows.iter().map(|row| &*shared.rows.rows[*row].raw), shared.now_ms());
         TaskResult::Batch(Box::new(inner.process(records, deadline).await))
     });
     let task = Task {

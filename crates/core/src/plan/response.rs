@@ -47,14 +47,19 @@ mod tests {
     use crate::plan::{Config, PlanTimes, plan};
     use crate::source::dynamodb::decode_text;
 
+    const NOW_MS: i64 = 1_767_225_999_000;
+
     fn batch(records: &[(&str, &str)]) -> Vec<RecordPlan> {
         let decode = |(pk, sequence): &(&str, &str)| {
-            decode_text(&format!(
-                r#"{{"eventName":"INSERT","dynamodb":{{"SequenceNumber":"{sequence}","Keys":{{"PK":{{"S":"{pk}"}},"SK":{{"N":"1{sequence}"}}}},
+            decode_text(
+                &format!(
+                    r#"{{"eventName":"INSERT","dynamodb":{{"SequenceNumber":"{sequence}","Keys":{{"PK":{{"S":"{pk}"}},"SK":{{"N":"1{sequence}"}}}},
                 "NewImage":{{"tvl":{{"N":"1"}}}}}}}}"#
-            ))
+                ),
+                NOW_MS,
+            )
         };
-        let times = PlanTimes { now_ms: 1, processing_ms: 0.0 };
+        let times = PlanTimes { now_ms: NOW_MS, processing_ms: 0.0 };
         plan(records.iter().map(decode).collect(), &Snapshot::default(), &Config::default(), times)
     }
 

@@ -14,6 +14,9 @@ use super::subject::Subject;
 pub struct Record {
     /// The sequence number exactly as received, for the batch response. `None` if it cannot be read.
     pub identifier: Option<String>,
+    /// The record as received. If the record can never succeed, its dead letter holds this text, so that the record can
+    /// be replayed.
+    pub raw: Arc<str>,
     /// What the record turned out to be.
     pub content: RecordContent,
 }
@@ -36,8 +39,6 @@ pub struct UndecodableRecord {
     pub reason: String,
     /// The source record's id. If it has none, an id derived from its text.
     pub record_id: String,
-    /// The record as received.
-    pub raw: Arc<str>,
 }
 
 /// A row and its origin.

@@ -28,7 +28,7 @@ pub(crate) fn record(pk: &str, sequence: u32, at: i64, image: &Value, old: Optio
 }
 
 pub(crate) fn decode(records: &[String]) -> Vec<Record> {
-    records.iter().map(|text| decode_text(text)).collect()
+    records.iter().map(|text| decode_text(text, TIMES.now_ms)).collect()
 }
 
 /// Plans records as one batch, without stored baselines.

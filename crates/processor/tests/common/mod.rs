@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 
 /// Data time of hour 0, s since 1970.
 pub(crate) const HOUR_0: i64 = 1_767_225_600;
+/// A time after the data times of all rows, ms since 1970.
+pub(crate) const NOW_MS: i64 = 1_900_000_000_000;
 /// More time than any test needs.
 pub(crate) const AMPLE: Duration = Duration::from_secs(60);
 
@@ -31,7 +33,7 @@ pub(crate) fn tvl_row(protocol: i64, hour: i64) -> Box<RawValue> {
 }
 
 pub(crate) fn decode(records: &[Box<RawValue>]) -> Vec<Record> {
-    decode_batch(records.iter().map(AsRef::as_ref))
+    decode_batch(records.iter().map(AsRef::as_ref), NOW_MS)
 }
 
 pub(crate) fn error<T>(kind: ErrorKind) -> Result<T, PortError> {

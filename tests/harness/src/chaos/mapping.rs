@@ -216,7 +216,7 @@ impl Shard {
 
 fn shard_of(record: &RawValue, shards: usize) -> usize {
     let mut hasher = DefaultHasher::new();
-    match decode(record).content {
+    match decode(record, i64::MAX).content {
         RecordContent::Row(row) => row.subject().group_id().hash(&mut hasher),
         RecordContent::Skipped(_) | RecordContent::Undecodable(_) => record.get().hash(&mut hasher),
     }

@@ -9,10 +9,13 @@ const TIMES: PlanTimes = PlanTimes { now_ms: 1_767_225_999_000, processing_ms: 1
 /// A TVL row, a row of another kind, and a record that cannot be read.
 fn records() -> Vec<Record> {
     let record = |pk: &str, sequence: u32, image: &str| {
-        decode_text(&format!(
-            r#"{{"eventID":"e{sequence}","eventName":"INSERT","dynamodb":{{"ApproximateCreationDateTime":1767225600,
+        decode_text(
+            &format!(
+                r#"{{"eventID":"e{sequence}","eventName":"INSERT","dynamodb":{{"ApproximateCreationDateTime":1767225600,
             "SequenceNumber":"{sequence}","Keys":{{"PK":{{"S":"{pk}"}},"SK":{{"N":"1767225600"}}}},"NewImage":{image}}}}}"#
-        ))
+            ),
+            TIMES.now_ms,
+        )
     };
     let tvl = r#"{"tvl":{"N":"5"}}"#;
     let broken = r#"{"tvl":{"N":"?"}}"#;
@@ -25,6 +28,9 @@ fn a_plan_names_its_record() {
     assert_eq!(plan[0].identifier.as_deref(), Some("1"));
     assert_eq!(plan[0].subject, Some(Subject::Protocol("1".into())));
     assert_eq!(plan[0].created_ms, Some(1_767_225_600_000));
+    for (record, plan) in records().iter().zip(&plan) {
+        assert_eq!(plan.raw, record.raw);
+    }
     assert_eq!((plan[1].identifier.as_deref(), plan[1].subject.as_ref()), (Some("2"), None));
 }
 

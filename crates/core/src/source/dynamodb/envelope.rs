@@ -18,41 +18,34 @@ const LATEST_MS: f64 = 253_402_300_799_999.0;
 const TTL_PRINCIPAL: &str = "dynamodb.amazonaws.com";
 
 /// Decodes one record from its raw JSON. Never fails: the content of a broken record states the reason.
-pub fn decode(raw: &RawValue) -> Record {
-    decode_text(raw.get())
+///
+/// `now_ms` is the current time, ms since 1970. It limits the data time of a record without a creation time.
+pub fn decode(raw: &RawValue, now_ms: i64) -> Record {
+    decode_text(raw.get(), now_ms)
 }
 
 /// Decodes each record of a batch.
-pub fn decode_batch<'a>(batch: impl IntoIterator<Item = &'a RawValue>) -> Vec<Record> {
-    batch.into_iter().map(decode).collect()
+pub fn decode_batch<'a>(batch: impl IntoIterator<Item = &'a RawValue>, now_ms: i64) -> Vec<Record> {
+    batch.into_iter().map(|raw| decode(raw, now_ms)).collect()
 }
 
 /// Decodes one record from a text.
-pub fn decode_text(raw: &str) -> Record {
-    match Envelope::read(raw) {
+pub fn decode_text(raw: &str, now_ms: i64) -> Record {
+    let undecodable =
+        |reason, record_id| RecordContent::Undecodable(Box::new(UndecodableRecord { reason, record_id }));
+    let (identifier, content) = match Envelope::read(raw) {
         Ok(envelope) => {
             let identifier = Some(envelope.sequence.as_str().to_owned());
-            let content = match envelope.content() {
-                Ok(content) => content,
-                Err(reason) => RecordContent::Undecodable(Box::new(UndecodableRecord {
-                    reason,
-                    record_id: envelope.record_id,
-                    raw: raw.into(),
-                })),
-            };
-            Record { identifier, content }
+            let content = envelope.content(now_ms);
+            (identifier, content.unwrap_or_else(|reason| undecodable(reason, envelope.record_id)))
         }
         Err(reason) => {
             let identifier = readable_identifier(raw);
             let record_id = identifier.clone().unwrap_or_else(|| value::of_text(raw));
-            let content = RecordContent::Undecodable(Box::new(UndecodableRecord {
-                reason,
-                record_id,
-                raw: raw.into(),
-            }));
-            Record { identifier, content }
+            (identifier, undecodable(reason, record_id))
         }
-    }
+    };
+    Record { identifier, raw: raw.into(), content }
 }
 
 /// The sequence number of a broken record, if it can be read.
@@ -148,7 +141,7 @@ impl<'a> Envelope<'a> {
         Ok(Self { record_id, stream, sequence, source, raw, change })
     }
 
-    fn content(&self) -> Result<RecordContent, String> {
+    fn content(&self, now_ms: i64) -> Result<RecordContent, String> {
         match self.raw.event_name.as_deref() {
             Some("INSERT" | "MODIFY") => {}
             Some("REMOVE") => return Ok(RecordContent::Skipped(self.removal())),
@@ -179,9 +172,11 @@ impl<'a> Envelope<'a> {
             Ok(row) => row,
             Err(reason) => return Ok(RecordContent::Skipped(reason)),
         };
-        let previous = self.previous_row(&key, sk);
         let created_ms = self.created_ms();
-        let data_time_ms = data_time(&image, sk, created_ms).ok_or(
+        // A row that is written by a clock that runs ahead must not make every later row of its key late.
+        let latest_ms = created_ms.unwrap_or(now_ms);
+        let previous = self.previous_row(&key, sk, latest_ms);
+        let data_time_ms = data_time(&image, sk, latest_ms).or(created_ms).ok_or(
             "no time: none of SK_ORIGNAL, timestamp, SK and ApproximateCreationDateTime is a time after 1970",
         )?;
         Ok(RecordContent::Row(Box::new(SourceRow {
@@ -199,10 +194,10 @@ impl<'a> Envelope<'a> {
 
     /// The row before the change, if the record has a readable one. An unreadable old image counts as missing: the new
     /// image replaces it, so it is no reason to refuse the record.
-    fn previous_row(&self, key: &RowKey, sk: f64) -> Option<PreviousRow> {
+    fn previous_row(&self, key: &RowKey, sk: f64, latest_ms: i64) -> Option<PreviousRow> {
         let image = image("OldImage", self.change.old_image).ok()??;
         let row = read_row(key, &image).ok()?.ok()?;
-        Some(PreviousRow { row, data_time_ms: data_time(&image, sk, None) })
+        Some(PreviousRow { row, data_time_ms: data_time(&image, sk, latest_ms) })
     }
 
     fn removal(&self) -> SkipReason {
@@ -247,20 +242,16 @@ fn price(image: PriceImage) -> Result<Row, SkipReason> {
     }
 }
 
-/// The data time: `SK_ORIGNAL`, else `timestamp`, else `SK` if > 0, else the creation time.
-///
-/// A data time after the creation time is clamped to it. Otherwise one row written by a clock that ran ahead would make
-/// every later row late.
-fn data_time(image: &Image, sk: f64, created_ms: Option<i64>) -> Option<i64> {
+/// The data time that an image states: `SK_ORIGNAL`, else `timestamp`, else `SK` if > 0. Clamped to `latest_ms`.
+fn data_time(image: &Image, sk: f64, latest_ms: i64) -> Option<i64> {
     let attribute = |name| match image.get(name) {
         Some(serde_dynamo::AttributeValue::N(text) | serde_dynamo::AttributeValue::S(text)) => {
             text.parse().ok().and_then(to_ms)
         }
         _ => None,
     };
-    let time =
-        attribute("SK_ORIGNAL").or_else(|| attribute("timestamp")).or_else(|| to_ms(sk)).or(created_ms)?;
-    Some(created_ms.map_or(time, |created| time.min(created)))
+    let time = attribute("SK_ORIGNAL").or_else(|| attribute("timestamp")).or_else(|| to_ms(sk))?;
+    Some(time.min(latest_ms))
 }
 
 /// Converts seconds or milliseconds since 1970 to milliseconds. `None` if the number is not a time from 1970 to 9999.

@@ -3,6 +3,9 @@
 use super::*;
 use crate::source::{ChangeSource, RecordContent, SkipReason, SourceRow};
 
+/// A time after every time in these tests, ms since 1970.
+const NOW_MS: i64 = 2_000_000_000_000;
+
 /// A TVL record with `extra` added to its `dynamodb` part.
 fn record(extra: &str) -> String {
     format!(
@@ -13,21 +16,21 @@ fn record(extra: &str) -> String {
 }
 
 fn row(text: &str) -> SourceRow {
-    match decode_text(text).content {
+    match decode_text(text, NOW_MS).content {
         RecordContent::Row(row) => *row,
         other => panic!("{other:?}"),
     }
 }
 
 fn reason(text: &str) -> String {
-    match decode_text(text).content {
+    match decode_text(text, NOW_MS).content {
         RecordContent::Undecodable(broken) => broken.reason,
         other => panic!("{other:?}"),
     }
 }
 
 fn skipped(text: &str) -> SkipReason {
-    match decode_text(text).content {
+    match decode_text(text, NOW_MS).content {
         RecordContent::Skipped(reason) => reason,
         other => panic!("{other:?}"),
     }
@@ -74,6 +77,37 @@ fn the_data_time_comes_from_the_row_but_is_never_after_the_creation_time() {
     );
     assert_eq!(with("", "1700000009"), 1_700_000_000_000);
     assert_eq!(with(r#""SK_ORIGNAL":{"N":"1900000000"},"#, "1700000009"), 1_700_000_009_000);
+}
+
+#[test]
+fn without_a_creation_time_the_data_time_is_never_after_now() {
+    let text = record(r#","OldImage":{"tvl":{"N":"4"}}"#);
+    for (now_ms, expected) in [(1_700_000_000_001, 1_700_000_000_000), (1_699_999_999_999, 1_699_999_999_999)]
+    {
+        let RecordContent::Row(row) = decode_text(&text, now_ms).content else { panic!() };
+        assert_eq!((row.created_ms, row.data_time_ms), (None, expected));
+        assert_eq!(row.previous.unwrap().data_time_ms, Some(expected));
+    }
+}
+
+#[test]
+fn the_data_time_of_the_old_image_is_clamped_as_that_of_the_row_is() {
+    let old = |created: &str| {
+        let old = r#""OldImage":{"tvl":{"N":"4"},"SK_ORIGNAL":{"N":"1700000099"}}"#;
+        row(&record(&format!(r#",{old},"ApproximateCreationDateTime":{created}"#)))
+            .previous
+            .unwrap()
+            .data_time_ms
+    };
+    assert_eq!(old("1700000009"), Some(1_700_000_009_000));
+    assert_eq!(old("1700000100"), Some(1_700_000_099_000));
+}
+
+#[test]
+fn every_record_keeps_its_text() {
+    for text in [record(""), record("").replace("hourlyTvl", "daily"), "7".to_owned(), "no JSON".to_owned()] {
+        assert_eq!(&*decode_text(&text, NOW_MS).raw, text);
+    }
 }
 
 #[test]
@@ -129,9 +163,9 @@ fn a_record_from_postgres_states_its_source() {
 
 #[test]
 fn a_broken_record_keeps_its_identifier_if_readable() {
-    let broken = decode_text(r#"{"eventID":7,"dynamodb":{"SequenceNumber":"42"}}"#);
+    let broken = decode_text(r#"{"eventID":7,"dynamodb":{"SequenceNumber":"42"}}"#, NOW_MS);
     assert_eq!(broken.identifier.as_deref(), Some("42"));
-    assert_eq!(decode_text("[]").identifier, None);
+    assert_eq!(decode_text("[]", NOW_MS).identifier, None);
 }
 
 #[test]
@@ -167,7 +201,7 @@ fn the_largest_time_in_seconds_is_read_as_seconds() {
 fn each_record_of_a_batch_is_decoded_on_its_own_and_in_order() {
     let raw = |text: String| serde_json::value::RawValue::from_string(text).unwrap();
     let batch = [raw(record("")), raw("7".to_owned()), raw(record(""))];
-    let records = decode_batch(batch.iter().map(AsRef::as_ref));
+    let records = decode_batch(batch.iter().map(AsRef::as_ref), NOW_MS);
     let is_row = |record: &crate::source::Record| matches!(record.content, RecordContent::Row(_));
     assert_eq!(records.iter().map(is_row).collect::<Vec<_>>(), [true, false, true]);
 }
