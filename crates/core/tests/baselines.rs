@@ -3,10 +3,12 @@
 
 mod common;
 
-use common::{comparing_with, plan_batch};
-use events_core::change::ChangeBaseline;
+use common::{TIMES, comparing_with, decode, plan_batch};
+use events_core::change::{Baseline, ChangeBaseline, RowVersion};
+use events_core::delivery::Snapshot;
 use events_core::event::{Data, Event};
-use events_core::plan::{Config, RecordOutcome, RecordPlan};
+use events_core::plan::{Config, RecordOutcome, RecordPlan, plan};
+use events_core::source::SequenceNumber;
 use serde_json::{Value, json};
 
 /// An image of attributes: numbers, or other texts such as NaN.
@@ -129,12 +131,12 @@ fn drift_adds_up_across_a_row_with_an_unknown_value() {
 
 #[test]
 fn prices_and_metadata_are_compared_with_their_old_images() {
-    let price = |price| image(&[("price", price), ("timestamp", "999")]);
+    let price = |price| image(&[("price", price), ("timestamp", "999000")]);
     let plans =
         plan_batch(&[record("coingecko#x", 1_000_000, &price("2"), Some(&price("1")))], &Config::default());
     assert_eq!(events(&plans[0]), [expect("", "1 to 2")]);
     let Data::Price(data) = &plans[0].events[0].data else { panic!() };
-    assert_eq!(data.previous_timestamp, Some(999_000));
+    assert_eq!(data.previous_timestamp, Some(999_000_000));
     let meta = |name| image(&[("name", name)]);
     let plans =
         plan_batch(&[record("protocol#1", 1_000_000, &meta("b"), Some(&meta("a")))], &Config::default());
@@ -171,4 +173,76 @@ fn an_added_or_removed_chain_makes_an_event_from_the_absolute_threshold_on() {
     for value in ["9999.99", "-9999.99", "0"] {
         assert_eq!(chains(value), [], "{value}");
     }
+}
+
+/// The outcome of a row of `table`, created at second 1,000,000, for every pair of data times of its image and its old
+/// image.
+fn outcomes_with_old_image(table: &str, snapshot: &Snapshot, times: &[(&str, &str)]) -> Vec<RecordOutcome> {
+    let image = |value: &str, time: &str| {
+        let mut image = image(&[("tvl", value), ("price", value), ("name", value)]);
+        image["timestamp"] = json!({"N": time});
+        image
+    };
+    let outcome = |(new, old): &(&str, &str)| {
+        let row = record(table, 1_000_000, &image("20", new), Some(&image("10", old)));
+        let plan = plan(decode(&[row]), snapshot, &Config::default(), TIMES).remove(0);
+        let is_late = plan.outcome == RecordOutcome::Late;
+        assert_eq!(plan.is_empty() && plan.events.is_empty(), is_late, "a late row changes nothing");
+        plan.outcome
+    };
+    times.iter().map(outcome).collect()
+}
+
+#[test]
+fn without_a_baseline_a_row_older_than_its_old_image_is_late() {
+    use RecordOutcome::{Events, Late};
+    for table in ["hourlyTvl#1", "coingecko#x"] {
+        let times = [("999000", "999001"), ("999000", "999000"), ("999001", "999000"), ("999000", "2000000")];
+        let outcomes = outcomes_with_old_image(table, &Snapshot::default(), &times);
+        assert_eq!(outcomes, [Late, Events, Events, Late], "{table}");
+    }
+    let (new, old) = (image(&[("name", "b"), ("timestamp", "5")]), image(&[("name", "a")]));
+    let plans = plan_batch(&[record("protocol#1", 6, &new, Some(&old))], &Config::default());
+    assert_eq!(plans[0].outcome, Events, "an old image without a data time cannot judge");
+}
+
+#[test]
+fn with_a_baseline_the_old_image_does_not_judge() {
+    let version = RowVersion {
+        data_time_ms: 998_000_000,
+        stream: "arn:s".to_owned(),
+        sequence: SequenceNumber::new("1").unwrap(),
+    };
+    let stored = Baseline { version, values: r#"{"price":{"price":"15"}}"#.to_owned() };
+    let snapshot =
+        Snapshot { baselines: [("cache:coingecko#x".to_owned(), stored)].into(), ..Snapshot::default() };
+    let outcomes = outcomes_with_old_image("coingecko#x", &snapshot, &[("999000", "999001")]);
+    assert_eq!(outcomes, [RecordOutcome::Events]);
+}
+
+#[test]
+fn a_row_of_history_is_late_and_becomes_no_baseline() {
+    let row = |sequence, at: i64, created: i64| {
+        common::record(
+            "hourlyTvl#1",
+            sequence,
+            created,
+            &json!({"tvl": {"N": at.to_string()}, "timestamp": {"N": at.to_string()}}),
+            None,
+        )
+    };
+    let ttl = i64::try_from(Config::default().ttls.baseline).unwrap();
+    let history = row(2, 1_000_000, 1_000_001 + ttl);
+    let outcome = |rows: &[String]| plan_batch(rows, &Config::default()).pop().unwrap().outcome;
+    assert_eq!(outcome(&[row(2, 1_000_000, 1_000_000 + ttl)]), RecordOutcome::FirstSeen);
+    assert_eq!(outcome(std::slice::from_ref(&history)), RecordOutcome::Late, "of a key that was never seen");
+    assert_eq!(
+        outcome(&[row(1, 900_000, 900_000), history.clone()]),
+        RecordOutcome::Late,
+        "newer than the baseline"
+    );
+    assert_eq!(outcome(&[history, row(3, 1_000_001, 1_000_001)]), RecordOutcome::FirstSeen);
+    let without_creation_time =
+        row(2, 1_000_000, 1_000_001 + ttl).replace("ApproximateCreationDateTime", "Ignored");
+    assert_eq!(outcome(&[without_creation_time]), RecordOutcome::FirstSeen, "the age of the row is unknown");
 }

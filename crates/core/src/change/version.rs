@@ -52,6 +52,29 @@ impl RowVersion {
     }
 }
 
+/// How a row relates to what is known of its key: to the stored version or, where nothing is stored, to the old image.
+///
+/// A row of history is late whatever is stored: its data time lies more than `baseline_ttl`, in seconds, before its
+/// creation time. History that is filled in is no news, and must not become a baseline.
+pub fn row_status(row: &SourceRow, stored: Option<&RowVersion>, baseline_ttl: u64) -> VersionStatus {
+    if is_history(row, baseline_ttl) || (stored.is_none() && is_older_than_old_image(row)) {
+        return VersionStatus::Late;
+    }
+    RowVersion::of(row).status(stored)
+}
+
+/// False without a creation time: the age of such a row is unknown.
+fn is_history(row: &SourceRow, baseline_ttl: u64) -> bool {
+    let most = i64::try_from(baseline_ttl).unwrap_or(i64::MAX).saturating_mul(1_000);
+    row.created_ms.is_some_and(|created| created - row.data_time_ms > most)
+}
+
+/// False if the row has no old image, or if that states no data time.
+fn is_older_than_old_image(row: &SourceRow) -> bool {
+    let old = row.previous.as_ref().and_then(|previous| previous.data_time_ms);
+    old.is_some_and(|old| row.data_time_ms < old)
+}
+
 /// A row that must be committed before another row of the same subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Predecessor {

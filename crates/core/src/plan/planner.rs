@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::config::Config;
 use super::hot_keys::hot_keys;
 use super::{RecordOutcome, RecordPlan};
-use crate::change::{BaselineValues, Detection, Predecessor, RowVersion, VersionStatus, detect};
+use crate::change::{BaselineValues, Detection, Predecessor, RowVersion, VersionStatus, detect, row_status};
 use crate::delivery::{
     Commit, DeadLetterWriter, Message, Publication, Snapshot, Undeliverable, event_message,
 };
@@ -103,7 +103,8 @@ impl<'a> Planner<'a> {
         let baseline_key = self.config.keys.baseline(&subject, &source.pk);
         let version = RowVersion::of(source);
         let current = self.baselines.remove(&baseline_key).or_else(|| self.stored(&baseline_key));
-        match version.status(current.as_ref().map(|current| &current.version)) {
+        let stored = current.as_ref().map(|current| &current.version);
+        match row_status(source, stored, self.config.ttls.baseline) {
             VersionStatus::Late => plan.outcome = RecordOutcome::Late,
             VersionStatus::AlreadyApplied => plan.outcome = RecordOutcome::AlreadyApplied,
             VersionStatus::Newer => {
