@@ -162,14 +162,14 @@ fn slow_drift_fires_when_compared_with_the_last_event() {
 #[test]
 fn size_makes_tags_priority_and_confidence() {
     for (to, tags, priority, confidence) in [
-        ("110", &["tvl", "1"][..], Priority::Low, 0.85),
-        ("110.1", &["tvl", "1", "large-change"], Priority::Medium, 0.85),
-        ("150", &["tvl", "1", "large-change"], Priority::Medium, 0.85),
-        ("151", &["tvl", "1", "large-change", "extreme-change"], Priority::High, 0.75),
-        ("200", &["tvl", "1", "large-change", "extreme-change"], Priority::High, 0.75),
-        ("201", &["tvl", "1", "large-change", "extreme-change"], Priority::High, 0.55),
+        ("110000", &["tvl", "1"][..], Priority::Low, 0.85),
+        ("110001", &["tvl", "1", "large-change"], Priority::Medium, 0.85),
+        ("150000", &["tvl", "1", "large-change"], Priority::Medium, 0.85),
+        ("150001", &["tvl", "1", "large-change", "extreme-change"], Priority::High, 0.75),
+        ("200000", &["tvl", "1", "large-change", "extreme-change"], Priority::High, 0.75),
+        ("200001", &["tvl", "1", "large-change", "extreme-change"], Priority::High, 0.55),
     ] {
-        let events = events(&[tvl(1, 1_000_000, "100"), tvl(2, 2_000_000, to)], &Config::default());
+        let events = events(&[tvl(1, 1_000_000, "100000"), tvl(2, 2_000_000, to)], &Config::default());
         let metadata = &events[0].metadata;
         assert_eq!(
             (metadata.tags.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), metadata.priority),
@@ -178,6 +178,33 @@ fn size_makes_tags_priority_and_confidence() {
         );
         assert_eq!(metadata.confidence, confidence, "{to}");
     }
+}
+
+#[test]
+fn a_small_change_of_tvl_is_no_alert_whatever_its_percentage() {
+    let change = |rules: &ChangeRules, from: &str, to: &str| {
+        let row = |sequence, at, value| {
+            record("hourlyTvl#1", sequence, at, &json!({"tvl": n(value), "base": n(value)}), None)
+        };
+        let config = Config { rules: rules.clone(), ..Config::default() };
+        let events = events(&[row(1, 1_000_000, from), row(2, 2_000_000, to)], &config);
+        assert_eq!(events.len(), 2, "the total and the chain");
+        let alerts = events.iter().filter(|event| event.channels().contains(&"events:alerts".to_owned()));
+        assert_eq!(events[0].metadata.priority, events[1].metadata.priority);
+        (events[0].metadata.priority, events[0].metadata.tags.len(), alerts.count())
+    };
+    let rules = ChangeRules::default();
+    assert_eq!(change(&rules, "0", "0.000001"), (Priority::Low, 4, 0));
+    assert_eq!(change(&rules, "0", "9999.99"), (Priority::Low, 4, 0));
+    assert_eq!(change(&rules, "9999.99", "0"), (Priority::Low, 4, 0));
+    assert_eq!(change(&rules, "50000", "59999"), (Priority::Low, 3, 0));
+    assert_eq!(change(&rules, "50000", "60000"), (Priority::Medium, 3, 0));
+    assert_eq!(change(&rules, "10000", "0"), (Priority::High, 4, 2));
+    let mut lower = rules;
+    lower.tvl.absolute = 5.into();
+    assert_eq!(change(&lower, "0", "5"), (Priority::High, 4, 2), "the threshold is a setting");
+    let price = events(&[price(1, 1_000_000, "0.001"), price(2, 2_000_000, "0.002")], &Config::default());
+    assert_eq!(price[0].metadata.priority, Priority::High, "prices have no least amount");
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn record(pk: &str, at: u32, value: &str) -> Record {
 
 /// Plans of three changes of a total, of low, medium and high priority.
 fn change_plans(config: &Config) -> Vec<RecordPlan> {
-    let rows = ["100", "105", "120", "400"].iter().zip(1_000_000..);
+    let rows = ["1000000", "1050000", "1200000", "4000000"].iter().zip(1_000_000..);
     let records = rows.map(|(value, at)| record("hourlyTvl#1", at, value)).collect();
     plan(records, &Snapshot::default(), config, TIMES).split_off(1)
 }

@@ -245,6 +245,8 @@ impl Comparison<'_> {
         let (change, size) = ((current - previous).abs(), previous.abs());
         if change != 0 && (change * share >= size || change >= absolute) {
             let priority = match change {
+                // A small change of TVL is never urgent.
+                change if event_type == "tvl_change" && change < TVL_ABSOLUTE => Priority::Low,
                 change if size == 0 || change * 2 > size => Priority::High,
                 change if change * 10 > size => Priority::Medium,
                 _ => Priority::Low,

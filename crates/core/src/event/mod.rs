@@ -1,10 +1,10 @@
 //! The event that subscribers and the queue receive, version 1.0 (specification, section 3).
 //!
-//! [`generate()`] makes an event of one finding. The rest of the module is the event itself.
+//! [`EventSource::event`] makes an event of one finding. The rest of the module is the event itself.
 
 mod generate;
 
-pub use generate::{ProtocolMeta, generate};
+pub use generate::{EventSource, ProtocolMeta};
 
 use std::collections::BTreeMap;
 

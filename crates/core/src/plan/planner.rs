@@ -10,7 +10,7 @@ use crate::change::{BaselineValues, Detection, Predecessor, RowVersion, VersionS
 use crate::delivery::{
     Commit, DeadLetterWriter, Message, Publication, Snapshot, Undeliverable, event_message,
 };
-use crate::event::{Event, ProtocolMeta, generate};
+use crate::event::{Event, EventSource, ProtocolMeta};
 use crate::source::{Record, RecordContent, Row, SourceRow, Subject, UndecodableRecord};
 
 /// The times that a plan needs, because this crate reads no clock.
@@ -160,9 +160,10 @@ impl<'a> Planner<'a> {
         }
         // Each finding makes an event with its message and publication, or a dead letter.
         let finding_count = findings.len();
+        let (least_tvl, processing_ms) = (&self.config.rules.tvl.absolute, self.times.processing_ms);
+        let events = EventSource { row: source, meta: &meta, least_tvl, processing_ms };
         for finding in findings {
-            let event = generate(source, finding, &meta, self.times.processing_ms);
-            self.event(event, &subject, plan, &mut commit);
+            self.event(events.event(finding), &subject, plan, &mut commit);
         }
         plan.outcome = match (finding_count, compared) {
             (0, false) => RecordOutcome::FirstSeen,
