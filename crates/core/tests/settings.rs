@@ -4,9 +4,9 @@
 mod common;
 
 use common::{TIMES, decode};
-use events_core::delivery::Snapshot;
+use events_core::delivery::{KeyRenewal, Snapshot};
 use events_core::event::Priority;
-use events_core::plan::{Config, RecordPlan, plan, read_request};
+use events_core::plan::{Config, RecordOutcome, RecordPlan, Ttls, plan, read_request};
 use events_core::source::Record;
 use serde_json::json;
 
@@ -59,4 +59,71 @@ fn a_batch_reads_each_key_once_and_metadata_only_for_tvl_rows() {
     assert_eq!(read_request(&[], &Config::default()).outbox.as_deref(), Some("outbox:sqs"));
     let unqueued = Config { queueing: false, ..Config::default() };
     assert!(read_request(&[], &unqueued).is_empty() && !read_request(&[], &Config::default()).is_empty());
+}
+
+/// Metadata lives for 700 s, other baselines for 300 s.
+fn short_lived() -> Config {
+    Config { ttls: Ttls { meta: 700, baseline: 300, ..Config::default().ttls }, ..Config::default() }
+}
+
+#[test]
+fn a_baseline_of_metadata_lives_as_long_as_the_metadata() {
+    let rows = ["hourlyTvl#1", "coingecko#x", "protocol#1"].map(|pk| {
+        let image = json!({"tvl": {"N": "1"}, "price": {"N": "1"}, "name": {"S": "a"}});
+        decode(&[common::record(pk, 1, 1_000, &image, None)]).remove(0)
+    });
+    let plans = plan(rows.to_vec(), &Snapshot::default(), &short_lived(), TIMES);
+    let ttls: Vec<u64> = plans.iter().map(|plan| plan.commit.as_ref().unwrap().baseline_ttl).collect();
+    assert_eq!(ttls, [300, 300, 700]);
+    // The time to live also decides which row is history.
+    let image = json!({"name": {"S": "a"}, "tvl": {"N": "1"}, "timestamp": {"N": "1000"}});
+    let outcome = |pk, at| {
+        let row = decode(&[common::record(pk, 1, at, &image, None)]);
+        plan(row, &Snapshot::default(), &short_lived(), TIMES).remove(0).outcome
+    };
+    assert_eq!(
+        (outcome("protocol#1", 1_700), outcome("protocol#1", 1_701)),
+        (RecordOutcome::FirstSeen, RecordOutcome::Late)
+    );
+    assert_eq!(
+        (outcome("hourlyTvl#1", 1_300), outcome("hourlyTvl#1", 1_301)),
+        (RecordOutcome::FirstSeen, RecordOutcome::Late)
+    );
+}
+
+#[test]
+fn a_tvl_row_renews_the_metadata_that_it_finds() {
+    let renewals = |records: Vec<Record>, snapshot: &Snapshot, config: &Config| -> Vec<Vec<KeyRenewal>> {
+        let commits = plan(records, snapshot, config, TIMES).into_iter().map(|plan| plan.commit);
+        commits.map(|commit| commit.map(|commit| commit.renewals).unwrap_or_default()).collect()
+    };
+    let config = short_lived();
+    let [meta, baseline] =
+        ["protocol:1:meta", "cache:protocol#1"].map(|key| KeyRenewal { key: key.into(), ttl: 700 });
+    let both = vec![meta, baseline.clone()];
+    let stored =
+        Snapshot { metas: [("protocol:1:meta".to_owned(), "{}".to_owned())].into(), ..Snapshot::default() };
+    let tvl = |id: &str, at| record(&format!("hourlyTvl#{id}"), at, "1");
+    let in_redis = renewals(
+        vec![tvl("1", 1_000), tvl("2", 1_000), record("protocol#1", 1_000, "2"), tvl("1", 999)],
+        &stored,
+        &config,
+    );
+    assert_eq!(
+        in_redis,
+        [both.clone(), vec![], vec![], vec![]],
+        "not another protocol, not by metadata, not by a late row"
+    );
+    let in_batch = renewals(
+        vec![tvl("1", 1_000), record("protocol#1", 1_001, "2"), tvl("1", 1_002)],
+        &Snapshot::default(),
+        &config,
+    );
+    assert_eq!(in_batch, [vec![], vec![], both]);
+    let uncached = Config { caching: false, ..config };
+    assert_eq!(
+        renewals(vec![tvl("1", 1_000)], &stored, &uncached),
+        [vec![baseline]],
+        "a hot key that is no longer written may expire"
+    );
 }

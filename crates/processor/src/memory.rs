@@ -71,6 +71,7 @@ impl MemoryStore {
         for key in &commit.deletes {
             values.remove(key);
         }
+        // Keys have no time to live here, so there is nothing to renew.
         let mut published = 0;
         for publication in &commit.publications {
             if self.markers.borrow_mut().insert(publication.marker_key.clone()) {

@@ -210,6 +210,16 @@ impl Batch<'_> {
                 "{key:?}"
             );
         }
+        for renewal in &commit.renewals {
+            let metadata_of_row = match read(&renewal.key) {
+                Key::Meta(owner) => owner == id,
+                Key::Baseline(pk) => pk.split_once('#') == Some(("protocol", id)),
+                _ => false,
+            };
+            assert!(metadata_of_row && matches!(row.row, Row::Tvl(_)), "{renewal:?} of {}", row.pk);
+            let slots = [&renewal.key, &commit.baseline_key].map(|key| slot_text(key));
+            assert!(!self.config.keys.hashtag || slots[0] == slots[1], "{renewal:?}");
+        }
         let published: Vec<_> = commit.publications.iter().map(|one| one.channels.clone()).collect();
         assert_eq!(published, plan.events.iter().map(Event::channels).collect::<Vec<_>>());
         for (publication, event) in commit.publications.iter().zip(&plan.events) {

@@ -39,6 +39,8 @@ pub(crate) struct ReadBaselines {
 struct Undo {
     baselines: Vec<(String, Option<Entry<TrackedBaseline>>)>,
     values: Vec<(String, Option<Entry<String>>)>,
+    /// Keys whose time to live began anew, and when they would have expired before.
+    renewed: Vec<(String, u64)>,
     markers: Vec<String>,
     /// Entries that the call appended to the outbox.
     appended: Vec<u64>,
@@ -183,6 +185,11 @@ impl Redis {
         for key in &commit.deletes {
             undo.values.push((key.clone(), self.values.remove(key)));
         }
+        for renewal in &commit.renewals {
+            let expires = now + renewal.ttl * SECOND;
+            undo.renewed
+                .extend(self.expire(&renewal.key, expires, now).map(|old| (renewal.key.clone(), old)));
+        }
         let mut published = Vec::new();
         for (index, publication) in commit.publications.iter().enumerate() {
             if self.markers.get(&publication.marker_key).is_none_or(|expires| *expires <= now) {
@@ -198,6 +205,13 @@ impl Redis {
         }
         self.journal.push(undo);
         Applied { answer: CommitResult::Applied { published: published.len() as u64 }, published }
+    }
+
+    /// Sets when a key expires, if the key exists. Returns when it would have expired.
+    fn expire(&mut self, key: &str, expires: u64, now: u64) -> Option<u64> {
+        let baseline = self.baselines.get_mut(key).map(|entry| &mut entry.expires);
+        let entry = baseline.or_else(|| self.values.get_mut(key).map(|entry| &mut entry.expires))?;
+        (*entry > now).then(|| std::mem::replace(entry, expires))
     }
 
     /// Restarts empty.
@@ -216,6 +230,9 @@ impl Redis {
     pub(crate) fn lose_last(&mut self, commits: u64) {
         for _ in 0..commits {
             let Some(undo) = self.journal.pop() else { return };
+            for (key, expires) in undo.renewed {
+                self.expire(&key, expires, 0);
+            }
             for (key, before) in undo.baselines.into_iter().rev() {
                 restore(&mut self.baselines, key.clone(), before);
                 self.count_loss(key);

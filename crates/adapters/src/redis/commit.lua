@@ -1,14 +1,16 @@
--- Commits one row, atomically or not at all: baseline, hot keys, dedupe markers, publications, outbox entries.
+-- Commits one row, atomically or not at all: baseline, hot keys, renewed times to live, dedupe markers, publications,
+-- outbox entries.
 --
 -- KEYS  1 the baseline
 --       2 the baseline of the predecessor: the row of the same batch that must be committed first
---       then the keys to set, the keys to delete, the markers, and the outbox where events wait
+--       then the keys to set, the keys to delete, the markers, the keys to renew, and the outbox where events wait
 -- ARGV  1 data time (ms)  2 stream  3 sequence number  4 values  5 baseline ttl (s)
 --       6 data time, 7 stream, 8 sequence number of the predecessor ('' without one)
---       9 number of keys to set  10 of keys to delete  11 of publications  12 of outbox entries
+--       9 number of keys to set  10 of keys to delete  11 of publications  12 of outbox entries  13 of keys to renew
 --       then for each key to set: value, ttl (s)
 --       then for each publication: marker ttl (s), payload, number of channels, channels
 --       then the text of each outbox entry
+--       then for each key to renew: ttl (s)
 -- Returns the number of events published; or -1 late, -2 already applied, -3 missing predecessor. A negative result
 -- means that nothing was changed.
 
@@ -43,9 +45,9 @@ if ARGV[11] ~= '0' then
 end
 
 -- 3. Publish, append to the outbox, write the hot keys.
-local sets, deletes, publications, entries =
-  tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local key, arg = 3 + sets + deletes, 13 + 2 * sets
+local sets, deletes, publications, entries, renewals =
+  tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+local key, arg = 3 + sets + deletes, 14 + 2 * sets
 local published = 0
 for _ = 1, publications do
   local payload, channels = ARGV[arg + 1], tonumber(ARGV[arg + 2])
@@ -59,13 +61,16 @@ for _ = 1, publications do
   key, arg = key + 1, arg + 3 + channels
 end
 for index = arg, arg + entries - 1 do
-  redis.call('XADD', KEYS[key], '*', 'message', ARGV[index])
+  redis.call('XADD', KEYS[#KEYS], '*', 'message', ARGV[index])
 end
 for set = 1, sets do
-  redis.call('SET', KEYS[2 + set], ARGV[11 + 2 * set], 'EX', ARGV[12 + 2 * set])
+  redis.call('SET', KEYS[2 + set], ARGV[12 + 2 * set], 'EX', ARGV[13 + 2 * set])
 end
 for delete = 1, deletes do
   redis.call('DEL', KEYS[2 + sets + delete])
+end
+for renewal = 0, renewals - 1 do
+  redis.call('EXPIRE', KEYS[key + renewal], ARGV[arg + entries + renewal])
 end
 
 -- 4. Write the baseline last. If the server denies a command above, because the user lacks a permission, the row is not

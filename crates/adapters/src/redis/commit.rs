@@ -94,6 +94,7 @@ fn arguments(row: &RowCommit<'_>) -> Vec<Value> {
     keys.extend(commit.writes.iter().map(|write| text(&write.key)));
     keys.extend(commit.deletes.iter().map(|key| text(key)));
     keys.extend(commit.publications.iter().map(|publication| text(&publication.marker_key)));
+    keys.extend(commit.renewals.iter().map(|renewal| text(&renewal.key)));
     keys.extend(outbox.iter().map(|append| text(&append.key)));
 
     let mut arguments = vec![Value::from(SCRIPT.sha1().clone()), count(keys.len())];
@@ -103,6 +104,7 @@ fn arguments(row: &RowCommit<'_>) -> Vec<Value> {
     arguments.extend(version(predecessor.map(|predecessor| &predecessor.version)));
     let counts = [commit.writes.len(), commit.deletes.len(), commit.publications.len(), entries.len()];
     arguments.extend(counts.map(count));
+    arguments.push(count(commit.renewals.len()));
     for write in &commit.writes {
         arguments.extend([text(&write.value), text(&write.ttl.to_string())]);
     }
@@ -112,6 +114,7 @@ fn arguments(row: &RowCommit<'_>) -> Vec<Value> {
         arguments.extend(publication.channels.iter().map(|channel| text(channel)));
     }
     arguments.extend(entries.iter().map(|entry| text(entry)));
+    arguments.extend(commit.renewals.iter().map(|renewal| text(&renewal.ttl.to_string())));
     arguments
 }
 

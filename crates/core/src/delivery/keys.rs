@@ -52,6 +52,11 @@ impl KeyStyle {
         }
     }
 
+    /// `cache:protocol#{protocolId}`: detection baseline of a protocol's metadata.
+    pub fn meta_baseline(&self, protocol: &Subject) -> String {
+        self.baseline(protocol, &format!("protocol#{}", protocol.id()))
+    }
+
     /// `outbox:sqs`: events that wait for the queue.
     pub fn outbox(&self) -> String {
         format!("{}outbox:sqs", self.prefix)
@@ -95,6 +100,7 @@ mod tests {
         assert_eq!(keys.tvl(&protocol("parent#aave")), "tvl:parent#aave");
         assert_eq!(keys.chain_tvl(&protocol("1599"), "xdai"), "tvl:1599:xdai");
         assert_eq!(keys.meta(&protocol("1599")), "protocol:1599:meta");
+        assert_eq!(keys.meta_baseline(&protocol("1599")), "cache:protocol#1599");
         assert_eq!(keys.event(&protocol("1599"), "u-1"), "event:u-1");
         assert_eq!(
             keys.baseline(&protocol("parent#aave"), "hourlyTvl#parent#aave"),
@@ -115,6 +121,7 @@ mod tests {
             keys.tvl(&row),
             keys.chain_tvl(&row, "ba{s}e"),
             keys.meta(&row),
+            keys.meta_baseline(&row),
             keys.event(&row, "u-1"),
             keys.baseline(&row, "hourlyTvl#a:{b}"),
         ] {

@@ -17,4 +17,4 @@ pub use dispatch::{Dispatch, MessageRef, Rejection, Request, RequestLimits, Retr
 pub use keys::KeyStyle;
 pub use message::{Attributes, Message, event_message};
 pub use outbox::{OutboxAppend, OutboxEntry, WaitingMessage, decode_entry, encode_entries};
-pub use stored::{Commit, KeyWrite, Publication, ReadRequest, RowCommit, Snapshot};
+pub use stored::{Commit, KeyRenewal, KeyWrite, Publication, ReadRequest, RowCommit, Snapshot};

@@ -54,6 +54,8 @@ pub struct Commit {
     pub writes: Vec<KeyWrite>,
     /// Hot keys to delete, because they no longer have a value.
     pub deletes: Vec<String>,
+    /// Keys of other rows of the subject that must live on. A key that does not exist stays absent.
+    pub renewals: Vec<KeyRenewal>,
     /// Events to publish.
     pub publications: Vec<Publication>,
 }
@@ -75,6 +77,15 @@ pub struct KeyWrite {
     /// The value, JSON.
     pub value: String,
     /// Time to live, s.
+    pub ttl: u64,
+}
+
+/// A key whose time to live begins anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRenewal {
+    /// The key.
+    pub key: String,
+    /// Time to live from now, s.
     pub ttl: u64,
 }
 

@@ -3,6 +3,7 @@
 use crate::change::ChangeRules;
 use crate::delivery::KeyStyle;
 use crate::event::Priority;
+use crate::source::Row;
 
 /// Times to live of the keys, in seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,13 +12,24 @@ pub struct Ttls {
     pub price: u64,
     /// `tvl:{protocolId}` and `tvl:{protocolId}:{chain}`.
     pub tvl: u64,
-    /// `protocol:{protocolId}:meta`.
+    /// `protocol:{protocolId}:meta`, and its baseline `cache:protocol#{protocolId}`.
     pub meta: u64,
     /// `event:{eventId}`.
     pub event: u64,
-    /// `cache:{pk}`. It lives longer than the hot keys: half of the real hourly rows arrive more than an hour after the
+    /// `cache:{pk}` of any other row. It lives longer than the hot keys: half of the real hourly rows arrive more than an hour after the
     /// previous row.
     pub baseline: u64,
+}
+
+impl Ttls {
+    /// The time to live of a row's baseline, s. The metadata of a protocol rarely changes, so its baseline lives as long
+    /// as its hot key.
+    pub fn baseline_of(&self, row: &Row) -> u64 {
+        match row {
+            Row::Tvl(_) | Row::Price(_) => self.baseline,
+            Row::Protocol(_) => self.meta,
+        }
+    }
 }
 
 /// What to detect, and what to write, publish and queue.

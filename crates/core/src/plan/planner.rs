@@ -8,7 +8,7 @@ use super::hot_keys::hot_keys;
 use super::{RecordOutcome, RecordPlan};
 use crate::change::{BaselineValues, Detection, Predecessor, RowVersion, VersionStatus, detect, row_status};
 use crate::delivery::{
-    Commit, DeadLetterWriter, Message, Publication, Snapshot, Undeliverable, event_message,
+    Commit, DeadLetterWriter, KeyRenewal, Message, Publication, Snapshot, Undeliverable, event_message,
 };
 use crate::event::{Event, EventSource, ProtocolMeta};
 use crate::source::{Record, RecordContent, Row, SourceRow, Subject, UndecodableRecord};
@@ -104,7 +104,7 @@ impl<'a> Planner<'a> {
         let version = RowVersion::of(source);
         let current = self.baselines.remove(&baseline_key).or_else(|| self.stored(&baseline_key));
         let stored = current.as_ref().map(|current| &current.version);
-        match row_status(source, stored, self.config.ttls.baseline) {
+        match row_status(source, stored, self.config.ttls.baseline_of(&source.row)) {
             VersionStatus::Late => plan.outcome = RecordOutcome::Late,
             VersionStatus::AlreadyApplied => plan.outcome = RecordOutcome::AlreadyApplied,
             VersionStatus::Newer => {
@@ -148,9 +148,10 @@ impl<'a> Planner<'a> {
             version: this_row.version,
             predecessor,
             values: next.to_json(),
-            baseline_ttl: self.config.ttls.baseline,
+            baseline_ttl: self.config.ttls.baseline_of(&source.row),
             writes: Vec::new(),
             deletes: Vec::new(),
+            renewals: self.renewals(source, &subject),
             publications: Vec::new(),
         };
         if self.config.caching {
@@ -213,6 +214,20 @@ impl<'a> Planner<'a> {
 
     fn dead_letters(&self) -> DeadLetterWriter {
         DeadLetterWriter { now_ms: self.times.now_ms, max_bytes: self.config.max_message_bytes }
+    }
+
+    /// A TVL row keeps the metadata of its protocol alive, so that an active protocol keeps its name and its slug channel.
+    fn renewals(&self, source: &SourceRow, subject: &Subject) -> Vec<KeyRenewal> {
+        let (keys, ttl) = (&self.config.keys, self.config.ttls.meta);
+        let meta = keys.meta(subject);
+        let known = self.metas.contains_key(&meta) || self.snapshot.metas.contains_key(&meta);
+        if !known || !matches!(source.row, Row::Tvl(_)) {
+            return Vec::new();
+        }
+        // Without caching, the hot key may be out of date, so it may expire.
+        let hot = self.config.caching.then_some(meta);
+        let renewed = hot.into_iter().chain([keys.meta_baseline(subject)]);
+        renewed.map(|key| KeyRenewal { key, ttl }).collect()
     }
 
     /// The protocol's name as of this row: from the row itself, an earlier row of this batch, or Redis.

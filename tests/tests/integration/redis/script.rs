@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use events_core::change::{Predecessor, RowVersion};
-use events_core::delivery::{Commit, KeyWrite, Publication, RowCommit};
+use events_core::delivery::{Commit, KeyRenewal, KeyWrite, OutboxAppend, Publication, RowCommit};
 use events_core::plan::{BatchResponse, Config};
 use events_core::source::SequenceNumber;
 use events_harness::probes::resp::{Connection, redis_cmd};
@@ -93,6 +93,7 @@ fn commit(key: &str, version: RowVersion, predecessor: Option<RowVersion>) -> Co
         baseline_ttl: 60,
         writes: vec![KeyWrite { key: format!("{key}:hot"), value: "1".into(), ttl: 60 }],
         deletes: vec![],
+        renewals: vec![],
         publications: vec![],
     }
 }
@@ -207,6 +208,46 @@ async fn an_event_is_published_once_while_its_marker_lives() {
     server.publish_end().await;
     let channels: Vec<_> = subscriber.wait_for(3).await.into_iter().map(|message| message.channel).collect();
     assert_eq!(channels, ["events:a", "events:b", "end"]);
+}
+
+/// The commit has a part of every kind, so that each part must find its own keys and arguments.
+#[tokio::test]
+async fn a_commit_renews_keys_that_exist_and_creates_none() {
+    let server = RedisServer::start().await;
+    let store = store(&server.url());
+    server.cmd(&["SET", "protocol:1:meta", "{}", "EX", "100"]).await;
+    server.cmd(&["HSET", "cache:protocol#1", "time", "1"]).await;
+    let renewal = |key: &str, ttl| KeyRenewal { key: key.into(), ttl };
+    let commit = Commit {
+        deletes: vec!["tvl:1:era".into()],
+        publications: vec![Publication {
+            marker_key: "event:u-1".into(),
+            marker_ttl: 60,
+            payload: "{}".into(),
+            channels: vec!["events:a".into()],
+        }],
+        renewals: vec![
+            renewal("protocol:1:meta", 500),
+            renewal("cache:protocol#1", 600),
+            renewal("none", 700),
+        ],
+        ..commit("cache:a", version(1, "s", "1"), None)
+    };
+    let entries = vec!["one".to_owned(), "two".to_owned()];
+    let outbox = OutboxAppend { key: "outbox:sqs".into(), entries };
+    let row = RowCommit { commit: &commit, outbox: Some(&outbox) };
+    assert_eq!(store.commit(&[row]).await, [Ok(CommitResult::Applied { published: 1 })]);
+    for (key, ttl) in [("protocol:1:meta", 500), ("cache:protocol#1", 600), ("cache:a", 60)] {
+        let left = server.cmd(&["TTL", key]).await.int().unwrap();
+        assert!((ttl - 30..=ttl).contains(&left), "{key} lives {left} s");
+    }
+    assert_eq!(server.cmd(&["EXISTS", "none"]).await.int(), Some(0));
+    assert_eq!(server.cmd(&["XLEN", "outbox:sqs"]).await.int(), Some(2));
+
+    // A row that was applied before changes nothing, so it renews nothing.
+    server.cmd(&["EXPIRE", "protocol:1:meta", "100"]).await;
+    assert_eq!(store.commit(&[row]).await, [Ok(CommitResult::AlreadyApplied)]);
+    assert!(server.cmd(&["TTL", "protocol:1:meta"]).await.int().unwrap() <= 100);
 }
 
 /// A publication that the client sent after the script would be lost if the client died in between.

@@ -31,6 +31,7 @@ async fn the_fixture_leaves_its_keys_and_reaches_its_channels() {
     for key in server.cmd(&["KEYS", "*"]).await.texts() {
         let ttl = server.cmd(&["TTL", &key]).await.int().unwrap();
         let (kind, most) = match key.split(':').next().unwrap() {
+            "cache" if key.starts_with("cache:protocol#") => ("hash", 604_800),
             "cache" => ("hash", 90_000),
             "event" => ("marker", 300),
             "protocol" => ("value", 604_800),
@@ -63,6 +64,23 @@ async fn the_same_records_twice_change_nothing_more() {
     assert_eq!(subscriber.wait_for(1).await[0].channel, "end", "nothing was published before it");
     assert_eq!(processor.queue().len(), queued);
     assert_eq!(server.cmd(&["KEYS", "*"]).await.texts().into_iter().collect::<BTreeSet<_>>(), keys);
+}
+
+#[tokio::test]
+async fn a_tvl_row_renews_the_metadata_of_its_protocol() {
+    let server = RedisServer::start().await;
+    let processor = with_redis(store(&server.url()), Config::default());
+    process(&processor, &[metadata("1", 0, 1, &[("name", "One")])]).await;
+    let keys = ["protocol:1:meta", "cache:protocol#1"];
+    for key in keys {
+        server.cmd(&["EXPIRE", key, "1000"]).await;
+    }
+    process(&processor, &[tvl("1", 1, 2, 1e6, &[]), tvl("2", 1, 3, 1e6, &[])]).await;
+    for key in keys {
+        let left = server.cmd(&["TTL", key]).await.int().unwrap();
+        assert!((604_700..=604_800).contains(&left), "{key} lives {left} s");
+    }
+    assert_eq!(server.cmd(&["EXISTS", "protocol:2:meta"]).await.int(), Some(0));
 }
 
 /// A protocol row whose numbers have many digits is rewritten with equal values. The baseline in Redis must keep every
