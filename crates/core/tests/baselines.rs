@@ -213,7 +213,7 @@ fn with_a_baseline_the_old_image_does_not_judge() {
         stream: "arn:s".to_owned(),
         sequence: SequenceNumber::new("1").unwrap(),
     };
-    let stored = Baseline { version, values: r#"{"price":{"price":"15"}}"#.to_owned() };
+    let stored = Baseline { version, occurrence: 0, values: r#"{"price":{"price":"15"}}"#.to_owned() };
     let snapshot =
         Snapshot { baselines: [("cache:coingecko#x".to_owned(), stored)].into(), ..Snapshot::default() };
     let outcomes = outcomes_with_old_image("coingecko#x", &snapshot, &[("999000", "999001")]);

@@ -11,6 +11,7 @@ use events_core::delivery::Snapshot;
 use events_core::event::{Data, Event, Priority};
 use events_core::plan::{Config, PlanTimes, RecordOutcome, RecordPlan, plan, read_request};
 use events_core::source::dynamodb::decode_text;
+use events_core::value::{EventName, of_event, of_text};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -140,6 +141,123 @@ fn the_total_falls_back_to_the_hour_before_but_chains_do_not() {
     assert_eq!((data.previous_timestamp, data.previous_tvl), (None, 100.0));
 }
 
+fn ids(records: &[String]) -> Vec<String> {
+    events(records, &Config::default()).into_iter().map(|event| event.event_id).collect()
+}
+
+#[test]
+fn an_id_names_the_change_and_not_the_way_it_came() {
+    let image = |total: &str| json!({"tvl": n(total), "base": n(total), "SK_ORIGNAL": n(1_000_000)});
+    let row = |sequence, created, total: &str| record("hourlyTvl#1", sequence, created, &image(total), None);
+    let first = tvl(1, 999_000, "1");
+    let streamed = ids(&[first.clone(), row(2, 1_000_000, "20000")]);
+    assert_eq!(streamed.len(), 2);
+    let new_stream = row(7, 1_000_500, "2E4").replace("arn:s", "arn:other").replace("\"e7\"", "\"another\"");
+    assert_eq!(ids(&[first.clone(), new_stream]), streamed);
+    let from_postgres = row(7, 1_000_000, "20000.0").replace("aws:dynamodb", "postgres");
+    assert_eq!(ids(&[first.clone(), from_postgres]), streamed);
+    let without_creation_time = row(3, 1_000_000, "20000").replace("ApproximateCreationDateTime", "Ignored");
+    assert_eq!(ids(&[first.clone(), without_creation_time]), streamed);
+    assert_ne!(ids(&[first, row(2, 1_000_000, "20001")]), streamed);
+}
+
+#[test]
+fn rows_of_one_data_time_have_different_ids_even_if_a_value_returns() {
+    let rows =
+        [("1", 999_000), ("20000", 1_000_000), ("90000", 1_000_000), ("20000", 1_000_000), ("1", 1_000_001)];
+    let records: Vec<String> =
+        rows.iter().zip(1..).map(|((total, at), number)| tvl(number, *at, total)).collect();
+    let occurrences = |plans: &[RecordPlan]| -> Vec<u32> {
+        plans.iter().map(|plan| plan.commit.as_ref().unwrap().occurrence).collect()
+    };
+    for batch in [1, 2, 5] {
+        let plans = plan_in_batches(&records, batch);
+        assert_eq!(occurrences(&plans), [0, 0, 1, 2, 0], "batches of {batch}");
+    }
+    let ids = ids(&records);
+    assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+    let name = |occurrence| EventName {
+        pk: "hourlyTvl#1",
+        data_time_ms: 1_000_000_000,
+        event_type: "tvl_change",
+        chain: None,
+        value: "2e4",
+        occurrence,
+    };
+    assert_eq!((&ids[0], &ids[2]), (&of_event(&name(0)), &of_event(&name(2))));
+}
+
+#[test]
+fn an_old_image_of_the_same_data_time_is_no_earlier_row() {
+    let image = |total: &str| json!({"tvl": n(total), "SK_ORIGNAL": n(1_000_000)});
+    let row = record("hourlyTvl#1", 1, 1_000_000, &image("20000"), Some(&image("1")));
+    let plans = plan_batch(&[row], &Config::default());
+    assert_eq!((plans[0].events.len(), plans[0].commit.as_ref().unwrap().occurrence), (1, 0));
+}
+
+/// What docs/events.md says about the ids of these rows must let someone else compute them.
+#[test]
+fn the_documented_ids_are_those_of_the_events() {
+    let documents = include_str!("../../../docs/events.md");
+    let meta = |rugged: bool| {
+        json!({"name": {"S": "Aave \"V3\""}, "chains": {"SS": ["Base", "Aurora"]}, "rugged": {"BOOL": rugged},
+            "parentProtocol": {"NULL": true}, "oracles": {"M": {"fee": n("0.10")}}})
+    };
+    let at = 1_767_229_202;
+    let era = |with: bool| if with { json!({"era": n(25_000)}) } else { json!({"base": n(1)}) };
+    let price = |price: &str| json!({"price": n(price)});
+    let batches = [
+        [
+            record("hourlyTvl#1599", 1, at - 1, &json!({"tvl": n(1)}), None),
+            tvl_of_1599(2, at, &json!({"tvl": n("1600000.50")})),
+        ],
+        [
+            record("hourlyTvl#1599", 1, at - 1, &json!({"era": n(1)}), None),
+            tvl_of_1599(2, at, &json!({"era": n(25_000)})),
+        ],
+        [
+            record("asset#xdai:0xee", 1, at - 1, &price("0.9"), None),
+            record("asset#xdai:0xee", 2, at, &price("1.002"), None),
+        ],
+        [record("hourlyTvl#1599", 1, at - 1, &era(false), None), tvl_of_1599(2, at, &era(true))],
+        [record("hourlyTvl#1599", 1, at - 1, &era(true), None), tvl_of_1599(2, at, &era(false))],
+        [
+            record("protocol#1599", 1, at - 1, &meta(false), None),
+            record("protocol#1599", 2, at, &meta(true), None),
+        ],
+    ];
+    let values = [
+        ("hourlyTvl#1599", "tvl_change", "", "16000005e-1"),
+        ("hourlyTvl#1599", "tvl_change", "era", "25e3"),
+        ("asset#xdai:0xee", "price_update", "xdai", "1002e-3"),
+        ("hourlyTvl#1599", "protocol_update", "era", "25e3"),
+        ("hourlyTvl#1599", "protocol_update", "era", ""),
+        (
+            "protocol#1599",
+            "protocol_update",
+            "",
+            r#"{"chains":{"l":[{"s":"Aurora"},{"s":"Base"}]},"name":{"s":"Aave \"V3\""},"oracles":{"m":{"fee":{"n":"1e-1"}}},"parentProtocol":"z","rugged":{"b":true}}"#,
+        ),
+    ];
+    let mut missing = Vec::new();
+    for (rows, (pk, event_type, chain, value)) in batches.iter().zip(values) {
+        let events = events(rows, &Config::default());
+        let of_type = events.iter().find(|event| event.event_type.name() == event_type).unwrap();
+        let name = [pk, "1767229202000", event_type, chain, value, "0"];
+        assert_eq!(of_type.event_id, of_text(&name.join("\0")), "{name:?}");
+        let cell = |part: &&str| if part.is_empty() { String::new() } else { format!("`{part}`") };
+        let mut cells: Vec<String> = name.iter().map(cell).collect();
+        cells.push(format!("`{}`", of_type.event_id));
+        let line = format!("| {} |", cells.join(" | ")).replace("|  |", "| |").replace("|  |", "| |");
+        missing.extend((!documents.contains(&line)).then_some(line));
+    }
+    assert!(missing.is_empty(), "docs/events.md has no line\n{}", missing.join("\n"));
+}
+
+fn tvl_of_1599(sequence: u32, at: i64, image: &Value) -> String {
+    record("hourlyTvl#1599", sequence, at, image, None)
+}
+
 #[test]
 fn slow_drift_fires_when_compared_with_the_last_event() {
     let rows: Vec<String> = (0..8_u32)
@@ -267,7 +385,11 @@ fn announced_values_are_ignored_after_the_setting_changes() {
         plan(decode(&rows), &Snapshot::default(), &comparing_with(ChangeBaseline::LastEvent), TIMES);
     let commit = drifting[1].commit.as_ref().unwrap();
     assert!(commit.values.contains("announced"), "{}", commit.values);
-    let stored = Baseline { version: commit.version.clone(), values: commit.values.clone() };
+    let stored = Baseline {
+        version: commit.version.clone(),
+        occurrence: commit.occurrence,
+        values: commit.values.clone(),
+    };
     let snapshot =
         Snapshot { baselines: [(commit.baseline_key.clone(), stored)].into(), ..Snapshot::default() };
     let event_count = |baseline| {
@@ -288,7 +410,8 @@ fn an_unreadable_baseline_counts_as_none_but_its_version_still_counts() {
     let first = decode_text(&tvl(5, 1_000_000, "100"), TIMES.now_ms);
     let key = read_request(std::slice::from_ref(&first), &Config::default()).baselines[0].clone();
     let commit = plan_batch(&[tvl(5, 1_000_000, "100")], &Config::default()).remove(0).commit.unwrap();
-    let stored = Baseline { version: commit.version, values: "{\"of\":\"another version\"}".into() };
+    let stored =
+        Baseline { version: commit.version, occurrence: 0, values: "{\"of\":\"another version\"}".into() };
     let snapshot = Snapshot { baselines: [(key, stored)].into(), ..Snapshot::default() };
     let rows = [tvl(5, 1_000_000, "100"), tvl(6, 2_000_000, "300"), tvl(7, 3_000_000, "600")];
     let plans = plan(decode(&rows), &snapshot, &Config::default(), TIMES);
@@ -340,7 +463,11 @@ fn plan_in_batches(stream: &[String], size: usize) -> Vec<RecordPlan> {
     for batch in stream.chunks(size) {
         let plans = plan(decode(batch), &snapshot, &config, TIMES);
         for commit in plans.iter().filter_map(|plan| plan.commit.as_ref()) {
-            let stored = Baseline { version: commit.version.clone(), values: commit.values.clone() };
+            let stored = Baseline {
+                version: commit.version.clone(),
+                occurrence: commit.occurrence,
+                values: commit.values.clone(),
+            };
             snapshot.baselines.insert(commit.baseline_key.clone(), stored);
             snapshot.metas.extend(commit.writes.iter().map(|set| (set.key.clone(), set.value.clone())));
         }

@@ -62,7 +62,8 @@ impl MemoryStore {
             CommitDecision::AlreadyApplied => return CommitResult::AlreadyApplied,
             CommitDecision::MissingPredecessor => return CommitResult::MissingPredecessor,
         }
-        let baseline = Baseline { version: commit.version.clone(), values: commit.values.clone() };
+        let (version, values) = (commit.version.clone(), commit.values.clone());
+        let baseline = Baseline { version, occurrence: commit.occurrence, values };
         baselines.insert(commit.baseline_key.clone(), baseline);
         let mut values = self.values.borrow_mut();
         for write in &commit.writes {

@@ -251,8 +251,9 @@ impl Batch<'_> {
             let mut own = BTreeSet::new();
             for event in &plan.events {
                 assert!(own.insert(&event.event_id), "two events of a record share an id: {event:?}");
-                let first = *events.entry(event.event_id.clone()).or_insert(&row.record_id);
-                assert_eq!(*first, row.record_id, "two records share the event {}", event.event_id);
+                let position = (row.stream.as_str(), &row.sequence);
+                let first = *events.entry(event.event_id.clone()).or_insert((position, &row.pk));
+                assert_eq!(first, (position, &row.pk), "two records share the event {}", event.event_id);
             }
         }
         let mut failed = [(0, "why".to_owned())].into();
@@ -297,7 +298,11 @@ impl Batch<'_> {
     /// Writes what the commit of a plan leaves in Redis, as far as a later batch reads it.
     fn apply(&self, plan: &RecordPlan, snapshot: &mut Snapshot) {
         let Some(commit) = &plan.commit else { return };
-        let stored = Baseline { version: commit.version.clone(), values: commit.values.clone() };
+        let stored = Baseline {
+            version: commit.version.clone(),
+            occurrence: commit.occurrence,
+            values: commit.values.clone(),
+        };
         snapshot.baselines.insert(commit.baseline_key.clone(), stored);
         for write in &commit.writes {
             if matches!(Key::read(&write.key, &self.config.keys), Key::Meta(_)) {

@@ -28,7 +28,7 @@ pub(crate) fn finished(world: &World, id: usize, task: &Task, batch: &BatchOutco
     };
     let expected = ledger::expectations(world, id);
     for row in &rows[..reported] {
-        check(world, "done means done", is_done(world, &expected, row.index), || {
+        check(world, "done means done", is_done(world, task, &expected, row.index), || {
             format!("task {id} does not report row {} ({:?}), which is not done", row.index, row.kind)
         });
     }
@@ -51,7 +51,7 @@ pub(crate) fn finished(world: &World, id: usize, task: &Task, batch: &BatchOutco
             Kind::Skipped | Kind::Poison(_) => "undecodable",
         };
         if !task.refused_groups.contains(group) {
-            check(world, "a failure costs only its key", is_done(world, &expected, row.index), || {
+            check(world, "a failure costs only its key", is_done(world, task, &expected, row.index), || {
                 format!(
                     "task {id} has not finished row {}, although only {:?} failed",
                     row.index, task.refused_groups
@@ -63,7 +63,7 @@ pub(crate) fn finished(world: &World, id: usize, task: &Task, batch: &BatchOutco
 }
 
 /// True if nothing is left to do for a row.
-fn is_done(world: &World, expected: &Expectations, index: usize) -> bool {
+fn is_done(world: &World, task: &Task, expected: &Expectations, index: usize) -> bool {
     let row = &world.rows.rows[index];
     match row.kind {
         Kind::Skipped => true,
@@ -72,13 +72,9 @@ fn is_done(world: &World, expected: &Expectations, index: usize) -> bool {
             let key = &world.rows.keys[row.key].baseline;
             let mut redis = world.redis.borrow_mut();
             let stored = redis.baseline(key, world.now()).map(|baseline| Rc::clone(&baseline.expected));
-            let applied = stored.is_some_and(|state| {
-                !matches!(
-                    expected_outcome(row, Some(&state), ledger::rules(world)),
-                    ExpectedOutcome::Applied(..)
-                )
-            });
-            applied || expected.losses.get(&row.key).is_some_and(|losses| *losses != redis.losses(key))
+            let outcome = expected_outcome(row, stored.as_deref(), ledger::rules(world), task.decoded_ms);
+            !matches!(outcome, ExpectedOutcome::Applied(..))
+                || expected.losses.get(&row.key).is_some_and(|losses| *losses != redis.losses(key))
         }
     }
 }

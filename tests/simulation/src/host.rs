@@ -31,6 +31,8 @@ pub(crate) struct Task {
     pub shard: Option<usize>,
     /// Indices of its rows.
     pub batch: Vec<usize>,
+    /// When its rows were decoded, ms since 1970.
+    pub decoded_ms: i64,
     /// When it must stop sending.
     pub deadline: Duration,
     /// Groups with a message that was not accepted.
@@ -117,6 +119,7 @@ fn begin(world: &World, shard: Option<usize>, batch: Vec<usize>) {
     let task = Task {
         shard,
         batch,
+        decoded_ms: world.now_ms(),
         deadline: duration(world.now()) + left.saturating_sub(margin),
         refused_groups: BTreeSet::new(),
         shared_failure: false,

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use events_core::delivery::{Message, RowCommit};
+use events_core::delivery::{KeyRenewal, Message, RowCommit};
 use events_processor::ports::CommitResult;
 
 use crate::outbox;
 use crate::queue::Entered;
 use crate::redis::ReadBaselines;
 use crate::reference::{ExpectedBaseline, ExpectedEvent, ExpectedOutcome, Rules, expected_outcome};
-use crate::rows::Rows;
+use crate::rows::{Key, Rows, Table};
 use crate::sim::World;
 
 /// What the rows of an invocation must give, according to the reference and the baselines that the invocation read.
@@ -22,13 +22,15 @@ pub(crate) struct Expectations {
     pub events: BTreeMap<String, ExpectedEvent>,
     /// How often the baseline of each key had been lost when it was read.
     pub losses: BTreeMap<usize, u64>,
+    /// Rows that must renew the metadata of their protocol.
+    pub renewing: BTreeSet<usize>,
 }
 
 /// Everything that the invariants need to know about the run so far.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Ids of the events in the queue.
-    pub accepted: BTreeSet<String>,
+    /// The events in the queue: the rows that they come from, by id.
+    pub accepted: BTreeMap<String, usize>,
     /// Ids of the events in the dead letter queue.
     pub dead_letter_events: BTreeSet<String>,
     /// Rows in the dead letter queue, by the id of their record.
@@ -96,7 +98,12 @@ pub(crate) fn check(world: &World, invariant: &'static str, holds: bool, detail:
 /// The rules of the run.
 pub(crate) fn rules(world: &World) -> Rules {
     let core = &world.scenario.settings.core;
-    Rules { change_baseline: core.rules.baseline, protocol_always: core.rules.protocol_always }
+    Rules {
+        change_baseline: core.rules.baseline,
+        protocol_always: core.rules.protocol_always,
+        baseline_ttl: core.ttls.baseline,
+        meta_ttl: core.ttls.meta,
+    }
 }
 
 /// True if SQS rejects the event, which means that it will never accept it.
@@ -114,15 +121,28 @@ pub(crate) fn expectations(world: &World, task: usize) -> Rc<Expectations> {
 
 /// An invocation has read its baselines. Works out what its rows must give.
 pub(crate) fn baselines_read(world: &World, task: usize, read: &ReadBaselines) {
-    let batch = world.host.borrow().tasks.get(&task).map(|task| task.batch.clone()).unwrap_or_default();
+    let (batch, now_ms) = {
+        let host = world.host.borrow();
+        let Some(task) = host.tasks.get(&task) else { return };
+        (task.batch.clone(), task.decoded_ms)
+    };
+    // The protocols whose metadata is in Redis, or comes with an earlier row of the batch.
+    let mut named: BTreeSet<String> = read.metas.clone();
     let mut expected = Expectations::default();
     let mut current: BTreeMap<usize, Rc<ExpectedBaseline>> = BTreeMap::new();
     for row in batch {
         let row = &world.rows.rows[row];
         let key = &world.rows.keys[row.key].baseline;
         let baseline = current.get(&row.key).or_else(|| read.baselines.get(key));
-        let outcome = expected_outcome(row, baseline.map(|baseline| &**baseline), rules(world));
+        let outcome = expected_outcome(row, baseline.map(|baseline| &**baseline), rules(world), now_ms);
         if let ExpectedOutcome::Applied(events, next) = &outcome {
+            let Key { table, subject, .. } = &world.rows.keys[row.key];
+            let meta = world.scenario.settings.core.keys.meta(subject);
+            match table {
+                Table::Tvl if named.contains(&meta) => drop(expected.renewing.insert(row.index)),
+                Table::Protocol => drop(named.insert(meta)),
+                Table::Tvl | Table::Price => {}
+            }
             current.insert(row.key, Rc::clone(next));
             expected.events.extend(events.iter().map(|event| (event.id.clone(), event.clone())));
         }
@@ -206,7 +226,7 @@ pub(crate) fn message_accepted(world: &World, expected: &Rc<Expectations>, messa
     check(world, "order in the queue", holds, || {
         format!("{}: row {} comes after row {last:?}", message.group_id, row.index)
     });
-    world.ledger.borrow_mut().accepted.insert(id.clone());
+    world.ledger.borrow_mut().accepted.insert(id.clone(), row.index);
 }
 
 /// Rows with the same order key must stay in order. The order key is the subject if all rows of the subject are in the
@@ -216,12 +236,14 @@ fn order_key(world: &World, row: usize, name: &str) -> String {
     if world.rows.ordered_by_subject { format!("{name} {}", key.group) } else { format!("{name} {}", key.pk) }
 }
 
-/// True if the rows of this subject or key need not stay in order, because some were dropped or the baseline was lost. A
-/// redelivered row is then compared with another value than before, and can make new events after those of later rows.
+/// True if the rows of this subject or key need not stay in order, because some were dropped, the baseline was lost, or
+/// a data time depends on the time of decoding. A redelivered row is then compared with another value than before, and
+/// can make new events after those of later rows.
 fn order_is_excused(world: &World, row: usize) -> bool {
     let key_of = |row: usize| &world.rows.keys[world.rows.rows[row].key];
     let key = key_of(row);
-    world.redis.borrow().losses(&key.baseline) > 0
+    world.rows.has_clock_ahead(&key.group)
+        || world.redis.borrow().losses(&key.baseline) > 0
         || world.ledger.borrow().dropped.iter().any(|row| key_of(*row).group == key.group)
 }
 
@@ -275,7 +297,7 @@ pub(crate) fn is_delivered(world: &World, event: &ExpectedEvent) -> bool {
     let ledger = world.ledger.borrow();
     !core.queueing
         || event.priority < core.min_priority
-        || ledger.accepted.contains(&event.id)
+        || ledger.accepted.contains_key(&event.id)
         || ledger.dead_letter_events.contains(&event.id)
 }
 
@@ -306,6 +328,7 @@ pub(crate) fn run_commit(
         return applied.answer;
     };
     outbox::committed(world, row, row_commit, events);
+    check_renewals(world, row, expected.renewing.contains(&row), &commit.renewals);
     let ids: Vec<&str> =
         commit.publications.iter().map(|publication| event_id(&publication.payload)).collect();
     let wanted: Vec<&str> = match world.scenario.settings.core.pubsub {
@@ -320,6 +343,20 @@ pub(crate) fn run_commit(
         publish(world, row, event_id(&publication.payload), &publication.channels);
     }
     applied.answer
+}
+
+/// A TVL row must renew the metadata of its protocol and the baseline of that metadata, if it finds any.
+fn check_renewals(world: &World, row: usize, renewing: bool, renewals: &[KeyRenewal]) {
+    let core = &world.scenario.settings.core;
+    let subject = &world.rows.keys[world.rows.rows[row].key].subject;
+    let mut wanted = Vec::new();
+    if renewing {
+        wanted.extend(core.caching.then(|| core.keys.meta(subject)));
+        wanted.push(core.keys.baseline(subject, &format!("protocol#{}", subject.id())));
+    }
+    let holds = renewals.iter().map(|renewal| &renewal.key).eq(&wanted)
+        && renewals.iter().all(|renewal| renewal.ttl == core.ttls.meta);
+    check(world, "metadata lives on", holds, || format!("row {row} renews {renewals:?}, not {wanted:?}"));
 }
 
 fn event_id(payload: &str) -> &str {

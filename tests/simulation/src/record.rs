@@ -44,10 +44,12 @@ pub(crate) struct Envelope<'a> {
     pub sequence: u128,
     /// Partition key.
     pub key: &'a Key,
-    /// Creation time, ms since 1970.
-    pub created_ms: i64,
+    /// Creation time, ms since 1970, if the record has one.
+    pub created_ms: Option<i64>,
     /// Data time as written, ms since 1970.
     pub data_time_ms: i64,
+    /// Data time in the old image, ms since 1970, if it has one.
+    pub old_time_ms: Option<i64>,
 }
 
 /// The record as JSON, and its identifier in the batch response.
@@ -76,14 +78,19 @@ pub(crate) fn raw(envelope: &Envelope<'_>, kind: &Kind, rng: &mut Rng) -> (Box<R
         "eventID": envelope.record_id, "eventName": event_name, "eventSource": "aws:dynamodb",
         "eventSourceARN": Rows::arn(envelope.stream),
         "dynamodb": {
-            "ApproximateCreationDateTime": envelope.created_ms,
             "Keys": {"PK": {"S": pk}, "SK": {"N": sort_key.to_string()}},
             "SequenceNumber": envelope.sequence.to_string(),
         },
     });
     let change = &mut record["dynamodb"];
     change["NewImage"] = image;
-    if let Some(old) = old {
+    if let Some(created) = envelope.created_ms {
+        change["ApproximateCreationDateTime"] = json!(created);
+    }
+    if let Some(mut old) = old {
+        if let Some(time) = envelope.old_time_ms {
+            old[name] = json!({"N": (time / 1_000).to_string()});
+        }
         change["OldImage"] = old;
     }
     if let Kind::Poison(poison) = kind {

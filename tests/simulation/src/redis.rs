@@ -1,6 +1,6 @@
 //! Redis: baselines, hot keys and markers with their times to live, and a second implementation of the commit script.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use events_core::change::{Baseline, Predecessor, RowVersion};
@@ -32,6 +32,8 @@ pub(crate) struct ReadBaselines {
     pub baselines: BTreeMap<String, Rc<ExpectedBaseline>>,
     /// How often each had been lost before.
     pub losses: BTreeMap<String, u64>,
+    /// The metadata keys that have a value.
+    pub metas: BTreeSet<String>,
 }
 
 /// How to undo one call, for a failover that loses it.
@@ -119,6 +121,7 @@ impl Redis {
         }
         for key in &request.metas {
             let live = self.values.get(key).filter(|entry| entry.expires > now);
+            read.metas.extend(live.map(|_| key.clone()));
             snapshot.metas.extend(live.map(|entry| (key.clone(), entry.value.clone())));
         }
         if request.outbox.is_some() {
@@ -170,7 +173,11 @@ impl Redis {
         }
         let mut undo = Undo::default();
         if let Some(expected) = expected {
-            let stored = Baseline { version: commit.version.clone(), values: commit.values.clone() };
+            let stored = Baseline {
+                version: commit.version.clone(),
+                occurrence: commit.occurrence,
+                values: commit.values.clone(),
+            };
             let entry = Entry {
                 value: TrackedBaseline { stored, expected },
                 expires: now + commit.baseline_ttl * SECOND,

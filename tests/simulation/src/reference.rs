@@ -1,19 +1,36 @@
 //! A second, independent implementation of what a row must give. It uses whole numbers, no JSON and no shared code.
 //!
-//! Only the ids come from the code under test; golden tests elsewhere check them.
+//! Only the hash of an id comes from the code under test; golden tests elsewhere check it. What an id is made of is
+//! computed here.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use events_core::change::ChangeBaseline;
 use events_core::event::Priority;
-use events_core::value;
+use events_core::value::{EventName, of_event};
 
 use crate::rows::{Fields, Kind, Price, Row, Tvl, Values};
 
-/// Thresholds: 1 % or $10,000 for TVL, 0.1 % or $0.01 for a price. Prices are counted in thousandths of a dollar.
-const TVL_ABSOLUTE: i64 = 10_000;
-const PRICE_ABSOLUTE: i64 = 10;
+/// What a kind of value counts in, and when its change is significant.
+struct Measure {
+    event_type: &'static str,
+    /// A change of at least previous / `share` is significant.
+    share: i64,
+    /// So is a change of at least `absolute`.
+    absolute: i64,
+    /// Decimal exponent of one unit, USD.
+    exponent: i32,
+    /// A smaller change has priority low.
+    least: i64,
+}
+
+/// 1 % or $10,000.
+const TVL: Measure =
+    Measure { event_type: "tvl_change", share: 100, absolute: 10_000, exponent: 0, least: 10_000 };
+/// 0.1 % or $0.01, counted in thousandths of a dollar.
+const PRICE: Measure =
+    Measure { event_type: "price_update", share: 1_000, absolute: 10, exponent: -3, least: 0 };
 
 /// The rules that a scenario can set.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +39,10 @@ pub(crate) struct Rules {
     pub change_baseline: ChangeBaseline,
     /// True if every change of metadata makes an event.
     pub protocol_always: bool,
+    /// How long baselines of values live, s.
+    pub baseline_ttl: u64,
+    /// How long metadata and its baselines live, s.
+    pub meta_ttl: u64,
 }
 
 /// A baseline, as the reference computes it.
@@ -32,6 +53,8 @@ pub(crate) struct ExpectedBaseline {
     time: i64,
     stream: usize,
     sequence: u128,
+    /// How many rows of the same time were applied before.
+    occurrence: u32,
     values: BaselineValues,
 }
 
@@ -77,30 +100,43 @@ pub(crate) enum ExpectedOutcome {
     NotARow,
 }
 
-/// Compares a row with the baseline of its key.
+/// Compares a row that is decoded at `now_ms` with the baseline of its key.
 pub(crate) fn expected_outcome(
     row: &Row,
     baseline: Option<&ExpectedBaseline>,
     rules: Rules,
+    now_ms: i64,
 ) -> ExpectedOutcome {
     let Kind::Values(values) = &row.kind else { return ExpectedOutcome::NotARow };
-    if let Some(baseline) = baseline {
-        match order(row, baseline) {
-            Order::Older => return ExpectedOutcome::Late,
-            Order::Same => return ExpectedOutcome::AlreadyApplied,
-            Order::Newer => {}
-        }
+    let time = row.time_ms(now_ms);
+    let ttl = if matches!(values, Values::Protocol { .. }) { rules.meta_ttl } else { rules.baseline_ttl };
+    if row.created_ms.is_some_and(|created| created > time + ttl as i64 * 1_000) {
+        return ExpectedOutcome::Late;
     }
-    let comparison = Comparison { row, rules, events: Vec::new() };
+    match baseline.map(|baseline| order(row, time, baseline)) {
+        Some(Order::Older) => return ExpectedOutcome::Late,
+        Some(Order::Same) => return ExpectedOutcome::AlreadyApplied,
+        Some(Order::Newer) => {}
+        None if has_old(values) && row.old_time_ms.is_some_and(|old| old > time) => {
+            return ExpectedOutcome::Late;
+        }
+        None => {}
+    }
+    let same_time = baseline.filter(|baseline| baseline.time == time);
+    let occurrence = same_time.map_or(0, |baseline| baseline.occurrence + 1);
+    let comparison = Comparison { row, rules, time, occurrence, events: Vec::new() };
     let (events, values) = comparison.compare(values, baseline.map(|baseline| &baseline.values));
-    let next = ExpectedBaseline {
-        row: row.index,
-        time: row.time_ms,
-        stream: row.stream,
-        sequence: row.sequence,
-        values,
-    };
+    let (stream, sequence) = (row.stream, row.sequence);
+    let next = ExpectedBaseline { row: row.index, time, stream, sequence, occurrence, values };
     ExpectedOutcome::Applied(events, Rc::new(next))
+}
+
+fn has_old(values: &Values) -> bool {
+    match values {
+        Values::Tvl(tvl) => tvl.old.is_some(),
+        Values::Price(price) => price.old.is_some(),
+        Values::Protocol { old, .. } => old.is_some(),
+    }
 }
 
 enum Order {
@@ -109,22 +145,38 @@ enum Order {
     Newer,
 }
 
-fn order(row: &Row, baseline: &ExpectedBaseline) -> Order {
-    if row.time_ms < baseline.time {
+fn order(row: &Row, time: i64, baseline: &ExpectedBaseline) -> Order {
+    if time < baseline.time {
         Order::Older
-    } else if row.time_ms == baseline.time
-        && row.stream == baseline.stream
-        && row.sequence <= baseline.sequence
-    {
+    } else if time == baseline.time && row.stream == baseline.stream && row.sequence <= baseline.sequence {
         Order::Same
     } else {
         Order::Newer
     }
 }
 
+/// A number as event ids have it: digits without zeros at the end, and the exponent.
+fn canonical(mut digits: i64, mut exponent: i32) -> String {
+    if digits == 0 {
+        return "0e0".to_owned();
+    }
+    while digits % 10 == 0 {
+        (digits, exponent) = (digits / 10, exponent + 1);
+    }
+    format!("{digits}e{exponent}")
+}
+
+/// Metadata as event ids have it. No name and no value here needs an escape.
+fn canonical_fields(fields: &Fields) -> String {
+    let fields = fields.iter().map(|(name, value)| format!(r#""{name}":{{"s":"{value}"}}"#));
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+}
+
 struct Comparison<'a> {
     row: &'a Row,
     rules: Rules,
+    time: i64,
+    occurrence: u32,
     events: Vec<ExpectedEvent>,
 }
 
@@ -165,7 +217,7 @@ impl Comparison<'_> {
         let total = total.or(old_total);
         let before = if cached { chains } else { old_chains.as_ref() };
         let next_total = match tvl.total {
-            Some(value) => Some(self.moved(None, total, value, 100, TVL_ABSOLUTE, 1.0, "tvl_change")),
+            Some(value) => Some(self.moved(None, total, value, &TVL)),
             None => total,
         };
         let mut next = BTreeMap::new();
@@ -173,8 +225,7 @@ impl Comparison<'_> {
             let reference = before.and_then(|chains| chains.get(chain)).copied();
             match value {
                 Some(value) => {
-                    let moved =
-                        self.moved(Some(chain), reference, *value, 100, TVL_ABSOLUTE, 1.0, "tvl_change");
+                    let moved = self.moved(Some(chain), reference, *value, &TVL);
                     next.insert(*chain, moved);
                 }
                 // The row does not know the value, so the chain keeps its baseline.
@@ -192,25 +243,21 @@ impl Comparison<'_> {
         let came = came.filter(|(chain, _)| !before.contains_key(chain));
         let went = before.iter().map(|(chain, value)| (*chain, value.last));
         let went = went.filter(|(chain, _)| !tvl.chains.contains_key(chain));
-        let changed: BTreeMap<&str, i64> = came.chain(went).collect();
-        for (chain, value) in changed {
-            if value.abs() >= TVL_ABSOLUTE {
-                self.event("protocol_update", Some(chain), Priority::Medium, None);
+        let came = came.map(|(chain, value)| (chain, (value, canonical(value, 0))));
+        let went = went.map(|(chain, value)| (chain, (value, String::new())));
+        let changed: BTreeMap<&str, (i64, String)> = came.chain(went).collect();
+        for (chain, (value, in_id)) in changed {
+            if value.abs() >= TVL.absolute {
+                self.event("protocol_update", Some(chain), &in_id, Priority::Medium, None);
             }
         }
     }
 
     fn price(&mut self, price: &Price, before: Option<Value>) -> BaselineValues {
         let old = price.old.map(|last| Value { last, compare: last });
-        BaselineValues::Price(self.moved(
-            None,
-            before.or(old),
-            price.thousandths,
-            1_000,
-            PRICE_ABSOLUTE,
-            1_000.0,
-            "price_update",
-        ))
+        let asset = self.row.pk.strip_prefix("asset#").and_then(|id| id.split_once(':'));
+        let chain = asset.map(|(chain, _)| chain);
+        BaselineValues::Price(self.moved(chain, before.or(old), price.thousandths, &PRICE))
     }
 
     fn fields(&mut self, fields: &Fields, before: Option<&Fields>) -> BaselineValues {
@@ -222,37 +269,34 @@ impl Comparison<'_> {
             let weighty = status || changed.contains(&"category");
             if weighty || (!changed.is_empty() && self.rules.protocol_always) {
                 let priority = if status { Priority::High } else { Priority::Medium };
-                self.event("protocol_update", None, priority, None);
+                self.event("protocol_update", None, &canonical_fields(fields), priority, None);
             }
         }
         BaselineValues::Fields(fields.clone())
     }
 
-    /// Compares a value. A change of at least previous / `share`, or of at least `absolute`, is significant.
-    #[allow(clippy::too_many_arguments, reason = "one line per threshold, in one place")]
+    /// Compares a value.
     fn moved(
         &mut self,
         chain: Option<&str>,
         reference: Option<Value>,
         current: i64,
-        share: i64,
-        absolute: i64,
-        unit: f64,
-        event_type: &str,
+        measure: &Measure,
     ) -> Value {
         let fresh = Value { last: current, compare: current };
         let Some(Value { compare: previous, .. }) = reference else { return fresh };
         let (change, size) = ((current - previous).abs(), previous.abs());
-        if change != 0 && (change * share >= size || change >= absolute) {
+        if change != 0 && (change * measure.share >= size || change >= measure.absolute) {
             let priority = match change {
-                // A small change of TVL is never urgent.
-                change if event_type == "tvl_change" && change < TVL_ABSOLUTE => Priority::Low,
+                change if change < measure.least => Priority::Low,
                 change if size == 0 || change * 2 > size => Priority::High,
                 change if change * 10 > size => Priority::Medium,
                 _ => Priority::Low,
             };
-            let values = (previous as f64 / unit, current as f64 / unit);
-            self.event(event_type, chain, priority, Some(values));
+            let dollars = |value: i64| value as f64 / 10f64.powi(-measure.exponent);
+            let values = (dollars(previous), dollars(current));
+            let in_id = canonical(current, measure.exponent);
+            self.event(measure.event_type, chain, &in_id, priority, Some(values));
             return fresh;
         }
         match self.rules.change_baseline {
@@ -265,10 +309,18 @@ impl Comparison<'_> {
         &mut self,
         event_type: &str,
         chain: Option<&str>,
+        value: &str,
         priority: Priority,
         values: Option<(f64, f64)>,
     ) {
-        let id = value::of_event(&self.row.record_id, event_type, chain);
+        let id = of_event(&EventName {
+            pk: &self.row.pk,
+            data_time_ms: self.time,
+            event_type,
+            chain,
+            value,
+            occurrence: self.occurrence,
+        });
         self.events.push(ExpectedEvent { id, row: self.row.index, priority, values });
     }
 }

@@ -104,14 +104,20 @@ pub(crate) struct Row {
     pub index: usize,
     /// Index of its key.
     pub key: usize,
+    /// Its partition key.
+    pub pk: String,
     /// Number of its stream.
     pub stream: usize,
     /// Index of its shard.
     pub shard: usize,
     /// When it was written, µs.
     pub at: u64,
-    /// Its data time, ms since 1970.
-    pub time_ms: i64,
+    /// Its data time, ms since 1970: see [`Row::time_ms`].
+    pub data_time: DataTime,
+    /// Its creation time, ms since 1970, if the record has one.
+    pub created_ms: Option<i64>,
+    /// The data time of its old image, if that has one, ms since 1970.
+    pub old_time_ms: Option<i64>,
     /// Its sequence number.
     pub sequence: u128,
     /// `eventID`
@@ -122,6 +128,25 @@ pub(crate) struct Row {
     pub kind: Kind,
     /// The record as delivered.
     pub raw: Box<RawValue>,
+}
+
+impl Row {
+    /// Its data time if it is decoded at `now_ms`.
+    pub(crate) fn time_ms(&self, now_ms: i64) -> i64 {
+        match self.data_time {
+            DataTime::At(time) => time,
+            DataTime::Ahead => now_ms,
+        }
+    }
+}
+
+/// The data time of a row that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DataTime {
+    /// This time, ms since 1970.
+    At(i64),
+    /// The time of decoding: the row has no creation time, and its data time is in the future.
+    Ahead,
 }
 
 /// A shard of a stream.
@@ -149,6 +174,13 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// True if a row of this subject or token has a data time that depends on when it is decoded. A redelivery of that
+    /// row is then another change.
+    pub(crate) fn has_clock_ahead(&self, group: &str) -> bool {
+        let ahead = |row: &Row| row.data_time == DataTime::Ahead && self.keys[row.key].group == group;
+        self.rows.iter().any(ahead)
+    }
+
     /// The ARN of a stream.
     pub(crate) fn arn(stream: usize) -> String {
         format!("arn:aws:dynamodb:eu-central-1:1:table/t/stream/{stream}")

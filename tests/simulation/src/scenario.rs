@@ -193,6 +193,9 @@ fn settings(rng: &mut Rng) -> Settings {
     if rng.permille(60) {
         core.ttls.baseline = rng.between(60, 1_800);
     }
+    if rng.permille(60) {
+        core.ttls.meta = rng.between(60, 1_800);
+    }
     settings
 }
 

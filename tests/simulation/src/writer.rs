@@ -7,7 +7,9 @@ use events_core::source::Subject;
 
 use crate::record::{self, Poison};
 use crate::rng::Rng;
-use crate::rows::{EPOCH_MS, Fields, Key, Kind, OldTvl, Price, Row, Rows, Shard, Table, Tvl, Values};
+use crate::rows::{
+    DataTime, EPOCH_MS, Fields, Key, Kind, OldTvl, Price, Row, Rows, Shard, Table, Tvl, Values,
+};
 use crate::scenario::{MILLI, SECOND, Scenario};
 
 /// The chains of TVL rows.
@@ -42,6 +44,24 @@ struct Last {
     time_ms: i64,
     shard: usize,
     values: Option<Values>,
+    /// The values before those.
+    before: Option<Values>,
+}
+
+/// The times of a row, ms since 1970.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// The data time that counts.
+    data: DataTime,
+    /// The data time as written.
+    written: i64,
+    created: Option<i64>,
+}
+
+impl Times {
+    fn at(time: i64, created: i64) -> Self {
+        Self { data: DataTime::At(time), written: time, created: Some(created) }
+    }
 }
 
 struct Writer {
@@ -55,6 +75,10 @@ struct Writer {
     sequence: u128,
     reshards: Vec<(u64, Reshard)>,
     children_start_lower: bool,
+    /// How many of a thousand rows have no creation time and a data time far in the future.
+    ahead_permille: u64,
+    /// Times to live of baselines and of metadata, s.
+    ttls: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +124,8 @@ impl Writer {
             sequence: 10u128.pow(21 + rng.below(12) as u32) - u128::from(rng.below(200)),
             reshards,
             children_start_lower: rng.permille(200),
+            ahead_permille: rng.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 40]),
+            ttls: (scenario.settings.core.ttls.baseline, scenario.settings.core.ttls.meta),
             rows: Rows { keys, shards, rows: Vec::new(), ordered_by_subject },
             rng,
         }
@@ -154,8 +180,10 @@ impl Writer {
         let key = self.rng.index(self.rows.keys.len());
         let shard = self.slots[self.slot_of_key[key]];
         self.sequence += u128::from(self.rng.between(1, 40));
-        let kind = self.kind(key);
-        let (time_ms, data_time_ms, created_ms) = self.times(key, shard, at);
+        let times = self.times(key, shard, at);
+        let same_time = times.data == DataTime::At(self.last[key].time_ms);
+        let kind = self.kind(key, same_time);
+        let old_time_ms = self.old_time(key, &times);
         let index = self.rows.rows.len();
         let record_id = format!("e{index}");
         let envelope = record::Envelope {
@@ -163,28 +191,78 @@ impl Writer {
             stream: self.stream,
             sequence: self.sequence,
             key: &self.rows.keys[key],
-            created_ms,
-            data_time_ms,
+            created_ms: times.created,
+            data_time_ms: times.written,
+            old_time_ms,
         };
         let (raw, identifier) = record::raw(&envelope, &kind, &mut self.rng);
-        if let Kind::Values(values) = &kind {
+        if let (Kind::Values(values), DataTime::At(time_ms)) = (&kind, times.data) {
             let last = &mut self.last[key];
-            let late = time_ms < last.time_ms;
-            if !late {
-                *last = Last { time_ms, shard, values: Some(values.clone()) };
+            if time_ms >= last.time_ms && !self.is_history(key, &times) {
+                let before = std::mem::take(&mut self.last[key]).values;
+                self.last[key] = Last { time_ms, shard, values: Some(values.clone()), before };
             }
         }
         self.rows.shards[shard].rows.push(index);
         let (stream, sequence) = (self.stream, self.sequence);
-        let row = Row { index, key, stream, shard, at, time_ms, sequence, record_id, identifier, kind, raw };
-        self.rows.rows.push(row);
+        self.rows.rows.push(Row {
+            index,
+            key,
+            pk: self.rows.keys[key].pk.clone(),
+            stream,
+            shard,
+            at,
+            data_time: times.data,
+            created_ms: times.created,
+            old_time_ms,
+            sequence,
+            record_id,
+            identifier,
+            kind,
+            raw,
+        });
     }
 
-    /// The data time that counts, the data time as written, and the creation time, ms since 1970.
-    fn times(&mut self, key: usize, shard: usize, at: u64) -> (i64, i64, i64) {
-        let last = &self.last[key];
+    /// How long the baseline of a key lives, ms.
+    fn baseline_ttl(&self, key: usize) -> i64 {
+        let (baseline, meta) = self.ttls;
+        let ttl = if self.rows.keys[key].table == Table::Protocol { meta } else { baseline };
+        ttl as i64 * 1_000
+    }
+
+    fn is_history(&self, key: usize, times: &Times) -> bool {
+        match (times.data, times.created) {
+            (DataTime::At(time), Some(created)) => created - time > self.baseline_ttl(key),
+            _ => false,
+        }
+    }
+
+    /// The data time of the old image, if it has one: usually that of the last row, sometimes later than that of the row.
+    fn old_time(&mut self, key: usize, times: &Times) -> Option<i64> {
+        let DataTime::At(time) = times.data else { return None };
+        let old = match self.rng.below(4) {
+            0 => return None,
+            1 => time + 1_000 * self.rng.between(1, 100) as i64,
+            _ if self.last[key].time_ms > 0 => self.last[key].time_ms,
+            _ => time,
+        };
+        // It cannot be after the creation time. Without one, it must not depend on the time of decoding.
+        Some(old.min(times.created.map_or(time, |created| created / 1_000 * 1_000)))
+    }
+
+    fn times(&mut self, key: usize, shard: usize, at: u64) -> Times {
         let created = EPOCH_MS + (at / MILLI) as i64;
         let now = created / 1_000 * 1_000;
+        if self.rng.permille(self.ahead_permille) {
+            let written = now + 1_000 * self.rng.between(100_000, 1_000_000) as i64;
+            return Times { data: DataTime::Ahead, written, created: None };
+        }
+        let history = if self.last[key].time_ms == 0 { 100 } else { 15 };
+        if self.rng.permille(history) {
+            let age = self.baseline_ttl(key) + 1_000 * self.rng.between(1, 10_000) as i64;
+            return Times::at(now - age, created);
+        }
+        let last = &self.last[key];
         let mut time = match self.rng.below(10) {
             0 if last.time_ms > 0 => last.time_ms - 1_000 * self.rng.between(1, 600) as i64,
             1 | 2 if last.time_ms > 0 => last.time_ms,
@@ -200,17 +278,23 @@ impl Writer {
         // The data time is in the future, so the creation time counts instead.
         if time > last.time_ms && time >= now && self.rng.permille(50) {
             let created = (created + 999) / 1_000 * 1_000;
-            return (created, created + 90_000, created);
+            return Times { written: created + 90_000, ..Times::at(created, created) };
         }
-        (time, time, created)
+        let unknown_creation = time <= now && self.rng.permille(30);
+        Times { created: (!unknown_creation).then_some(created), ..Times::at(time, created) }
     }
 
-    fn kind(&mut self, key: usize) -> Kind {
+    /// Rows of one data time often have the values before the last again.
+    fn kind(&mut self, key: usize, same_time: bool) -> Kind {
         if self.rng.permille(60) {
             return Kind::Poison(Poison::any(&mut self.rng));
         }
         if self.rng.permille(60) {
             return Kind::Skipped;
+        }
+        let returning = self.last[key].before.clone().filter(|_| same_time && self.rng.permille(400));
+        if let Some(values) = returning {
+            return Kind::Values(values);
         }
         let last = self.last[key].values.clone();
         Kind::Values(match (self.rows.keys[key].table, last) {

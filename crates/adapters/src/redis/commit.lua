@@ -4,9 +4,9 @@
 -- KEYS  1 the baseline
 --       2 the baseline of the predecessor: the row of the same batch that must be committed first
 --       then the keys to set, the keys to delete, the markers, the keys to renew, and the outbox where events wait
--- ARGV  1 data time (ms)  2 stream  3 sequence number  4 values  5 baseline ttl (s)
---       6 data time, 7 stream, 8 sequence number of the predecessor ('' without one)
---       9 number of keys to set  10 of keys to delete  11 of publications  12 of outbox entries  13 of keys to renew
+-- ARGV  1 data time (ms)  2 stream  3 sequence number  4 values  5 baseline ttl (s)  6 occurrence
+--       7 data time, 8 stream, 9 sequence number of the predecessor ('' without one)
+--       10 number of keys to set  11 of keys to delete  12 of publications  13 of outbox entries  14 of keys to renew
 --       then for each key to set: value, ttl (s)
 --       then for each publication: marker ttl (s), payload, number of channels, channels
 --       then the text of each outbox entry
@@ -29,25 +29,25 @@ if time and tonumber(time) and stream and sequence then
   if tonumber(ARGV[1]) < tonumber(time) then return -1 end
   if tonumber(ARGV[1]) == tonumber(time) and ARGV[2] == stream and at_most(ARGV[3], sequence) then return -2 end
 end
-if ARGV[6] ~= '' then
+if ARGV[7] ~= '' then
   local first = redis.call('HMGET', KEYS[2], 'time', 'stream', 'sequence')
-  local same_row = first[1] == ARGV[6] and first[2] == ARGV[7] and first[3]
-  if not same_row or not (at_most(first[3], ARGV[8]) and at_most(ARGV[8], first[3])) then return -3 end
+  local same_row = first[1] == ARGV[7] and first[2] == ARGV[8] and first[3]
+  if not same_row or not (at_most(first[3], ARGV[9]) and at_most(ARGV[9], first[3])) then return -3 end
 end
 
 -- 2. Provoke every foreseeable error here, before the first change: Redis does not undo what a script wrote before an
 -- error. The errors are a baseline or an outbox of another type, and a server that refuses writes. PUBLISH does not
 -- count as a write: an out-of-memory server executes it and refuses the writes after it. Therefore first make a write
 -- that changes nothing: set a marker only if it exists. Afterwards only a missing permission can fail.
-if ARGV[12] ~= '0' then redis.call('XLEN', KEYS[#KEYS]) end
-if ARGV[11] ~= '0' then
-  redis.call('SET', KEYS[3 + tonumber(ARGV[9]) + tonumber(ARGV[10])], '1', 'XX', 'KEEPTTL')
+if ARGV[13] ~= '0' then redis.call('XLEN', KEYS[#KEYS]) end
+if ARGV[12] ~= '0' then
+  redis.call('SET', KEYS[3 + tonumber(ARGV[10]) + tonumber(ARGV[11])], '1', 'XX', 'KEEPTTL')
 end
 
 -- 3. Publish, append to the outbox, write the hot keys.
 local sets, deletes, publications, entries, renewals =
-  tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
-local key, arg = 3 + sets + deletes, 14 + 2 * sets
+  tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local key, arg = 3 + sets + deletes, 15 + 2 * sets
 local published = 0
 for _ = 1, publications do
   local payload, channels = ARGV[arg + 1], tonumber(ARGV[arg + 2])
@@ -64,7 +64,7 @@ for index = arg, arg + entries - 1 do
   redis.call('XADD', KEYS[#KEYS], '*', 'message', ARGV[index])
 end
 for set = 1, sets do
-  redis.call('SET', KEYS[2 + set], ARGV[12 + 2 * set], 'EX', ARGV[13 + 2 * set])
+  redis.call('SET', KEYS[2 + set], ARGV[13 + 2 * set], 'EX', ARGV[14 + 2 * set])
 end
 for delete = 1, deletes do
   redis.call('DEL', KEYS[2 + sets + delete])
@@ -75,6 +75,6 @@ end
 
 -- 4. Write the baseline last. If the server denies a command above, because the user lacks a permission, the row is not
 -- committed and is delivered again. The markers then keep its events from being published twice.
-redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4])
+redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4], 'occurrence', ARGV[6])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 return published

@@ -101,6 +101,7 @@ fn arguments(row: &RowCommit<'_>) -> Vec<Value> {
     arguments.append(&mut keys);
     arguments.extend(version(Some(&commit.version)));
     arguments.extend([text(&commit.values), text(&commit.baseline_ttl.to_string())]);
+    arguments.push(text(&commit.occurrence.to_string()));
     arguments.extend(version(predecessor.map(|predecessor| &predecessor.version)));
     let counts = [commit.writes.len(), commit.deletes.len(), commit.publications.len(), entries.len()];
     arguments.extend(counts.map(count));

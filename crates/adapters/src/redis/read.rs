@@ -17,7 +17,7 @@ use super::errors;
 /// A field that no baseline has.
 const NO_FIELD: &str = "-";
 /// Fields of a baseline.
-const FIELDS: [&str; 4] = ["time", "stream", "sequence", "values"];
+const FIELDS: [&str; 5] = ["time", "stream", "sequence", "values", "occurrence"];
 
 /// A key to read.
 #[derive(Clone, Copy)]
@@ -122,9 +122,11 @@ fn readable(key: &str, answer: Result<Value, Error>) -> Result<Option<Value>, Po
 }
 
 fn baseline(value: Value) -> Option<Baseline> {
-    let fields: [Value; 4] = value.into_array().try_into().ok()?;
-    let [time, stream, sequence, values] = fields.map(Value::into_string);
+    let fields: [Value; 5] = value.into_array().try_into().ok()?;
+    let [time, stream, sequence, values, occurrence] = fields.map(Value::into_string);
     let (data_time_ms, sequence) = (time?.parse().ok()?, SequenceNumber::new(&sequence?)?);
     let version = RowVersion { data_time_ms, stream: stream?, sequence };
-    Some(Baseline { version, values: values? })
+    // A baseline that an older version of the processor wrote has no occurrence.
+    let occurrence = occurrence.and_then(|occurrence| occurrence.parse().ok()).unwrap_or(0);
+    Some(Baseline { version, occurrence, values: values? })
 }

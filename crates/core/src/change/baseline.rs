@@ -13,6 +13,8 @@ use crate::value::{Fields, Number};
 pub struct Baseline {
     /// Version of the row that wrote the baseline.
     pub version: RowVersion,
+    /// How many rows of the key with the same data time were applied before that row.
+    pub occurrence: u32,
     /// The values, in the JSON of [`BaselineValues::to_json`].
     pub values: String,
 }

@@ -32,8 +32,8 @@ pub struct Detection {
 pub enum Finding {
     /// A value changed by at least one threshold.
     Moved(Moved),
-    /// The row has a chain that the baseline did not have.
-    ChainAdded(String),
+    /// The row has a chain that the baseline did not have, with this value.
+    ChainAdded(String, Number),
     /// The row lacks a chain that the baseline had.
     ChainRemoved(String),
     /// Fields of a protocol changed.
@@ -174,7 +174,7 @@ impl Detector<'_> {
         let mut changes: BTreeMap<&String, Finding> = BTreeMap::new();
         for (chain, value) in &row.chains {
             if !previous_chains.contains_key(chain) && is_large(value) {
-                changes.insert(chain, Finding::ChainAdded(chain.clone()));
+                changes.insert(chain, Finding::ChainAdded(chain.clone(), value.clone()));
             }
         }
         for chain in gone_chains {

@@ -46,6 +46,8 @@ pub struct Commit {
     /// The previous row of the same subject in this batch, if any. The store applies the commit only if it has that
     /// row: otherwise this row was compared with a value that was never stored.
     pub predecessor: Option<Predecessor>,
+    /// How many rows of the key with the same data time were applied before. The baseline stores it.
+    pub occurrence: u32,
     /// The baseline's values, JSON.
     pub values: String,
     /// The baseline's time to live, s.

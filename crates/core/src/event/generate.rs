@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Data, Event, EventType, Metadata, PriceData, Priority, ProtocolData, TvlData, VERSION};
 use crate::change::{FieldChange, Finding, Moved, UpdateType};
 use crate::source::{PriceRow, Row, SourceRow};
-use crate::value::{self, Change, Number};
+use crate::value::{self, Change, EventName, Number};
 
 /// Confidence of a row that states no confidence.
 const USUAL_CONFIDENCE: f64 = 0.9;
@@ -43,6 +43,8 @@ pub struct EventSource<'a> {
     pub meta: &'a ProtocolMeta,
     /// The absolute TVL threshold. A smaller change of TVL has priority low.
     pub least_tvl: &'a Number,
+    /// How many rows of the key with the same data time were applied before the row.
+    pub occurrence: u32,
     /// ms since the handler was entered.
     pub processing_ms: f64,
 }
@@ -53,15 +55,21 @@ impl EventSource<'_> {
         match (finding, &self.row.row) {
             (Finding::Moved(moved), Row::Price(row)) => self.price_event(row, &moved),
             (Finding::Moved(moved), _) => self.tvl_event(&moved),
-            (Finding::ChainAdded(chain), _) => {
+            (Finding::ChainAdded(chain, value), _) => {
                 let change = chain_change(Value::Null, Value::from(chain.as_str()));
-                self.protocol_event(UpdateType::ChainAdded, vec![change], Some(chain))
+                self.protocol_event(UpdateType::ChainAdded, vec![change], Some(chain), &value.canonical())
             }
             (Finding::ChainRemoved(chain), _) => {
                 let change = chain_change(Value::from(chain.as_str()), Value::Null);
-                self.protocol_event(UpdateType::ChainRemoved, vec![change], Some(chain))
+                self.protocol_event(UpdateType::ChainRemoved, vec![change], Some(chain), "")
             }
-            (Finding::Fields(update, changes), _) => self.protocol_event(update, changes, None),
+            (Finding::Fields(update, changes), row) => {
+                let fields = match row {
+                    Row::Protocol(row) => value::canonical_json(&row.fields),
+                    Row::Tvl(_) | Row::Price(_) => String::new(),
+                };
+                self.protocol_event(update, changes, None, &fields)
+            }
         }
     }
 
@@ -83,7 +91,8 @@ impl EventSource<'_> {
             decimals: row.decimals,
             previous_timestamp: moved.previous_ms,
         };
-        self.assemble(EventType::PriceUpdate, None, metadata, Data::Price(data))
+        let id = self.id(EventType::PriceUpdate, row.chain.as_deref(), &moved.current.canonical());
+        self.assemble(id, EventType::PriceUpdate, metadata, Data::Price(data))
     }
 
     fn tvl_event(&self, moved: &Moved) -> Event {
@@ -109,7 +118,8 @@ impl EventSource<'_> {
             breakdown,
             previous_timestamp: moved.previous_ms,
         };
-        self.assemble(EventType::TvlChange, moved.chain.as_deref(), metadata, Data::Tvl(data))
+        let id = self.id(EventType::TvlChange, moved.chain.as_deref(), &moved.current.canonical());
+        self.assemble(id, EventType::TvlChange, metadata, Data::Tvl(data))
     }
 
     /// Dust that grows a thousandfold is still dust: alerts are for changes of at least the absolute threshold.
@@ -122,13 +132,14 @@ impl EventSource<'_> {
         update_type: UpdateType,
         changes: Vec<FieldChange>,
         chain: Option<String>,
+        value: &str,
     ) -> Event {
         let (subject, meta) = (self.row.subject(), self.meta);
         let priority = if update_type == UpdateType::Status { Priority::High } else { Priority::Medium };
         let tags = [Some("protocol"), Some(subject.id()), chain.as_deref()];
         let confidence = confidence(None, None, meta.name.is_some());
         let metadata = self.metadata(confidence, priority, &tags, None);
-        let id_chain = chain.clone();
+        let id = self.id(EventType::ProtocolUpdate, chain.as_deref(), value);
         let data = ProtocolData {
             protocol_id: subject.id().to_owned(),
             protocol_name: meta.name.clone(),
@@ -137,16 +148,27 @@ impl EventSource<'_> {
             changes,
             chain,
         };
-        self.assemble(EventType::ProtocolUpdate, id_chain.as_deref(), metadata, Data::Protocol(data))
+        self.assemble(id, EventType::ProtocolUpdate, metadata, Data::Protocol(data))
     }
 
-    fn assemble(&self, event_type: EventType, chain: Option<&str>, metadata: Metadata, data: Data) -> Event {
-        let row = self.row;
+    /// The id of an event: it depends on the new value, in canonical form.
+    fn id(&self, event_type: EventType, chain: Option<&str>, value: &str) -> String {
+        value::of_event(&EventName {
+            pk: &self.row.pk,
+            data_time_ms: self.row.data_time_ms,
+            event_type: event_type.name(),
+            chain,
+            value,
+            occurrence: self.occurrence,
+        })
+    }
+
+    fn assemble(&self, event_id: String, event_type: EventType, metadata: Metadata, data: Data) -> Event {
         Event {
-            event_id: value::of_event(&row.record_id, event_type.name(), chain),
+            event_id,
             event_type,
-            timestamp: row.created_ms.unwrap_or(row.data_time_ms),
-            source: row.source,
+            timestamp: self.row.created_ms.unwrap_or(self.row.data_time_ms),
+            source: self.row.source,
             version: VERSION,
             metadata,
             data,

@@ -16,11 +16,11 @@ use crate::source::{ChangeSource, Subject, segment};
 /// Version of the event's JSON.
 pub const VERSION: &str = "1.0";
 
-/// A structured event. Two deliveries of one record give events that differ only in `metadata.processing_time`.
+/// A structured event. Two deliveries of one change give events that differ only in `metadata.processing_time`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// UUIDv5 of the source record's id, the event type and the chain.
+    /// UUIDv5 of the change: row key, data time, event type, chain, new value, and which of several rows it is.
     pub event_id: String,
     /// Type of `data`.
     pub event_type: EventType,

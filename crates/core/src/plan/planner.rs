@@ -45,9 +45,16 @@ pub fn hold_back_rows(records: Vec<Record>, config: &Config, times: PlanTimes) -
 /// The baseline of a key at one point of the batch.
 struct CurrentBaseline {
     version: RowVersion,
+    occurrence: u32,
     /// `None` if the stored values cannot be read. They count as no baseline, but the version still detects late and
     /// repeated rows.
     values: Option<BaselineValues>,
+}
+
+/// How many rows of the key with the row's data time were applied before. Several rows of one second differ only in it.
+fn occurrence(row: &SourceRow, baseline: Option<&CurrentBaseline>) -> u32 {
+    let same_time = baseline.filter(|baseline| baseline.version.data_time_ms == row.data_time_ms);
+    same_time.map_or(0, |baseline| baseline.occurrence.saturating_add(1))
 }
 
 struct Planner<'a> {
@@ -112,12 +119,14 @@ impl<'a> Planner<'a> {
                     .as_ref()
                     .and_then(|current| Some((current.values.as_ref()?, current.version.data_time_ms)));
                 let detection = detect(source, compared_with, &self.config.rules);
+                let occurrence = occurrence(source, current.as_ref());
                 // Later rows of the batch build on this row.
-                let next = CurrentBaseline { version: version.clone(), values: Some(detection.next.clone()) };
+                let values = Some(detection.next.clone());
+                let next = CurrentBaseline { version: version.clone(), occurrence, values };
                 self.baselines.insert(baseline_key.clone(), next);
                 let this_row = Predecessor { baseline_key, version };
                 let predecessor = self.predecessors.insert(subject, this_row.clone());
-                self.apply(source, detection, this_row, predecessor, plan);
+                self.apply(source, detection, occurrence, (this_row, predecessor), plan);
                 return;
             }
         }
@@ -128,7 +137,8 @@ impl<'a> Planner<'a> {
     fn stored(&self, key: &str) -> Option<CurrentBaseline> {
         let baseline = self.snapshot.baselines.get(key)?;
         let values = BaselineValues::from_json(&baseline.values);
-        Some(CurrentBaseline { version: baseline.version.clone(), values })
+        let (version, occurrence) = (baseline.version.clone(), baseline.occurrence);
+        Some(CurrentBaseline { version, occurrence, values })
     }
 
     /// Plans the events and the commit of a row.
@@ -136,8 +146,8 @@ impl<'a> Planner<'a> {
         &mut self,
         source: &SourceRow,
         detection: Detection,
-        this_row: Predecessor,
-        predecessor: Option<Predecessor>,
+        occurrence: u32,
+        (this_row, predecessor): (Predecessor, Option<Predecessor>),
         plan: &mut RecordPlan,
     ) {
         let subject = source.subject();
@@ -147,6 +157,7 @@ impl<'a> Planner<'a> {
             baseline_key: this_row.baseline_key,
             version: this_row.version,
             predecessor,
+            occurrence,
             values: next.to_json(),
             baseline_ttl: self.config.ttls.baseline_of(&source.row),
             writes: Vec::new(),
@@ -162,7 +173,7 @@ impl<'a> Planner<'a> {
         // Each finding makes an event with its message and publication, or a dead letter.
         let finding_count = findings.len();
         let (least_tvl, processing_ms) = (&self.config.rules.tvl.absolute, self.times.processing_ms);
-        let events = EventSource { row: source, meta: &meta, least_tvl, processing_ms };
+        let events = EventSource { row: source, meta: &meta, least_tvl, occurrence, processing_ms };
         for finding in findings {
             self.event(events.event(finding), &subject, plan, &mut commit);
         }

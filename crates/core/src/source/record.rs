@@ -44,8 +44,6 @@ pub struct UndecodableRecord {
 /// A row and its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceRow {
-    /// The source record's id (`eventID`). It stays the same when the record is delivered again.
-    pub record_id: String,
     /// Stream ARN.
     pub stream: String,
     /// Position within the stream.

@@ -4,6 +4,6 @@ mod field;
 mod id;
 mod number;
 
-pub use field::{Field, Fields};
-pub use id::{of_event, of_text};
+pub use field::{Field, Fields, canonical_json};
+pub use id::{EventName, of_event, of_text};
 pub use number::{Change, Number, NumberError};

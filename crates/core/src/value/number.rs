@@ -69,6 +69,13 @@ impl Number {
         if self.exact.is_integer() { self.exact.to_i64() } else { None }
     }
 
+    /// The number in canonical form: an optional `-`, the significant digits, `e`, the decimal exponent. The digits have
+    /// no leading and no trailing zeros: 1234.5 is `12345e-1`, 10000 is `1e4`, zero is `0e0`. Event ids depend on it.
+    pub fn canonical(&self) -> String {
+        let (digits, scale) = self.exact.normalized().into_bigint_and_exponent();
+        format!("{digits}e{}", -scale)
+    }
+
     /// A tenth of the number.
     pub(crate) fn tenth(&self) -> Self {
         Self { exact: &self.exact / 10, approximate: self.approximate / 10.0 }

@@ -6,11 +6,12 @@ use events_core::change::{Predecessor, RowVersion};
 use events_core::delivery::{Commit, KeyRenewal, KeyWrite, OutboxAppend, Publication, RowCommit};
 use events_core::plan::{BatchResponse, Config};
 use events_core::source::SequenceNumber;
+use events_core::value::{EventName, Number, of_event};
 use events_harness::probes::resp::{Connection, redis_cmd};
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::processors::process;
 use events_harness::random::Random;
-use events_harness::rows::{price, tvl};
+use events_harness::rows::{START, price, tvl};
 use events_harness::servers::redis::RedisServer;
 use events_processor::memory::MemoryStore;
 use events_processor::ports::{CommitResult, Store};
@@ -27,7 +28,15 @@ async fn no_reader_sees_a_price_without_its_event_or_the_other_way_round() {
     let records: Vec<_> =
         (0..=TICKS).map(|tick| price("coingecko#x", tick as i64, tick, 100.0 + tick as f64)).collect();
     let marker = |tick: u64| {
-        format!("event:{}", events_core::value::of_event(&format!("id-{tick}"), "price_update", None))
+        let id = of_event(&EventName {
+            pk: "coingecko#x",
+            data_time_ms: (START + tick as i64 * 60) * 1_000,
+            event_type: "price_update",
+            chain: None,
+            value: &(100 + tick).to_string().parse::<Number>().unwrap().canonical(),
+            occurrence: 0,
+        });
+        format!("event:{id}")
     };
     let markers: Vec<String> = (1..=TICKS).map(marker).collect();
     let watcher = {
@@ -89,6 +98,7 @@ fn commit(key: &str, version: RowVersion, predecessor: Option<RowVersion>) -> Co
         baseline_key: key.into(),
         version,
         predecessor,
+        occurrence: 0,
         values: "{}".into(),
         baseline_ttl: 60,
         writes: vec![KeyWrite { key: format!("{key}:hot"), value: "1".into(), ttl: 60 }],

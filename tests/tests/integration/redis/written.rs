@@ -45,7 +45,7 @@ async fn the_fixture_leaves_its_keys_and_reaches_its_channels() {
     }
     assert_eq!(hot, values);
     let baseline = server.cmd(&["HGETALL", "cache:hourlyTvl#1599"]).await.map();
-    assert_eq!(baseline.keys().collect::<Vec<_>>(), ["sequence", "stream", "time", "values"]);
+    assert_eq!(baseline.keys().collect::<Vec<_>>(), ["occurrence", "sequence", "stream", "time", "values"]);
 }
 
 #[tokio::test]
@@ -64,6 +64,23 @@ async fn the_same_records_twice_change_nothing_more() {
     assert_eq!(subscriber.wait_for(1).await[0].channel, "end", "nothing was published before it");
     assert_eq!(processor.queue().len(), queued);
     assert_eq!(server.cmd(&["KEYS", "*"]).await.texts().into_iter().collect::<BTreeSet<_>>(), keys);
+}
+
+#[tokio::test]
+async fn a_baseline_counts_the_rows_of_its_data_time() {
+    let server = RedisServer::start().await;
+    let processor = with_redis(store(&server.url()), Config::default());
+    let key = "cache:hourlyTvl#1";
+    for (sequence, hour, occurrence) in [(1, 0, "0"), (2, 0, "1"), (3, 0, "2"), (4, 1, "0")] {
+        process(&processor, &[tvl("1", hour, sequence, 1e6 * sequence as f64, &[])]).await;
+        let stored = server.cmd(&["HGET", key, "occurrence"]).await.text();
+        assert_eq!(stored.as_deref(), Some(occurrence), "row {sequence}");
+    }
+    // A baseline of an older version has no such field.
+    server.cmd(&["HDEL", key, "occurrence"]).await;
+    let batch = process(&processor, &[tvl("1", 1, 5, 9e6, &[])]).await;
+    assert_eq!((batch.response, batch.tally.events), (BatchResponse::AllDone, 1));
+    assert_eq!(server.cmd(&["HGET", key, "occurrence"]).await.text().as_deref(), Some("1"));
 }
 
 #[tokio::test]

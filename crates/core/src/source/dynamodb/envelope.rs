@@ -180,7 +180,6 @@ impl<'a> Envelope<'a> {
             "no time: none of SK_ORIGNAL, timestamp, SK and ApproximateCreationDateTime is a time after 1970",
         )?;
         Ok(RecordContent::Row(Box::new(SourceRow {
-            record_id: self.record_id.clone(),
             stream: self.stream.clone(),
             sequence: self.sequence.clone(),
             source: self.source,

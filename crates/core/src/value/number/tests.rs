@@ -128,3 +128,21 @@ proptest! {
         prop_assert!(!Change::between(&number(&previous), &number(&short)).reaches_percent(&percent));
     }
 }
+
+#[test]
+fn equal_numbers_have_one_canonical_form() {
+    for (texts, canonical) in [
+        (&["1234.5", "1234.50", "+1.2345e3", "001234.5"][..], "12345e-1"),
+        (&["10000", "1E4", "10000.0"], "1e4"),
+        (&["-0.03", "-3E-2", "-.03"], "-3e-2"),
+        (&["0", "-0", "0.00", "0E7"], "0e0"),
+        (&["1E-130"], "1e-130"),
+        (&["99999999999999999999999999999999999999E88"], "99999999999999999999999999999999999999e88"),
+    ] {
+        for text in texts {
+            assert_eq!(text.parse::<Number>().unwrap().canonical(), canonical, "{text}");
+        }
+    }
+    assert_eq!(Number::from(10_000).canonical(), "1e4");
+    assert_eq!(Number::from(0).canonical(), "0e0");
+}
