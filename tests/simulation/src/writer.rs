@@ -46,6 +46,9 @@ struct Last {
     values: Option<Values>,
     /// The values before those.
     before: Option<Values>,
+    /// True if a row of the key was surely applied. Until then, no later row may be older: only their old images make
+    /// rows late, and a redelivery of a late row would find an older baseline.
+    settled: bool,
 }
 
 /// The times of a row, ms since 1970.
@@ -197,10 +200,12 @@ impl Writer {
         };
         let (raw, identifier) = record::raw(&envelope, &kind, &mut self.rng);
         if let (Kind::Values(values), DataTime::At(time_ms)) = (&kind, times.data) {
+            let is_history = self.is_history(key, &times);
             let last = &mut self.last[key];
-            if time_ms >= last.time_ms && !self.is_history(key, &times) {
-                let before = std::mem::take(&mut self.last[key]).values;
-                self.last[key] = Last { time_ms, shard, values: Some(values.clone()), before };
+            if time_ms >= last.time_ms && !is_history {
+                let settled = last.settled || old_time_ms.is_none_or(|old| old <= time_ms);
+                let before = std::mem::take(last).values;
+                *last = Last { time_ms, shard, values: Some(values.clone()), before, settled };
             }
         }
         self.rows.shards[shard].rows.push(index);
@@ -264,8 +269,10 @@ impl Writer {
         }
         let last = &self.last[key];
         let mut time = match self.rng.below(10) {
-            0 if last.time_ms > 0 => last.time_ms - 1_000 * self.rng.between(1, 600) as i64,
+            0 if last.settled => last.time_ms - 1_000 * self.rng.between(1, 600) as i64,
             1 | 2 if last.time_ms > 0 => last.time_ms,
+            // Older than its creation, so that an old image can be later.
+            3..6 if last.time_ms == 0 => now - 1_000 * self.rng.between(1, 50) as i64,
             _ => now.max(last.time_ms),
         };
         // If a child's sequence numbers start below those of its parent, they cannot order two rows of one second.
@@ -349,6 +356,10 @@ impl Writer {
             let chains = last.chains.iter().filter_map(|(chain, value)| Some((*chain, (*value)?)));
             tvl.old = Some(OldTvl { total: last.total, chains: chains.collect() });
         }
+        if last.is_none() && self.rng.permille(150) {
+            // The key existed before the run.
+            tvl.old = Some(OldTvl { total: Some(self.next(None, 10_000)), chains: BTreeMap::new() });
+        }
         // An image without a value is not a TVL row.
         tvl.old = tvl.old.filter(|old| old.total.is_some() || !old.chains.is_empty());
         tvl
@@ -356,12 +367,17 @@ impl Writer {
 
     fn price(&mut self, last: Option<Price>) -> Price {
         let before = last.map(|last| last.thousandths);
-        let old = before.filter(|_| self.rng.permille(400));
+        let old = match before {
+            Some(before) => self.rng.permille(400).then_some(before),
+            // The key existed before the run.
+            None => self.rng.permille(300).then(|| self.next(None, 1_000)),
+        };
         Price { thousandths: self.next(before, 1_000), old }
     }
 
     fn protocol(&mut self, last: Option<Fields>) -> Values {
-        let old = last.clone().filter(|_| self.rng.permille(200));
+        let existed = || Some([("name", "n9".to_owned())].into());
+        let old = last.clone().or_else(existed).filter(|_| self.rng.permille(200));
         let mut fields = last.unwrap_or_else(|| [("name", "n0".to_owned())].into());
         for _ in 0..self.rng.below(3) {
             let field = self.rng.pick(&["name", "category", "rugged", "url", "slug"]);
