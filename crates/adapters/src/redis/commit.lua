@@ -44,7 +44,7 @@ if ARGV[12] ~= '0' then
   redis.call('SET', KEYS[3 + tonumber(ARGV[10]) + tonumber(ARGV[11])], '1', 'XX', 'KEEPTTL')
 end
 
--- 3. Publish, append to the outbox, write the hot keys.
+-- 3. Publish, append to the outbox, write the hot keys, renew times to live.
 local sets, deletes, publications, entries, renewals =
   tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local key, arg = 3 + sets + deletes, 15 + 2 * sets

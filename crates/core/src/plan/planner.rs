@@ -126,7 +126,7 @@ impl<'a> Planner<'a> {
                 self.baselines.insert(baseline_key.clone(), next);
                 let this_row = Predecessor { baseline_key, version };
                 let predecessor = self.predecessors.insert(subject, this_row.clone());
-                self.apply(source, detection, occurrence, (this_row, predecessor), plan);
+                self.apply(source, detection, occurrence, this_row, predecessor, plan);
                 return;
             }
         }
@@ -147,7 +147,8 @@ impl<'a> Planner<'a> {
         source: &SourceRow,
         detection: Detection,
         occurrence: u32,
-        (this_row, predecessor): (Predecessor, Option<Predecessor>),
+        this_row: Predecessor,
+        predecessor: Option<Predecessor>,
         plan: &mut RecordPlan,
     ) {
         let subject = source.subject();
