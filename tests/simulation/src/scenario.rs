@@ -116,6 +116,8 @@ pub struct Scenario {
     pub crash_at: Option<u64>,
     /// How many of a thousand events SQS rejects, which means that it will never accept them.
     pub rejected_permille: u64,
+    /// How many of a thousand rows have no creation time and a data time far in the future.
+    pub ahead_permille: u64,
 }
 
 impl Scenario {
@@ -137,6 +139,7 @@ impl Scenario {
             rates: rates(rng),
             outages: outages(rng, faults_end),
             rejected_permille: rng.pick(&[0, 0, 0, 30]),
+            ahead_permille: rng.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 40]),
             crash_at: None,
         }
     }
@@ -147,6 +150,8 @@ impl Scenario {
         self.mapping.retries = None;
         self.mapping.max_age = None;
         self.mapping.retention = DAY;
+        // The events of such rows depend on when they are processed, so on faults.
+        self.ahead_permille = 0;
         self
     }
 

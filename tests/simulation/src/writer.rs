@@ -127,7 +127,7 @@ impl Writer {
             sequence: 10u128.pow(21 + rng.below(12) as u32) - u128::from(rng.below(200)),
             reshards,
             children_start_lower: rng.permille(200),
-            ahead_permille: rng.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 40]),
+            ahead_permille: scenario.ahead_permille,
             ttls: (scenario.settings.core.ttls.baseline, scenario.settings.core.ttls.meta),
             rows: Rows { keys, shards, rows: Vec::new(), ordered_by_subject },
             rng,
