@@ -3,7 +3,8 @@
 
   oracle.py [FILE|-] [--change-baseline previous|last_event] [--tvl-percent 1]
             [--tvl-absolute 10000] [--price-percent 0.1] [--price-absolute 0.01]
-            [--protocol-always true|false] [--outcomes FILE] > events.jsonl
+            [--protocol-always true|false] [--baseline-ttl 90000] [--meta-ttl 604800] [--now MS]
+            [--outcomes FILE] > events.jsonl
 
 Written from the specification alone, never from the source of the processor, so that the two
 can be compared. The state starts empty and never expires. Records are processed in input order.
@@ -21,6 +22,8 @@ import argparse
 import json
 import re
 import sys
+import time
+import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -32,6 +35,7 @@ from rows import (EXACT, Attribute, DeadLetter, Image, Row, Skip, TvlValues, dec
 
 NOT_COMPARED = frozenset("PK SK SK_ORIGNAL SK_ORIG source sourceTag timestamp".split())
 STATUS_FIELDS = frozenset("rugged deadUrl deadFrom deprecated status".split())
+NAMESPACE = uuid.UUID("5b0f9d3a-6a5e-4c1b-9d57-2f7c0e61b8a4")
 BLANK = re.compile(r"[ \t\r\n]*")
 
 Event = Dict[str, Any]
@@ -98,12 +102,18 @@ class Options:
     price_percent: Decimal = Decimal("0.1")
     price_absolute: Decimal = Decimal("0.01")
     protocol_always: bool = True
+    baseline_ttl: int = 90_000
+    meta_ttl: int = 604_800
+    now: Optional[int] = None
 
 
 @dataclass
 class Baseline:
-    """The content of `cache:{pk}`, which the next row is compared with. `value` is the total TVL or the price."""
+    """The content of `cache:{pk}`, which the next row is compared with. `value` is the total TVL or the price.
+
+    `occurrence` counts the earlier rows of the key with the same data time."""
     row: Row
+    occurrence: int = 0
     value: Optional[Decimal] = None
     chains: Dict[str, Decimal] = field(default_factory=dict)
     fields: Image = field(default_factory=dict)
@@ -116,24 +126,35 @@ class Oracle:
         self.options = options or Options()
         self.baselines: Dict[str, Baseline] = {}
         self.meta: Dict[str, Tuple[Optional[str], Optional[str]]] = {}
+        self.occurrence = 0  # of the row that is compared
 
     def process(self, record: Any) -> Tuple[str, Optional[str], List[Event]]:
         """Processes a record. Returns its outcome, the reason, and its events."""
         try:
-            row = decode(record)
+            row = decode(record, now_ms() if self.options.now is None else self.options.now)
         except DeadLetter as error:
             return "dead_letter", str(error), []
         except Skip as skip:
             return "skipped", str(skip), []
         cached = self.baselines.get(row.pk)
-        if cached and row.data_ms < cached.row.data_ms:
+        if self._is_late(row, cached) or (cached and row.data_ms < cached.row.data_ms):
             return "late", None, []
         if cached and row.data_ms == cached.row.data_ms and row.stream == cached.row.stream \
                 and row.order() <= cached.row.order():
             return "already_applied", None, []
+        same_time = cached is not None and cached.row.data_ms == row.data_ms
+        self.occurrence = cached.occurrence + 1 if cached and same_time else 0
         compare = {"tvl": self._tvl, "price": self._price, "protocol": self._protocol}[row.kind]
         compared, events = compare(row, cached)
+        self.baselines[row.pk].occurrence = self.occurrence
         return ("events" if events else "unchanged" if compared else "baseline"), None, events
+
+    def _is_late(self, row: Row, cached: Optional[Baseline]) -> bool:
+        """True for a row older than its old image, where nothing is cached, and for a row of history."""
+        if cached is None and row.old_ms is not None and has_values(row) and row.data_ms < row.old_ms:
+            return True
+        ttl = self.options.meta_ttl if row.kind == "protocol" else self.options.baseline_ttl
+        return row.created_ms is not None and row.created_ms - row.data_ms > 1000 * ttl
 
     def _next(self, base: Optional[Decimal], current: Decimal, announced: bool) -> Decimal:
         """The value the next row is compared with."""
@@ -225,14 +246,16 @@ class Oracle:
         name, slug = self.meta.get(row.ident, (None, None))
         label = text_or_none(value_of(row.new, "symbol", "S")) if price else name
         if change:
-            priority = "high" if change.exceeds(50) else "medium" if change.exceeds(10) else "low"
+            small = event_type == "tvl_change" and change.delta.copy_abs() < self.options.tvl_absolute
+            priority = "low" if small or not change.exceeds(10) else "high" if change.exceeds(50) else "medium"
         else:
             priority = "high" if update == "status" else "medium"
         tags = [event_type.partition("_")[0], row.ident] + ([chain] if chain else [])
         tags += ["large-change"] if change and change.exceeds(10) else []
         tags += ["extreme-change"] if change and change.exceeds(50) else []
         event: Event = {
-            "recordId": row.record_id, "eventType": event_type,
+            "recordId": row.record_id, "eventId": self._id(row, event_type, chain, change, update),
+            "eventType": event_type,
             "group": group_id("token" if price else "protocol", row.ident), "chain": chain,
             "tokenId" if price else "protocolId": row.ident,
             "previous": float(change.previous) if change else None,
@@ -247,6 +270,60 @@ class Oracle:
         optional = {"updateType": update, "changes": changes, "breakdown": breakdown}
         event.update({key: value for key, value in optional.items() if value is not None})
         return event
+
+
+    def _id(self, row: Row, event_type: str, chain: Optional[str], change: Optional[Change],
+            update: Optional[str]) -> str:
+        """The id, which names the change: row key, data time, type, chain, new value, and which row of that time."""
+        if change:
+            value = canonical(change.current)
+        elif row.kind == "protocol":
+            value = json.dumps({name: tagged(field) for name, field in compared_fields(row.new).items()},
+                               ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        else:
+            assert chain is not None
+            value = canonical(TvlValues.of(row.new).chains[chain]) if update == "chain_added" else ""  # type: ignore
+        parts = [row.pk, str(row.data_ms), event_type, chain or "", value, str(self.occurrence)]
+        return str(uuid.uuid5(NAMESPACE, "\0".join(part.replace("\0", "\0\0") for part in parts)))
+
+
+def now_ms() -> int:
+    """Now, ms since 1970."""
+    return int(time.time() * 1000)
+
+
+def has_values(row: Row) -> bool:
+    """True if the old image has values of the row's kind."""
+    old = row.old or {}
+    price = value_of(old, "price", "N")
+    return {"tvl": TvlValues.of(old) is not None, "price": price is not None and price >= 0}.get(row.kind, bool(old))
+
+
+def canonical(value: Decimal) -> str:
+    """A number as its significant digits and exponent: 1234.5 is 12345e-1."""
+    if not value:
+        return "0e0"
+    sign, digits, exponent = value.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    kept = text.rstrip("0")
+    return f"{'-' if sign else ''}{kept}e{int(exponent) + len(text) - len(kept)}"
+
+
+def tagged(attr: Attribute) -> Any:
+    """A field as JSON with its type. Sets are lists, in the order of the JSON of their elements."""
+    kind, value = attr
+    if kind == "NULL":
+        return "z"
+    if kind == "N":
+        return {"n": canonical(value)}
+    if kind in ("SS", "BS", "NS"):
+        order = (lambda n: f"{n.normalize(EXACT):f}") if kind == "NS" else (lambda text: json.dumps(text, ensure_ascii=False))
+        return {"l": [tagged((kind[0], member)) for member in sorted(value, key=lambda member: order(member).encode())]}
+    if kind == "L":
+        return {"l": [tagged(member) for member in value]}
+    if kind == "M":
+        return {"m": {name: tagged(member) for name, member in value.items()}}
+    return {"b" if kind == "BOOL" else "s": value}
 
 
 def compared_fields(row: Image) -> Image:
@@ -311,6 +388,9 @@ def arguments() -> argparse.Namespace:
     for name in ("tvl-percent", "tvl-absolute", "price-percent", "price-absolute"):
         parser.add_argument(f"--{name}", type=number, default=getattr(Options, name.replace("-", "_")))
     parser.add_argument("--protocol-always", choices=["true", "false"], default="true")
+    parser.add_argument("--baseline-ttl", type=int, default=Options.baseline_ttl, metavar="SECONDS")
+    parser.add_argument("--meta-ttl", type=int, default=Options.meta_ttl, metavar="SECONDS")
+    parser.add_argument("--now", type=int, metavar="MS", help="the current time, ms since 1970")
     parser.add_argument("--outcomes", metavar="FILE")
     return parser.parse_args()
 
@@ -319,7 +399,8 @@ def main() -> None:
     """Processes every record of the input. The summary goes to stderr."""
     given = arguments()
     oracle = Oracle(Options(given.change_baseline, given.tvl_percent, given.tvl_absolute, given.price_percent,
-                            given.price_absolute, given.protocol_always == "true"))
+                            given.price_absolute, given.protocol_always == "true", given.baseline_ttl, given.meta_ttl,
+                            given.now))
     source = sys.stdin.buffer if given.file == "-" else open(given.file, "rb")
     counts: Counter[str] = Counter()
     outcomes: List[str] = []

@@ -117,6 +117,7 @@ class Row:
     old: Optional[Image]
     created_ms: Optional[int]
     data_ms: int
+    old_ms: Optional[int]
     stream: Optional[str]
     sequence: str
 
@@ -137,10 +138,8 @@ def creation_ms(raw: Any) -> Optional[int]:
     return int(raw) if raw > 10**11 else milliseconds(Decimal(raw))
 
 
-def data_ms(row: Image, sk: Decimal, created: Optional[int]) -> int:
-    """The data time: SK_ORIGNAL (N or S), else timestamp, else a positive SK, else the creation time.
-
-    It is never later than the creation time."""
+def stated_ms(row: Image, latest: int) -> Optional[int]:
+    """The data time that an image states: SK_ORIGNAL (N or S), else timestamp. It is never later than `latest`."""
     seconds = value_of(row, "SK_ORIGNAL", "N")
     text = value_of(row, "SK_ORIGNAL", "S")
     if text is not None:
@@ -150,13 +149,22 @@ def data_ms(row: Image, sk: Decimal, created: Optional[int]) -> int:
             pass
     if seconds is None:
         seconds = value_of(row, "timestamp", "N")
-    if seconds is None and sk > 0:
-        seconds = sk
-    if seconds is None:
-        if created is None:
-            raise DeadLetter("no time at all")
-        return created
-    return milliseconds(seconds) if created is None else min(milliseconds(seconds), created)
+    return None if seconds is None else min(milliseconds(seconds), latest)
+
+
+def data_ms(row: Image, sk: Decimal, created: Optional[int], now: int) -> int:
+    """The data time: the one that the image states, else a positive SK, else the creation time.
+
+    It is never later than the creation time, or than now if the creation time is missing."""
+    latest = now if created is None else created
+    stated = stated_ms(row, latest)
+    if stated is not None:
+        return stated
+    if sk > 0:
+        return min(milliseconds(sk), latest)
+    if created is None:
+        raise DeadLetter("no time at all")
+    return created
 
 
 def classify(pk: str) -> Tuple[str, str]:
@@ -183,8 +191,8 @@ def decode_keys(keys: Any) -> Tuple[str, Decimal]:
     return pk, number(sk)
 
 
-def decode(record: Any) -> Row:
-    """Decodes a record. Raises DeadLetter or Skip if it makes no row."""
+def decode(record: Any, now: int) -> Row:
+    """Decodes a record. Raises DeadLetter or Skip if it makes no row. `now` is in ms since 1970."""
     if not isinstance(record, dict):
         raise DeadLetter("not an object")
     body, name = record.get("dynamodb"), record.get("eventName")
@@ -213,7 +221,8 @@ def decode(record: Any) -> Row:
     except DeadLetter:
         pass  # A broken old image counts as missing, because the new image replaces it.
     row = Row(text_or_none(record.get("eventID")), kind, pk, ident, attributes, before, created,
-              data_ms(attributes, sort_key, created), text_or_none(record.get("eventSourceARN")), sequence)
+              data_ms(attributes, sort_key, created, now),
+              stated_ms(before, now if created is None else created) if before else None, text_or_none(record.get("eventSourceARN")), sequence)
     price = value_of(attributes, "price", "N")
     if kind == "price" and price is not None and price < 0:
         raise DeadLetter("negative price")

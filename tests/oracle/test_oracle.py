@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 import unittest
+import uuid
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from oracle import Change, Options, Oracle, group_id, read_records
+from oracle import NAMESPACE, Change, Options, Oracle, canonical, group_id, read_records
 
 T0 = 1_765_200_000  # a whole hour: 490333 * 3600 + 1200
 STREAM = "arn:aws:dynamodb:eu-central-1:000000000000:table/t/stream/a"
@@ -99,6 +100,80 @@ class Case(unittest.TestCase):
 
     def assert_skipped(self, one: Any, reason: str) -> None:
         self.assertEqual(self.outcome_and_reason(one), ("skipped", reason))
+
+
+class LateByItself(Case):
+    """Rows that are late whatever is cached, or because of their old image."""
+
+    def test_the_old_image_judges_only_where_nothing_is_cached(self) -> None:
+        late = tvl(60, {"tvl": 100, "SK_ORIGNAL": T0}, {"tvl": 50, "SK_ORIGNAL": T0 + 30})
+        self.assertEqual(self.outcomes(late, late), ["late", "late"])
+        first = tvl(0, {"tvl": 90, "SK_ORIGNAL": T0 - 60})
+        self.assertEqual(self.outcomes(first, late), ["baseline", "events"])
+        untimed = tvl(60, {"tvl": 100, "SK_ORIGNAL": T0}, {"tvl": 50})
+        self.assertEqual(self.outcomes(untimed), ["events"])
+
+    def test_history_is_late_and_no_baseline(self) -> None:
+        day = 90_000
+        edge, history = (tvl(0, {"tvl": 1, "SK_ORIGNAL": T0 - day - more}, seq=more + 1) for more in (0, 1))
+        self.assertEqual(self.outcomes(history, edge), ["late", "baseline"])
+        self.assertEqual(self.outcomes(edge, baseline_ttl=10), ["late"])
+        old_name = record("protocol#7", 0, {"name": "A", "SK_ORIGNAL": T0 - 604_800})
+        self.assertEqual(self.outcomes(old_name), ["baseline"])
+        self.assertEqual(self.outcomes(old_name, meta_ttl=604_799), ["late"])
+
+    def test_without_a_creation_time_now_clamps(self) -> None:
+        row = price(0, 1)
+        del row["dynamodb"]["ApproximateCreationDateTime"]
+        row["dynamodb"]["NewImage"]["timestamp"] = {"N": str(T0 + 10**6)}
+        later = price(60, 2)
+        self.assertEqual(self.outcomes(row, later, now=T0 * 1000), ["baseline", "events"])
+
+
+class Ids(Case):
+    """The id names the change."""
+
+    def ids(self, *records: Any) -> List[str]:
+        return [event["eventId"] for event in self.last(*records)]
+
+    def test_ids_of_the_worked_examples(self) -> None:
+        # docs/events.md has the same examples.
+        at = 1_767_229_202 - T0
+        before = tvl(at - 60, {"tvl": 1_000_000, "era": 10_000, "base": 50_000})
+        self.assertEqual(self.ids(before, tvl(at, {"tvl": D("1600000.5"), "era": 25_000, "base": 50_000}))[0],
+                         self.named("hourlyTvl#7", "tvl_change", "", "16000005e-1"))
+        self.assertEqual(str(uuid.uuid5(NAMESPACE, "\0".join(
+            ["hourlyTvl#1599", "1767229202000", "tvl_change", "era", "25e3", "0"]))),
+            "2b091c75-7a20-5322-8086-f33a224dc22d")
+        metadata = {"chains": chain_list("Base", "Aurora"), "name": 'Aave "V3"', "parentProtocol": {"NULL": True},
+                    "oracles": {"M": {"fee": {"N": "0.10"}}}, "rugged": True}
+        self.assertEqual(
+            self.ids(record("protocol#1599", at - 60, {"name": "x"}), record("protocol#1599", at, metadata)),
+            ["d1d00803-5975-54ed-88cf-dbc140dc5b48"])
+
+    def named(self, pk: str, kind: str, chain: str, value: str, occurrence: int = 0) -> str:
+        return str(uuid.uuid5(NAMESPACE, "\0".join([pk, "1767229202000", kind, chain, value, str(occurrence)])))
+
+    def test_rows_of_one_data_time_are_counted(self) -> None:
+        at = 1_767_229_202 - T0
+        rows = [price(at, value, seq=10**21 + n) for n, value in enumerate((1, 2, 1))]
+        events = [event["eventId"] for _, _, events in self.run_all(*rows) for event in events]
+        self.assertEqual(events, [self.named("coingecko#x", "price_update", "", value, occurrence)
+                                  for value, occurrence in (("2e0", 1), ("1e0", 2))])
+
+    def test_canonical_numbers(self) -> None:
+        for number, text in (("1234.50", "12345e-1"), ("1E+4", "1e4"), ("-0.03", "-3e-2"), ("0", "0e0"), ("7", "7e0")):
+            self.assertEqual(canonical(D(number)), text)
+
+
+class SmallChanges(Case):
+    """A TVL change below the absolute threshold has priority low."""
+
+    def test_dust_is_low_and_no_alert(self) -> None:
+        for before, after, priority in ((0, "0.000001", "low"), (1, 9_999, "low"), (1, 10_001, "high")):
+            event = self.last(tvl(0, {"tvl": before}), tvl(60, {"tvl": after if isinstance(after, int) else D(after)}))[0]
+            self.assertEqual((event["priority"], "events:alerts" in event["channels"]), (priority, priority == "high"))
+            self.assertIn("extreme-change", event["tags"])
 
 
 class Outcomes(Case):

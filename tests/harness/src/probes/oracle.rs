@@ -39,6 +39,7 @@ pub fn events(records: &[Box<RawValue>], options: &[&str]) -> Vec<Value> {
 /// An event of the processor in the oracle's format.
 pub fn in_oracle_format(event: &Event) -> Value {
     let mut json = json!({
+        "eventId": event.event_id,
         "eventType": event.event_type,
         "group": event.subject().group_id(),
         "chain": event.chain(),
