@@ -39,7 +39,7 @@ mod telemetry;
 
 #[cfg(feature = "aws")]
 pub use aws::{CredentialSource, aws, sqs};
-pub use delivery::{DeliverySettings, processor};
+pub use delivery::{DeliverySettings, Poison, processor};
 pub use environment::environment;
 #[cfg(all(feature = "redis", feature = "aws"))]
 pub use processor_settings::ProcessorSettings;
@@ -54,8 +54,8 @@ pub use telemetry::TelemetrySettings;
 /// Which services must be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Redis, and the events queue unless `ENABLE_SQS` is false.
+    /// Redis, the events queue unless `ENABLE_SQS` is false, and the dead letter queue unless `POISON` is `drop`.
     Everything,
-    /// Nothing.
+    /// Nothing. But with a real events queue, what becomes of poison records must be said.
     Nothing,
 }
