@@ -4,7 +4,7 @@ locals {
     {
       REDIS_URL_SECRET_ARN = local.redis_url_secret_arn
       EVENTS_QUEUE_URL     = aws_sqs_queue.events.url
-      EVENTS_DLQ_URL       = aws_sqs_queue.dlq.url
+      POISON               = var.poison
       METRICS_STAGE        = var.stage
 
       TVL_MIN_CHANGE_PERCENT    = tostring(var.tvl_min_change_percent)
@@ -42,6 +42,8 @@ locals {
       SQS_ATTEMPT_TIMEOUT_MS = tostring(var.sqs_attempt_timeout_ms)
       SQS_CONNECT_TIMEOUT_MS = tostring(var.sqs_connect_timeout_ms)
     },
+    # With poison = "drop" the processor sends no dead letters, and refuses to start with a queue for them.
+    var.poison == "drop" ? {} : { EVENTS_DLQ_URL = aws_sqs_queue.dlq.url },
     # The processor treats an empty value as not set, so leave the variable out.
     var.redis_key_prefix == "" ? {} : { REDIS_KEY_PREFIX = var.redis_key_prefix },
     var.redis_ca_file == null ? {} : { REDIS_CA_FILE = var.redis_ca_file },

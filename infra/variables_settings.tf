@@ -184,6 +184,18 @@ variable "sqs_outage" {
   }
 }
 
+variable "poison" {
+  description = "`POISON`: what becomes of a record or an event that can never succeed. `dlq`: it goes to the dead-letter queue. `drop`: it is logged and dropped. The dead-letter queue exists in both cases, for messages that consumers received too often."
+  type        = string
+  default     = "dlq"
+  nullable    = false
+
+  validation {
+    condition     = contains(["dlq", "drop"], var.poison)
+    error_message = "poison must be dlq or drop."
+  }
+}
+
 variable "log_level" {
   description = "`LOG_LEVEL`: lowest level that is logged. Only `debug` and `trace` log payloads."
   type        = string

@@ -140,6 +140,7 @@ run "defaults_of_every_setting" {
       DEADLINE_MARGIN_MS        = "1000"
       BREAKER_OPEN_SECS         = "10"
       SQS_OUTAGE                = "block"
+      POISON                    = "dlq"
       LOG_LEVEL                 = "info"
       REDIS_KEY_HASHTAG         = "false"
       REDIS_CONNECT_TIMEOUT_MS  = "1000"
@@ -186,6 +187,7 @@ run "every_setting_reaches_the_function" {
     deadline_margin_ms        = 7
     breaker_open_secs         = 8
     sqs_outage                = "spill"
+    poison                    = "drop"
     log_level                 = "debug"
     redis_key_prefix          = "rt:"
     redis_key_hashtag         = true
@@ -207,7 +209,6 @@ run "every_setting_reaches_the_function" {
     condition = jsonencode(aws_lambda_function.processor.environment[0].variables) == jsonencode({
       REDIS_URL_SECRET_ARN      = aws_secretsmanager_secret.redis_url[0].arn
       EVENTS_QUEUE_URL          = aws_sqs_queue.events.url
-      EVENTS_DLQ_URL            = aws_sqs_queue.dlq.url
       METRICS_STAGE             = "dev"
       TVL_MIN_CHANGE_PERCENT    = "2.5"
       TVL_MIN_CHANGE_ABSOLUTE   = "0.0001"
@@ -225,6 +226,7 @@ run "every_setting_reaches_the_function" {
       DEADLINE_MARGIN_MS        = "7"
       BREAKER_OPEN_SECS         = "8"
       SQS_OUTAGE                = "spill"
+      POISON                    = "drop"
       LOG_LEVEL                 = "debug"
       REDIS_KEY_PREFIX          = "rt:"
       REDIS_KEY_HASHTAG         = "true"

@@ -452,6 +452,14 @@ run "sqs_outage" {
   expect_failures = [var.sqs_outage]
 }
 
+run "poison" {
+  command = plan
+  variables {
+    poison = "log"
+  }
+  expect_failures = [var.poison]
+}
+
 run "log_level" {
   command = plan
   variables {

@@ -54,6 +54,24 @@ run "fifo" {
   }
 }
 
+run "poison" {
+  command = plan
+
+  variables {
+    poison = "drop"
+  }
+
+  assert {
+    condition     = !contains(keys(aws_lambda_function.processor.environment[0].variables), "EVENTS_DLQ_URL") && aws_lambda_function.processor.environment[0].variables["POISON"] == "drop"
+    error_message = "With poison = drop the function must get no dead-letter queue: it would refuse to start."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.events.redrive_policy == jsonencode({ deadLetterTargetArn = aws_sqs_queue.dlq.arn, maxReceiveCount = 5 })
+    error_message = "With poison = drop the dead-letter queue must still take what consumers received too often."
+  }
+}
+
 run "redrive" {
   command = plan
 

@@ -4,8 +4,10 @@ use std::fmt;
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Region};
-use aws_sdk_secretsmanager::error::DisplayErrorContext;
+use aws_sdk_secretsmanager::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::retry::RetryConfig;
 use events_processor::ports::PortError;
 
@@ -34,11 +36,26 @@ pub async fn read(settings: &AwsSettings, arn: &str) -> Result<String, SecretErr
     // `PortError` says for which kinds a retry can help.
     let is_transient = |error: &_| PortError::new(error_kind(error), "").is_transient();
     let response = with_retries(ATTEMPTS, is_transient, call).await;
-    let response = response.map_err(|error| SecretError(DisplayErrorContext(error).to_string()))?;
+    let response = response.map_err(|error| {
+        let text = settings.credentials.removed_from(&description(&error));
+        SecretError(text.replace(arn, "the secret"))
+    })?;
     response
         .secret_string()
         .map(str::to_owned)
         .ok_or_else(|| SecretError("the secret has no text value (SecretString)".to_owned()))
+}
+
+/// What went wrong. Without the raw response: one that cannot be parsed may contain the secret.
+fn description(error: &SdkError<GetSecretValueError, Response>) -> String {
+    match error {
+        SdkError::ServiceError(service) => {
+            let service = service.err();
+            format!("{} {}", service.code().unwrap_or("error"), service.message().unwrap_or_default())
+        }
+        SdkError::ResponseError(_) => "the response is not one of Secrets Manager".to_owned(),
+        _ => DisplayErrorContext(error).to_string(),
+    }
 }
 
 fn client(settings: &AwsSettings) -> Client {

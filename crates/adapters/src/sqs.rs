@@ -101,7 +101,10 @@ impl Queue for SqsQueue {
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error))?;
         let sent =
             client.client().send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
-        sent.map(|output| send_results(messages.len(), &output)).map_err(|error| port_error(&error))
+        sent.map(|output| send_results(messages.len(), &output)).map_err(|error| {
+            let error = port_error(&error);
+            PortError::new(error.kind, client.settings.credentials.removed_from(&error.message))
+        })
     }
 }
 

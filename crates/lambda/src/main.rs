@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use events_lambda::{InFlight, Invocation, handle};
-use events_settings::ProcessorSettings;
+use events_settings::{Poison, ProcessorSettings};
 use events_telemetry::{Telemetry, start_log};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,10 +39,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: &ProcessorSettings) -> Result<(), Error> {
-    if settings.delivery.events_dlq_url.is_none() {
-        tracing::warn!(
-            "EVENTS_DLQ_URL is not set; a record that can never succeed is reported failed each time"
-        );
+    if settings.delivery.poison == Poison::Drop {
+        tracing::warn!("POISON is drop; what can never succeed is logged and dropped");
     }
     let processor = &events_wiring::real(settings)?;
     let telemetry = &Telemetry::new(settings.telemetry.metrics_stage.clone())?;

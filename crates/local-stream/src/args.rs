@@ -59,7 +59,7 @@ Examples:
 Real services, in place of those in memory, by environment variables:
   REDIS_URL                  redis://, rediss://, redis-cluster:// or rediss-cluster://HOST:PORT
   EVENTS_QUEUE_URL           a FIFO queue for the events
-  EVENTS_DLQ_URL             a FIFO queue for what can never be processed
+  EVENTS_DLQ_URL             a FIFO queue for what can never be processed; with EVENTS_QUEUE_URL, set it or POISON=drop
   AWS_ENDPOINT_URL_SQS       another SQS than Amazon's
   AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
                              without a key: of AWS_PROFILE, the container or the instance; an emulator needs none

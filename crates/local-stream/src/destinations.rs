@@ -5,7 +5,7 @@ use events_core::delivery::ReadRequest;
 use events_core::source::Subject;
 use events_processor::Processor;
 use events_processor::ports::{PortError, Store, Timer};
-use events_settings::ProcessorSettings;
+use events_settings::{Poison, ProcessorSettings};
 use serde::Serialize;
 
 /// Attempts to reach Redis before the replay begins.
@@ -30,11 +30,15 @@ impl Destinations {
     /// The destinations in the settings.
     pub(crate) fn of(settings: &ProcessorSettings) -> Self {
         let shown = |url: Option<&String>| url.map_or_else(|| MEMORY.to_owned(), |url| without_password(url));
+        let dead_letter_queue = match settings.delivery.poison {
+            Poison::Dlq => shown(settings.delivery.events_dlq_url.as_ref()),
+            Poison::Drop => "dropped (POISON)".to_owned(),
+        };
         let off = (!settings.processor.core.queueing).then(|| "off (ENABLE_SQS)".to_owned());
         Self {
             store: shown(settings.redis.as_ref().map(|redis| &redis.url)),
             queue: off.unwrap_or_else(|| shown(settings.delivery.events_queue_url.as_ref())),
-            dead_letter_queue: shown(settings.delivery.events_dlq_url.as_ref()),
+            dead_letter_queue,
         }
     }
 }
@@ -95,6 +99,7 @@ mod tests {
     fn a_queue_that_is_set_is_named_and_no_password_is_shown() {
         let settings = settings(&[
             ("EVENTS_QUEUE_URL", "http://127.0.0.1:9/0/events.fifo"),
+            ("POISON", "drop"),
             ("REDIS_URL", "redis://user:hunter2@example:6379/1?timeout=1"),
             ("AWS_ACCESS_KEY_ID", "k"),
             ("AWS_SECRET_ACCESS_KEY", "s"),
@@ -102,7 +107,7 @@ mod tests {
         let destinations = Destinations::of(&settings);
         assert_eq!(destinations.store, "redis://example:6379/1");
         assert_eq!(destinations.queue, "http://127.0.0.1:9/0/events.fifo");
-        assert_eq!(destinations.dead_letter_queue, MEMORY);
+        assert_eq!(destinations.dead_letter_queue, "dropped (POISON)");
         assert_eq!(without_password("rediss://:p@ss/word@h:1"), "rediss://h:1");
     }
 

@@ -64,16 +64,16 @@ fn keys(reader: &mut Reader<'_>) -> AwsCredentials {
     reader.require_set(ACCESS_KEY, key);
     reader.require_set(SECRET_KEY, "its secret");
     AwsCredentials::Static {
-        access_key_id: reader.text(ACCESS_KEY).unwrap_or_default(),
-        secret_access_key: reader.text(SECRET_KEY).unwrap_or_default(),
-        session_token: reader.text("AWS_SESSION_TOKEN"),
+        access_key_id: reader.key(ACCESS_KEY).unwrap_or_default(),
+        secret_access_key: reader.key(SECRET_KEY).unwrap_or_default(),
+        session_token: reader.key("AWS_SESSION_TOKEN"),
     }
 }
 
 /// Credentials where the environment has no keys: a made-up key for an emulator, otherwise the chain.
 #[cfg(feature = "credential-chain")]
 fn without_keys(reader: &mut Reader<'_>, endpoint: Option<&str>) -> AwsCredentials {
-    let session_token = reader.text("AWS_SESSION_TOKEN");
+    let session_token = reader.key("AWS_SESSION_TOKEN");
     if endpoint.is_none_or(is_of_aws) {
         return AwsCredentials::Chain;
     }

@@ -13,6 +13,18 @@ const MAX_REQUESTS_IN_FLIGHT: usize = 16;
 
 const OUTAGES: [(&str, OutagePolicy); 2] = [("block", OutagePolicy::Block), ("spill", OutagePolicy::Spill)];
 
+/// What becomes of a record or an event that can never succeed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Poison {
+    /// It goes to the dead letter queue.
+    #[default]
+    Dlq,
+    /// It is logged and dropped.
+    Drop,
+}
+
+const POISON: [(&str, Poison); 2] = [("dlq", Poison::Dlq), ("drop", Poison::Drop)];
+
 /// The queues, the batch size and the margin before the deadline.
 #[derive(Clone, Debug)]
 pub struct DeliverySettings {
@@ -20,6 +32,8 @@ pub struct DeliverySettings {
     pub events_queue_url: Option<String>,
     /// `EVENTS_DLQ_URL`.
     pub events_dlq_url: Option<String>,
+    /// `POISON`.
+    pub poison: Poison,
     /// `BATCH_SIZE`: most records in a batch, in the replay and in the event source mapping.
     pub batch_size: usize,
     /// `DEADLINE_MARGIN_MS`: this long before the invocation's deadline, no more work is started.
@@ -32,9 +46,13 @@ impl DeliverySettings {
         if needs == Needs::Everything && queueing {
             reader.require_set("EVENTS_QUEUE_URL", "the URL of a FIFO queue (or ENABLE_SQS=false)");
         }
+        let events_queue_url = reader.fifo_queue("EVENTS_QUEUE_URL");
+        let sends = queueing && reader.is_set("EVENTS_QUEUE_URL");
+        let (poison, events_dlq_url) = poison(reader, sends || needs == Needs::Everything);
         Self {
-            events_queue_url: reader.fifo_queue("EVENTS_QUEUE_URL"),
-            events_dlq_url: reader.fifo_queue("EVENTS_DLQ_URL"),
+            events_queue_url,
+            events_dlq_url,
+            poison,
             batch_size: usize::try_from(reader.whole("BATCH_SIZE", 100, 1..=10_000)).unwrap_or(usize::MAX),
             deadline_margin: reader.millis("DEADLINE_MARGIN_MS", Duration::from_millis(1_000), 0),
         }
@@ -44,6 +62,21 @@ impl DeliverySettings {
     pub fn has_queues(&self) -> bool {
         self.events_queue_url.is_some() || self.events_dlq_url.is_some()
     }
+}
+
+/// Reads what becomes of poison, and the URL of the dead letter queue. With `required`, one of the two must be said:
+/// without a decision, the first poison record would stop its shard.
+fn poison(reader: &mut Reader<'_>, required: bool) -> (Poison, Option<String>) {
+    let poison = reader.one_of("POISON", &POISON, Poison::default());
+    match poison {
+        Poison::Drop => reader.refuse_beside("EVENTS_DLQ_URL", "POISON=drop"),
+        Poison::Dlq if required => reader.require_set(
+            "EVENTS_DLQ_URL",
+            "the URL of a FIFO queue (or POISON=drop: what can never succeed is then logged and dropped)",
+        ),
+        Poison::Dlq => {}
+    }
+    (poison, reader.fifo_queue("EVENTS_DLQ_URL"))
 }
 
 /// Reads how the processor retries and what it does in an outage of SQS. `core` becomes part of the result.

@@ -30,7 +30,11 @@ impl ProcessorSettings {
     pub async fn for_lambda() -> Result<Self, SettingsError> {
         let source = CredentialSource::Environment;
         let redis_url = match crate::RedisSecret::find(crate::environment, source)? {
-            Some(secret) => Some(secret.read().await?),
+            Some(secret) => {
+                let url = secret.read().await?;
+                redis::check_fetched(&url)?;
+                Some(url)
+            }
             None => None,
         };
         let get = |name: &str| match name {

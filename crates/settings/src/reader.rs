@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use events_core::value::Number;
 
+use crate::form;
+
 /// All wrong settings, one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError(Vec<String>);
@@ -55,6 +57,11 @@ impl<'a> Reader<'a> {
 
     fn add_error(&mut self, name: &str, value: &str, accepts: &str) {
         self.errors.push(format!("{name} is {value:?}; it accepts {accepts}"));
+    }
+
+    /// Adds an error that shows no part of the value: it may hold a secret.
+    fn add_hidden(&mut self, name: &str, problem: &str, accepts: &str) {
+        self.errors.push(format!("{name} (its value is not shown) {problem}; it accepts {accepts}"));
     }
 
     /// True when `name` is set.
@@ -146,15 +153,26 @@ impl<'a> Reader<'a> {
         self.parsed(name, None, "text without control characters", legal)
     }
 
-    /// An http(s) URL.
+    /// An http(s) URL without a user and a password.
     pub fn url(&mut self, name: &str) -> Option<String> {
-        self.parsed(name, None, "an http(s) URL", |text| is_http(text).then(|| Some(text.to_owned())))
+        self.http(name, "an http(s) URL", |_| true)
     }
 
     /// The URL of a FIFO queue.
     pub fn fifo_queue(&mut self, name: &str) -> Option<String> {
-        let parse = |text: &str| (is_http(text) && text.ends_with(".fifo")).then(|| Some(text.to_owned()));
-        self.parsed(name, None, "an http(s) URL that ends in .fifo", parse)
+        self.http(name, "an http(s) URL that ends in .fifo", |url| url.ends_with(".fifo"))
+    }
+
+    /// An http(s) URL that passes a check. The error shows it only if it can hold no secret.
+    fn http(&mut self, name: &str, accepts: &str, check: impl Fn(&str) -> bool) -> Option<String> {
+        let value = self.value(name)?;
+        let url = value.trim();
+        match form::http_problem(url) {
+            Some(problem) => self.add_hidden(name, problem, accepts),
+            None if check(url) => return Some(url.to_owned()),
+            None => self.add_error(name, &value, accepts),
+        }
+        None
     }
 
     /// The path of a file that passes a check.
@@ -165,6 +183,10 @@ impl<'a> Reader<'a> {
         check: impl Fn(&Path) -> Result<(), E>,
     ) -> Option<PathBuf> {
         let value = self.value(name)?;
+        if let Some(problem) = form::path_problem(&value) {
+            self.add_hidden(name, problem, accepts);
+            return None;
+        }
         match check(Path::new(&value)) {
             Ok(()) => Some(PathBuf::from(value)),
             Err(error) => {
@@ -174,33 +196,32 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The ARN of a secret. A wrong value may be the secret itself, so the error does not show it.
-    pub fn secret_arn(&mut self, name: &str) -> Option<String> {
-        let value = self.value(name)?;
-        if value.starts_with("arn:") && !value.contains(char::is_whitespace) {
-            return Some(value);
-        }
-        self.errors.push(format!(
-            "{name} (its value is not shown) is not an ARN; it accepts arn:…:secretsmanager:…"
-        ));
-        None
+    /// A key or token of AWS.
+    pub fn key(&mut self, name: &str) -> Option<String> {
+        self.secret(name, "printable ASCII characters without blanks", |value| {
+            form::key_problem(value).map_or(Ok(()), |problem| Err(problem.to_owned()))
+        })
     }
 
-    /// A URL that may contain a password, so the error shows only its scheme. `kind` says what the URL is of.
+    /// The ARN of a secret. A wrong value may be the secret itself.
+    pub fn secret_arn(&mut self, name: &str) -> Option<String> {
+        self.secret(name, "arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME", |value| {
+            form::secret_arn_problem(value).map_or(Ok(()), |problem| Err(problem.to_owned()))
+        })
+    }
+
+    /// A value that is or holds a secret. `check` says what is wrong with it, and must show no part of it.
     pub fn secret(
         &mut self,
         name: &str,
-        kind: &str,
+        accepts: &str,
         check: impl Fn(&str) -> Result<(), String>,
     ) -> Option<String> {
-        let value = self.value(name)?;
+        let value = self.value(name)?.trim().to_owned();
         match check(&value) {
             Ok(()) => Some(value),
-            Err(error) => {
-                let shown = value.split_once("://").map_or("…", |(scheme, _)| scheme);
-                self.errors.push(format!(
-                    "{name} (beginning {shown:?}; the rest is not shown) is not a {kind}: {error}"
-                ));
+            Err(problem) => {
+                self.add_hidden(name, &problem, accepts);
                 None
             }
         }
@@ -211,10 +232,4 @@ impl fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("errors", &self.errors).finish_non_exhaustive()
     }
-}
-
-fn is_http(text: &str) -> bool {
-    ["http://", "https://"]
-        .iter()
-        .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
 }

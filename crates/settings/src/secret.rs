@@ -1,16 +1,29 @@
 //! The Redis URL from a secret of Secrets Manager. A URL with a password must not be in the
 //! environment of a function.
 
+use std::fmt;
+
 use events_adapters::aws::AwsSettings;
 use events_adapters::secrets;
 
-use crate::{CredentialSource, Reader, SettingsError, aws};
+use crate::{CredentialSource, Reader, SettingsError, aws, secret_url};
 
 /// The secret that contains the Redis URL.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RedisSecret {
     arn: String,
     aws: AwsSettings,
+}
+
+impl fmt::Debug for RedisSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisSecret").finish_non_exhaustive()
+    }
+}
+
+/// The error line of a secret whose text is wrong.
+pub(crate) fn wrong(problem: &str, accepts: &str) -> String {
+    format!("the secret of REDIS_URL_SECRET_ARN (its value is not shown) {problem}; it accepts {accepts}")
 }
 
 impl RedisSecret {
@@ -26,12 +39,13 @@ impl RedisSecret {
         reader.into_result(Some(Self { arn, aws }))
     }
 
-    /// Fetches the URL. It is checked later, with the other settings.
+    /// Fetches the secret and returns its URL, which is not checked yet.
     pub async fn read(&self) -> Result<String, SettingsError> {
         let failed = |error| {
-            SettingsError::of(format!("REDIS_URL_SECRET_ARN is {:?}; it cannot be read: {error}", self.arn))
+            SettingsError::of(format!("REDIS_URL_SECRET_ARN names a secret that cannot be read: {error}"))
         };
-        secrets::read(&self.aws, &self.arn).await.map_err(failed)
+        let text = secrets::read(&self.aws, &self.arn).await.map_err(failed)?;
+        secret_url::url(&text).map_err(|problem| SettingsError::of(wrong(problem, secret_url::ACCEPTED)))
     }
 }
 
@@ -54,6 +68,8 @@ mod tests {
         assert_eq!(from(&[ARN, KEYS[0], KEYS[1]]).unwrap().unwrap().arn, ARN.1);
         let both = from(&[ARN, KEYS[0], KEYS[1], ("REDIS_URL", "redis://:hunter2@h")]).unwrap_err();
         assert!(both.contains("REDIS_URL") && !both.contains("hunter2"), "{both}");
+        let secret = from(&[ARN, KEYS[0], KEYS[1]]);
+        assert_eq!(format!("{secret:?}"), "Ok(Some(RedisSecret { .. }))");
         let url = from(&[("REDIS_URL_SECRET_ARN", "rediss://:hunter2@h"), KEYS[0], KEYS[1]]).unwrap_err();
         assert!(url.contains("REDIS_URL_SECRET_ARN") && !url.contains("hunter2"), "{url}");
         assert!(from(&[ARN]).unwrap_err().contains("AWS_ACCESS_KEY_ID is not set"));

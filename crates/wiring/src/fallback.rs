@@ -7,10 +7,10 @@ use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult, Snapsho
 use events_processor::Processor;
 use events_processor::memory::{MemoryQueue, MemoryStore};
 use events_processor::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Store};
-use events_settings::ProcessorSettings;
+use events_settings::{Poison, ProcessorSettings};
 
-use crate::BuildError;
 use crate::real::queues;
+use crate::{BuildError, DropQueue};
 
 /// The processor as it runs in a replay.
 pub type FallbackProcessor = Processor<FallbackStore, FallbackQueue, FallbackQueue, SystemTimer>;
@@ -31,6 +31,8 @@ pub enum FallbackQueue {
     Memory(MemoryQueue),
     /// At `EVENTS_QUEUE_URL` or `EVENTS_DLQ_URL`.
     Sqs(SqsQueue),
+    /// The dead letter queue with `POISON=drop`.
+    Dropped(DropQueue),
 }
 
 impl Store for FallbackStore {
@@ -61,6 +63,7 @@ impl Queue for FallbackQueue {
         match self {
             Self::Memory(queue) => queue.send(messages).await,
             Self::Sqs(queue) => queue.send(messages).await,
+            Self::Dropped(queue) => queue.send(messages).await,
         }
     }
 }
@@ -77,7 +80,10 @@ pub fn with_fallback(settings: &ProcessorSettings) -> Result<FallbackProcessor, 
         None => FallbackQueue::Memory(MemoryQueue::default()),
     };
     let queue = sqs_or_memory(&settings.delivery.events_queue_url, queue);
-    let dead_letters = sqs_or_memory(&settings.delivery.events_dlq_url, dead_letters);
+    let dead_letters = match settings.delivery.poison {
+        Poison::Dlq => sqs_or_memory(&settings.delivery.events_dlq_url, dead_letters),
+        Poison::Drop => FallbackQueue::Dropped(DropQueue::default()),
+    };
     Ok(Processor::new(store, queue, dead_letters, SystemTimer::default(), settings.processor.clone()))
 }
 
@@ -101,18 +107,32 @@ mod tests {
         ));
     }
 
+    const SQS: [(&str, &str); 3] = [
+        ("EVENTS_QUEUE_URL", "http://127.0.0.1:9/0/events.fifo"),
+        ("AWS_ACCESS_KEY_ID", "k"),
+        ("AWS_SECRET_ACCESS_KEY", "s"),
+    ];
+
     #[test]
     fn a_queue_that_is_set_is_in_sqs() {
-        let settings = settings(&[
-            ("EVENTS_QUEUE_URL", "http://127.0.0.1:9/0/events.fifo"),
-            ("AWS_ACCESS_KEY_ID", "k"),
-            ("AWS_SECRET_ACCESS_KEY", "s"),
-        ]);
-        let processor = with_fallback(&settings).unwrap();
+        let dlq = ("EVENTS_DLQ_URL", "http://127.0.0.1:9/0/dlq.fifo");
+        let processor = with_fallback(&settings(&[SQS[0], SQS[1], SQS[2], dlq])).unwrap();
         assert!(matches!(
             (processor.queue(), processor.dead_letter_queue()),
-            (FallbackQueue::Sqs(_), FallbackQueue::Memory(_))
+            (FallbackQueue::Sqs(_), FallbackQueue::Sqs(_))
         ));
+    }
+
+    #[test]
+    fn with_poison_drop_dead_letters_are_dropped() {
+        let poison = ("POISON", "drop");
+        let processor = with_fallback(&settings(&[SQS[0], SQS[1], SQS[2], poison])).unwrap();
+        assert!(matches!(
+            (processor.queue(), processor.dead_letter_queue()),
+            (FallbackQueue::Sqs(_), FallbackQueue::Dropped(_))
+        ));
+        let processor = with_fallback(&settings(&[poison])).unwrap();
+        assert!(matches!(processor.dead_letter_queue(), FallbackQueue::Dropped(_)));
     }
 
     #[test]

@@ -6,10 +6,12 @@ use events_adapters::redis::{ConnectError, RedisStore};
 use events_adapters::sqs::{self, SqsQueue};
 use events_adapters::time::SystemTimer;
 use events_processor::Processor;
-use events_settings::ProcessorSettings;
+use events_settings::{Poison, ProcessorSettings};
+
+use crate::{DeadLetterQueue, DropQueue};
 
 /// The processor as it runs in Lambda.
-pub type RealProcessor = Processor<RedisStore, SqsQueue, SqsQueue, SystemTimer>;
+pub type RealProcessor = Processor<RedisStore, SqsQueue, DeadLetterQueue, SystemTimer>;
 
 /// Why a processor could not be built.
 #[derive(Debug)]
@@ -35,6 +37,10 @@ impl std::error::Error for BuildError {}
 pub fn real(settings: &ProcessorSettings) -> Result<RealProcessor, BuildError> {
     let redis = settings.redis.as_ref().ok_or(BuildError::NoRedis)?;
     let (queue, dead_letters) = queues(settings);
+    let dead_letters = match settings.delivery.poison {
+        Poison::Dlq => DeadLetterQueue::Sqs(dead_letters),
+        Poison::Drop => DeadLetterQueue::Dropped(DropQueue::default()),
+    };
     let store = RedisStore::new(redis.clone()).map_err(BuildError::Redis)?;
     Ok(Processor::new(store, queue, dead_letters, SystemTimer::default(), settings.processor.clone()))
 }

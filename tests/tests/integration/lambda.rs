@@ -13,7 +13,7 @@ use events_harness::probes::oracle::differing_hot_keys;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::probes::wait::eventually;
 use events_harness::processors::{fixture_records, in_memory, process, raw};
-use events_harness::rows::{event, price, sequence_number, tvl};
+use events_harness::rows::{self, event, price, sequence_number, tvl};
 use events_harness::servers::redis::RedisServer;
 use events_harness::servers::sqs::SqsEmulator;
 use serde_json::{Value, json};
@@ -207,9 +207,48 @@ async fn invalid_settings_stop_the_start_and_are_named() {
         "ENABLE_SQS is",
         "true or false",
         "EVENTS_QUEUE_URL is not set",
+        "EVENTS_DLQ_URL is not set",
+        "POISON=drop",
     ] {
         assert!(output.contains(named), "{named} in {output}");
     }
+}
+
+/// A secret as a console stores it, and a key with a line break at its end.
+#[tokio::test]
+async fn a_wrong_secret_is_not_printed() {
+    let api = RuntimeApi::start().await;
+    let environment = [
+        ("REDIS_URL", r#"{"password":"hunter2","host":"h","url":"redis://:hunter2@h"}"#),
+        ("AWS_SECRET_ACCESS_KEY", "hunter2\nhunter2"),
+        ("EVENTS_QUEUE_URL", "https://user:hunter2@h/0/events.fifo"),
+    ];
+    let mut bootstrap = Bootstrap::start(&bootstrap_path(), &environment, &api);
+    assert!(!bootstrap.wait(SOON).await.expect("it stops").success());
+    let output = bootstrap.output();
+    assert!(output.contains("REDIS_URL (its value is not shown) looks like JSON"), "{output}");
+    assert!(!output.contains("hunt") && !output.contains("ter2"), "{output}");
+}
+
+#[tokio::test]
+async fn with_poison_drop_a_poison_record_is_logged_and_the_batch_goes_on() {
+    let sqs = FakeSqs::start().await;
+    let function = Function::with_fake_sqs(&sqs, &[("EVENTS_DLQ_URL", ""), ("POISON", "drop")]).await;
+    let batch = [tvl("1", 0, 1, 1e6, &[]), rows::poison(2), tvl("1", 1, 3, 2e6, &[])];
+    for _delivery in 0..2 {
+        assert_eq!(function.response_to(&batch).await, NO_FAILURES);
+    }
+    assert_eq!((sqs.accepted().len(), sqs.dead_letters().len()), (1, 0));
+    let metrics = function.bootstrap.wait_for_line("processedCount", SOON).await;
+    assert!(metrics.contains(r#""dlqPublished":1"#), "{metrics}");
+    let dropped = function.bootstrap.lines_containing("dropped what can never succeed");
+    assert_eq!(dropped.len(), 1, "a record is logged once: {dropped:?}");
+    let line: Value = serde_json::from_str(&dropped[0]).unwrap();
+    assert_eq!((&line["level"], &line["key"]), (&json!("WARN"), &json!("hourlyTvl#9")));
+    let raw: Value = serde_json::from_str(rows::poison(2).get()).unwrap();
+    assert_eq!(line["id"], raw["eventID"]);
+    assert!(line["reason"].as_str().unwrap().starts_with("NewImage: "), "{line}");
+    assert!(!dropped[0].contains("\\\""), "no JSON of the record: {}", dropped[0]);
 }
 
 #[tokio::test]
@@ -256,10 +295,11 @@ async fn it_starts_without_waiting_for_redis() {
         ("EVENTS_QUEUE_URL", "http://127.0.0.1:1/0/events.fifo"),
         ("AWS_ENDPOINT_URL_SQS", &sqs.endpoint()),
         ("REDIS_COMMAND_TIMEOUT_MS", "100"),
+        ("POISON", "drop"),
     ];
     let bootstrap = Bootstrap::start(&bootstrap_path(), &environment, &api);
     api.initialised(SOON).await.unwrap();
-    assert!(!bootstrap.lines_containing("EVENTS_DLQ_URL is not set").is_empty(), "{}", bootstrap.output());
+    assert!(!bootstrap.lines_containing("POISON is drop").is_empty(), "{}", bootstrap.output());
     let invocation = api.invoke(event(&[tvl("1", 0, 1, 1.0, &[])])).await;
     assert_eq!(invocation.failures(), [sequence_number(1)]);
 }
@@ -275,6 +315,7 @@ async fn the_redis_url_comes_from_a_secret_where_one_is_named() {
             ("REDIS_URL_SECRET_ARN", arn),
             ("AWS_ENDPOINT_URL", emulator.endpoint()),
             ("EVENTS_QUEUE_URL", &queue.url),
+            ("POISON", "drop"),
             ("METRICS_STAGE", "test"),
         ];
         Bootstrap::start(&bootstrap_path(), &environment, api)
@@ -289,6 +330,6 @@ async fn the_redis_url_comes_from_a_secret_where_one_is_named() {
     let missing = format!("{arn}-missing");
     let mut bootstrap = start(&missing, &RuntimeApi::start().await);
     assert!(!bootstrap.wait(SOON).await.expect("it stops").success());
-    assert!(bootstrap.output().contains("REDIS_URL_SECRET_ARN is"), "{}", bootstrap.output());
-    assert!(bootstrap.output().contains("cannot be read"), "{}", bootstrap.output());
+    let says = "REDIS_URL_SECRET_ARN names a secret that cannot be read";
+    assert!(bootstrap.output().contains(says), "{}", bootstrap.output());
 }

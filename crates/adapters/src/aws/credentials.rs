@@ -31,6 +31,30 @@ impl fmt::Debug for AwsCredentials {
     }
 }
 
+/// Shorter texts are no keys. Replacing them would make an error unreadable.
+#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+const SHORTEST_KEY: usize = 4;
+
+#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+impl AwsCredentials {
+    /// A text of a service without these credentials. The error of a wrong signature can quote the signed request with
+    /// its session token.
+    pub(crate) fn removed_from(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        match self {
+            Self::Static { access_key_id, secret_access_key, session_token } => {
+                let keys = [Some(secret_access_key), session_token.as_ref(), Some(access_key_id)];
+                for key in keys.into_iter().flatten().filter(|key| key.len() >= SHORTEST_KEY) {
+                    text = text.replace(key.as_str(), "…");
+                }
+            }
+            #[cfg(feature = "credential-chain")]
+            Self::Chain => {}
+        }
+        text
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

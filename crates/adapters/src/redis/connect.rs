@@ -71,7 +71,7 @@ impl RedisSettings {
     }
 }
 
-/// Why no client could be made.
+/// Why no client could be made. Its text shows no part of the URL.
 #[derive(Debug)]
 pub struct ConnectError(String);
 
@@ -109,7 +109,7 @@ fn prepare(settings: &RedisSettings) -> Result<Client, ConnectError> {
         .set_performance_config(performance(settings))
         .set_policy(ReconnectPolicy::new_exponential(0, 20, LONGEST_RECONNECT_PAUSE_MS, 2))
         .build()
-        .map_err(|error| ConnectError(error.details().to_owned()))
+        .map_err(|error| ConnectError(format!("the client refuses its settings ({})", error.kind().to_str())))
 }
 
 fn connection(settings: &RedisSettings) -> ConnectionConfig {
@@ -134,17 +134,56 @@ fn performance(settings: &RedisSettings) -> PerformanceConfig {
     PerformanceConfig { default_command_timeout: settings.command_timeout, ..PerformanceConfig::default() }
 }
 
+/// Reads a URL. The parser's own errors are not shown: a part of the password can stand where it expects a port.
 fn config(url: &str) -> Result<(Config, bool), ConnectError> {
+    let fail = |problem: &str| ConnectError(problem.to_owned());
     let Some((scheme, plain, tls)) = SCHEMES.iter().find(|(scheme, ..)| url.starts_with(scheme)) else {
         return Err(ConnectError(format!(
-            "the URL begins with none of {}",
+            "begins with none of {}",
             SCHEMES.map(|(scheme, ..)| scheme).join(" ")
         )));
     };
+    let rest = &url[scheme.len()..];
+    // The parser removes line breaks and tabs, and would then use another password.
+    if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(fail("has blanks, line breaks or control characters"));
+    }
+    // The parser ends the host at these, so a part of the password would become the name of a host.
+    if rest.split_once(['/', '?', '#']).is_some_and(|(_, after)| after.contains('@')) {
+        return Err(fail(
+            "has / ? or # before its @: in a user or a password write them as %2F, %3F and %23",
+        ));
+    }
     // fred would scan the certificate store while it reads a TLS URL.
-    let plain = format!("{plain}{}", &url[scheme.len()..]);
-    let config = Config::from_url(&plain).map_err(|error| ConnectError(error.details().to_owned()))?;
+    let config = Config::from_url(&format!("{plain}{rest}"));
+    let config = config.map_err(|_| fail("has a wrong host, port, database or percent escape"))?;
     Ok((config, *tls))
+}
+
+/// A server as a client reaches it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerName {
+    /// Host name or address. An IPv6 address has brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl RedisSettings {
+    /// The servers that the URL names, without user and password. Empty if the URL is wrong.
+    pub fn servers(&self) -> Vec<ServerName> {
+        let servers = config(&self.url).map(|(config, _)| config.server.hosts()).unwrap_or_default();
+        servers
+            .into_iter()
+            .map(|server| ServerName { host: server.host.to_string(), port: server.port })
+            .collect()
+    }
 }
 
 /// Checks that a file holds certificates.
@@ -197,6 +236,41 @@ mod tests {
         for url in ["", "http://h", "redis://", "redis://h:port", "h:6379"] {
             assert!(check_url(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn an_error_shows_no_part_of_the_url() {
+        for url in [
+            "redis://user:hunter2#x@h:1",
+            "redis://:12345#hunter2@h:1",
+            "redis://:hun/ter2@h",
+            "redis://:hun?ter2@h",
+            "redis://u:hunter2",
+            "redis://u:p@h:1/hunter2",
+            "redis://u:%ffhunter2@h:1",
+            "redis://u:hun\nter2@h:1",
+            "hunter2://h",
+        ] {
+            let error = check_url(url).unwrap_err();
+            for shown in [error.to_string(), format!("{error:?}")] {
+                assert!(!shown.contains("hunter2") && !shown.contains("12345"), "{url}: {shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_percent_escape_is_the_character_it_stands_for() {
+        let (config, _) = config("rediss://u%3A:p%40%2F%3F%23%25%20%C3%A9@h:6380").unwrap();
+        assert_eq!((config.username.as_deref(), config.password.as_deref()), (Some("u:"), Some("p@/?#% é")));
+    }
+
+    #[test]
+    fn the_servers_are_named_without_the_password() {
+        let names =
+            |url| RedisSettings::new(url).servers().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names("redis://user:p@ss@h"), ["h:6379"]);
+        assert_eq!(names("rediss://[::1]:7/2"), ["[::1]:7"]);
+        assert_eq!(names("redis-cluster://:p@h:1?node=i:2"), ["i:2", "h:1"]);
     }
 
     #[test]

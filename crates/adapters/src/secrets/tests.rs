@@ -41,7 +41,7 @@ fn settings(endpoint: String) -> AwsSettings {
         credentials: AwsCredentials::Static {
             access_key_id: "k".into(),
             secret_access_key: "s".into(),
-            session_token: None,
+            session_token: Some("hunter3".into()),
         },
         attempt_timeout: Duration::from_secs(2),
         connect_timeout: Duration::from_secs(1),
@@ -89,4 +89,15 @@ fn a_permanent_error_is_not_retried() {
     let (read, requests) = read_from(&[DENIED, SECRET]);
     assert!(read.unwrap_err().contains("not you"));
     assert_eq!(requests, 1);
+}
+
+#[test]
+fn an_error_shows_neither_the_secret_nor_the_arn_nor_a_key() {
+    const BROKEN: Response = (200, r#"{"ARN":"arn:s","SecretString":"redis://:hunter2@h"]}"#);
+    const QUOTED: Response =
+        (400, r#"{"__type":"SignatureDoesNotMatch","message":"for arn:s: x-amz-security-token:hunter3"}"#);
+    for response in [&[BROKEN][..], &[QUOTED]] {
+        let error = read_from(response).0.unwrap_err();
+        assert!(!["hunter2", "hunter3", "arn:s"].iter().any(|hidden| error.contains(hidden)), "{error}");
+    }
 }

@@ -5,11 +5,14 @@ use events_core::event::Priority;
 use events_core::plan::Config;
 use events_processor::OutagePolicy;
 
+use crate::Poison;
+
 use super::*;
 
-const GOOD: [(&str, &str); 4] = [
+const GOOD: [(&str, &str); 5] = [
     ("REDIS_URL", "redis://h:1"),
     ("EVENTS_QUEUE_URL", "https://sqs.example/0/events.fifo"),
+    ("EVENTS_DLQ_URL", "https://sqs.example/0/dlq.fifo"),
     ("AWS_ACCESS_KEY_ID", "k"),
     ("AWS_SECRET_ACCESS_KEY", "s"),
 ];
@@ -82,8 +85,8 @@ fn a_wrong_setting_is_named_with_its_value_and_what_it_accepts() {
         ("CHANGE_BASELINE", "first", "previous or last_event"),
         ("SQS_MIN_PRIORITY", "urgent", "low, medium or high"),
         ("SQS_OUTAGE", "drop", "block or spill"),
+        ("POISON", "log", "dlq or drop"),
         ("EVENTS_QUEUE_URL", "https://sqs.example/0/events", "an http(s) URL that ends in .fifo"),
-        ("AWS_ENDPOINT_URL_SQS", "localhost", "an http(s) URL"),
         ("REDIS_KEY_PREFIX", "a\nb", "text without control characters"),
     ] {
         let error = read(&[(name, value)], Needs::Everything).unwrap_err();
@@ -109,12 +112,41 @@ fn a_required_setting_that_is_missing_is_named() {
         error.contains("REDIS_URL is not set") && error.contains("EVENTS_QUEUE_URL is not set"),
         "{error}"
     );
-    let without_queue = [("EVENTS_QUEUE_URL", ""), ("ENABLE_SQS", "false")];
+    let without_queue = [("EVENTS_QUEUE_URL", ""), ("ENABLE_SQS", "false"), ("EVENTS_DLQ_URL", ""), DROP];
     assert!(read(&without_queue, Needs::Everything).unwrap().sqs.is_none());
-    let in_memory = read(&missing, Needs::Nothing).unwrap();
+    let in_memory = read(&[missing[0], missing[1], ("EVENTS_DLQ_URL", "")], Needs::Nothing).unwrap();
     assert!(in_memory.redis.is_none() && in_memory.sqs.is_none());
     let error = read(&[("AWS_ACCESS_KEY_ID", "")], Needs::Everything).unwrap_err();
     assert!(error.contains("AWS_ACCESS_KEY_ID is not set"), "{error}");
+}
+
+const DROP: (&str, &str) = ("POISON", "drop");
+const NO_DLQ: (&str, &str) = ("EVENTS_DLQ_URL", "");
+
+#[test]
+fn what_becomes_of_poison_must_be_said() {
+    for needs in [Needs::Everything, Needs::Nothing] {
+        for extra in [&[NO_DLQ][..], &[NO_DLQ, ("POISON", "dlq")]] {
+            let error = read(extra, needs).unwrap_err();
+            assert!(error.contains("EVENTS_DLQ_URL is not set") && error.contains("POISON=drop"), "{error}");
+        }
+        let drop = read(&[NO_DLQ, DROP], needs).unwrap().delivery;
+        assert_eq!((drop.poison, drop.events_dlq_url), (Poison::Drop, None));
+        let dlq = read(&[], needs).unwrap().delivery;
+        assert_eq!((dlq.poison, dlq.events_dlq_url.is_some()), (Poison::Dlq, true));
+        let error = read(&[DROP], needs).unwrap_err();
+        assert!(error.contains("EVENTS_DLQ_URL") && error.contains("POISON=drop"), "{error}");
+        assert!(error.contains("are both set"), "{error}");
+    }
+}
+
+#[test]
+fn poison_needs_no_word_where_no_real_queue_is_used() {
+    let off = ("ENABLE_SQS", "false");
+    for extra in [&[NO_DLQ, ("EVENTS_QUEUE_URL", "")][..], &[NO_DLQ, off]] {
+        assert_eq!(read(extra, Needs::Nothing).unwrap().delivery.poison, Poison::Dlq);
+    }
+    assert!(read(&[NO_DLQ, off], Needs::Everything).is_err(), "an undecodable record needs a place too");
 }
 
 /// Gives every setting that can be wrong a wrong value. Otherwise nothing would notice a name misspelt in the code.
@@ -150,15 +182,18 @@ fn every_name_is_read() {
         "ENABLE_SQS",
         "SQS_MIN_PRIORITY",
         "SQS_OUTAGE",
+        "POISON",
         "LOG_LEVEL",
         "REDIS_KEY_HASHTAG",
-        "EVENTS_QUEUE_URL",
-        "EVENTS_DLQ_URL",
-        "AWS_ENDPOINT_URL_SQS",
-        "AWS_ENDPOINT_URL",
         "REDIS_CA_FILE",
     ];
-    let texts = ["REDIS_KEY_PREFIX", "AWS_REGION", "AWS_SESSION_TOKEN", "METRICS_STAGE"];
+    let texts = ["REDIS_KEY_PREFIX", "AWS_REGION", "METRICS_STAGE"];
+    let hidden = ["EVENTS_QUEUE_URL", "EVENTS_DLQ_URL", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"];
+    let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "REDIS_URL"];
+    for name in hidden.iter().chain(&keys) {
+        let error = read(&[(name, "{a b}")], Needs::Everything).unwrap_err();
+        assert!(error.contains(&format!("{name} (its value is not shown) looks like JSON")), "{error}");
+    }
     let values = [(&whole[..], "1.5"), (&others[..], "/nowhere"), (&texts[..], "a\nb")];
     for (name, wrong) in
         values.iter().flat_map(|(names, wrong)| names.iter().map(move |name| (*name, *wrong)))
