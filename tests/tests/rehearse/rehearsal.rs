@@ -2,7 +2,8 @@
 //! an emulator, the packaged function and a real Redis.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime};
 
 use events_harness::faults::fault_proxy::ProxyMode;
 use events_harness::lambda::event_source::Log;
@@ -17,15 +18,19 @@ use stream_mapping::NextDelivery;
 
 use crate::stage::{Rehearsal, SOON};
 
-/// The first hour of the rows, s since 1970.
-const START: i64 = 1_767_225_600;
+/// The first hour of the rows, s since 1970: recent, because a row of history is late, and long enough ago that no row is
+/// in the future.
+static START: LazyLock<i64> = LazyLock::new(|| {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    (i64::try_from(now).unwrap() / 3_600 - 14) * 3_600
+});
 /// How many changes are timed.
 const TIMED: i64 = 10;
 
 fn hourly_tvl(total: f64, chains: &[(&str, f64)], hour: i64) -> Value {
     let mut row = json!({
         "tvl": { "N": total.to_string() },
-        "SK_ORIGNAL": { "N": (START + hour * 3_600 - 9).to_string() },
+        "SK_ORIGNAL": { "N": (*START + hour * 3_600 - 9).to_string() },
         "source": { "S": "rehearsal" },
     });
     for (chain, value) in chains {
@@ -39,7 +44,7 @@ fn price(value: &str, minute: i64) -> Value {
         "price": { "N": value },
         "symbol": { "S": "TKN" },
         "decimals": { "N": "18" },
-        "timestamp": { "N": (START + minute * 60).to_string() },
+        "timestamp": { "N": (*START + minute * 60).to_string() },
         "confidence": { "N": "0.99" },
     })
 }
@@ -56,9 +61,9 @@ async fn every_change_in_the_tables_reaches_subscribers_and_the_queue() {
     // Rows written before the mappings exist: TRIM_HORIZON finds them. They are first seen and make no event.
     let name =
         json!({ "name": { "S": "Rehearsed" }, "slug": { "S": "rehearsed" }, "category": { "S": "Dexes" } });
-    it.put("events", "protocol#182", START, name).await;
-    it.put("events", TVL, START, hourly_tvl(1e6, &[("ethereum", 9e5), ("base", 1e5)], 0)).await;
-    it.put("events", "hourlyTvl#183", START, hourly_tvl(5e5, &[], 0)).await;
+    it.put("events", "protocol#182", *START, name).await;
+    it.put("events", TVL, *START, hourly_tvl(1e6, &[("ethereum", 9e5), ("base", 1e5)], 0)).await;
+    it.put("events", "hourlyTvl#183", *START, hourly_tvl(5e5, &[], 0)).await;
     it.put("coins", TOKEN, 0, price("2.5", 0)).await;
     it.put("coins", CONTRACT, 0, price("0.000012", 0)).await;
     it.start().await;
@@ -91,16 +96,16 @@ async fn every_change_in_the_tables_reaches_subscribers_and_the_queue() {
 
 /// Writes changes of every kind, and rows that make no event.
 async fn changes(it: &mut Rehearsal) {
-    it.put("events", TVL, START + 3_600, hourly_tvl(1.1e6, &[("ethereum", 9e5), ("base", 2e5)], 1)).await;
-    it.put("events", "hourlyTvl#183", START + 3_600, hourly_tvl(500_000.5, &[], 1)).await; // below the thresholds
-    it.update("events", "protocol#182", START, "category", json!({ "S": "Lending" })).await;
+    it.put("events", TVL, *START + 3_600, hourly_tvl(1.1e6, &[("ethereum", 9e5), ("base", 2e5)], 1)).await;
+    it.put("events", "hourlyTvl#183", *START + 3_600, hourly_tvl(500_000.5, &[], 1)).await; // below the thresholds
+    it.update("events", "protocol#182", *START, "category", json!({ "S": "Lending" })).await;
     it.update("coins", TOKEN, 0, "price", json!({ "N": "2.75" })).await;
     it.put("coins", CONTRACT, 0, price("0.000024", 5)).await;
     // Rows of other kinds, price history, deletes.
-    it.put("events", "dailyTvl#182", START, hourly_tvl(1e6, &[], 0)).await;
-    it.put("events", "daily#fees#182", START, json!({ "fees": { "N": "7" } })).await;
-    it.put("coins", TOKEN, START + 300, price("2.75", 5)).await;
-    it.delete("events", "hourlyTvl#183", START).await;
+    it.put("events", "dailyTvl#182", *START, hourly_tvl(1e6, &[], 0)).await;
+    it.put("events", "daily#fees#182", *START, json!({ "fees": { "N": "7" } })).await;
+    it.put("coins", TOKEN, *START + 300, price("2.75", 5)).await;
+    it.delete("events", "hourlyTvl#183", *START).await;
     it.delete("coins", CONTRACT, 0).await;
     let logs = it.finished().await;
     assert_eq!(
@@ -157,8 +162,8 @@ async fn outage(it: &mut Rehearsal) {
     let before = it.published().len();
     let earlier = it.functions["events"].source.log().attempts.len();
     it.proxy.set(ProxyMode::Reset);
-    it.put("events", "hourlyTvl#184", START, hourly_tvl(1e6, &[], 0)).await; // first seen: nothing to send
-    it.put("events", TVL, START + 7_200, hourly_tvl(1.5e6, &[("ethereum", 9e5), ("base", 6e5)], 2)).await;
+    it.put("events", "hourlyTvl#184", *START, hourly_tvl(1e6, &[], 0)).await; // first seen: nothing to send
+    it.put("events", TVL, *START + 7_200, hourly_tvl(1.5e6, &[("ethereum", 9e5), ("base", 6e5)], 2)).await;
     let source = &it.functions["events"].source;
     let failed = eventually(SOON, || async {
         source
@@ -191,7 +196,7 @@ async fn timed(it: &mut Rehearsal) {
         let (earlier, log) = (it.subscriber.messages().len(), it.functions["events"].source.log());
         let started = Instant::now();
         let value = 1.5e6 + n as f64 * 1e5;
-        it.put("events", TVL, START + (2 + n) * 3_600, hourly_tvl(value, &[("ethereum", 9e5)], 2 + n)).await;
+        it.put("events", TVL, *START + (2 + n) * 3_600, hourly_tvl(value, &[("ethereum", 9e5)], 2 + n)).await;
         it.subscriber.wait_for(earlier + 1).await;
         let arrived = it.subscriber.arrivals()[earlier].0;
         it.finished().await;
