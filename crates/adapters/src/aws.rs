@@ -12,7 +12,7 @@ mod errors;
 pub use chain::{CredentialsError, check_credentials};
 pub use credentials::AwsCredentials;
 #[cfg(any(feature = "sqs", feature = "secrets-manager"))]
-pub(crate) use errors::error_kind;
+pub(crate) use errors::{error_kind, error_text};
 
 use std::time::Duration;
 

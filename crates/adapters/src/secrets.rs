@@ -4,14 +4,14 @@ use std::fmt;
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Region};
-use aws_sdk_secretsmanager::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::error::SdkError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::retry::RetryConfig;
 use events_processor::ports::PortError;
 
-use crate::aws::{AwsSettings, error_kind};
+use crate::aws::{AwsSettings, error_kind, error_text};
 use crate::retry::with_retries;
 
 /// Attempts to read a secret before the start fails.
@@ -46,15 +46,11 @@ pub async fn read(settings: &AwsSettings, arn: &str) -> Result<String, SecretErr
         .ok_or_else(|| SecretError("the secret has no text value (SecretString)".to_owned()))
 }
 
-/// What went wrong. Without the raw response: one that cannot be parsed may contain the secret.
+/// What went wrong. A response that cannot be parsed may contain the secret, so it is not shown.
 fn description(error: &SdkError<GetSecretValueError, Response>) -> String {
     match error {
-        SdkError::ServiceError(service) => {
-            let service = service.err();
-            format!("{} {}", service.code().unwrap_or("error"), service.message().unwrap_or_default())
-        }
         SdkError::ResponseError(_) => "the response is not one of Secrets Manager".to_owned(),
-        _ => DisplayErrorContext(error).to_string(),
+        _ => error_text(error),
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
-use aws_sdk_sqs::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
 use aws_smithy_async::rt::sleep::TokioSleep;
@@ -15,7 +15,7 @@ use aws_smithy_types::retry::RetryConfig;
 use events_core::delivery::{Message, SendResult};
 use events_processor::ports::{ErrorKind, PortError, Queue};
 
-use crate::aws::{AwsSettings, error_kind};
+use crate::aws::{AwsSettings, error_kind, error_text};
 use crate::time::now_ms;
 
 /// Error codes that mean the content of an entry: SQS will never accept this message.
@@ -161,15 +161,7 @@ fn port_error<E>(error: &SdkError<E, Response>) -> PortError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let kind = error_kind(error);
-    let message = match error.as_service_error() {
-        // Without the raw response, which is long and adds nothing.
-        Some(service) => {
-            format!("{} {}", service.code().unwrap_or("error"), service.message().unwrap_or_default())
-        }
-        None => DisplayErrorContext(error).to_string(),
-    };
-    PortError::new(kind, format!("sqs: {}", message.trim_end()))
+    PortError::new(error_kind(error), format!("sqs: {}", error_text(error)))
 }
 
 #[cfg(test)]

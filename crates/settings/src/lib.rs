@@ -29,7 +29,7 @@ mod reader;
 #[cfg(feature = "redis")]
 mod redis;
 mod rules;
-#[cfg(all(test, feature = "redis", feature = "secrets-manager"))]
+#[cfg(all(test, feature = "secrets-manager"))]
 mod secrecy_tests;
 #[cfg(feature = "secrets-manager")]
 mod secret;

@@ -26,6 +26,11 @@ impl SettingsError {
     pub fn of(error: String) -> Self {
         Self(vec![error])
     }
+
+    /// One wrong setting whose value may hold a secret: no part of the value is shown.
+    pub(crate) fn hidden(name: &str, problem: &str, accepts: &str) -> Self {
+        Self::of(format!("{name} (its value is not shown) {problem}; it accepts {accepts}"))
+    }
 }
 
 /// Longest time that a setting may give a call, ms: Lambda ends an invocation after 15 minutes.
@@ -61,7 +66,7 @@ impl<'a> Reader<'a> {
 
     /// Adds an error that shows no part of the value: it may hold a secret.
     fn add_hidden(&mut self, name: &str, problem: &str, accepts: &str) {
-        self.errors.push(format!("{name} (its value is not shown) {problem}; it accepts {accepts}"));
+        self.errors.extend(SettingsError::hidden(name, problem, accepts).0);
     }
 
     /// True when `name` is set.
@@ -198,29 +203,27 @@ impl<'a> Reader<'a> {
 
     /// A key or token of AWS.
     pub fn key(&mut self, name: &str) -> Option<String> {
-        self.secret(name, "printable ASCII characters without blanks", |value| {
-            form::key_problem(value).map_or(Ok(()), |problem| Err(problem.to_owned()))
-        })
+        let problem = |value: &str| form::key_problem(value).map(str::to_owned);
+        self.secret(name, "printable ASCII characters without blanks", problem)
     }
 
     /// The ARN of a secret. A wrong value may be the secret itself.
     pub fn secret_arn(&mut self, name: &str) -> Option<String> {
-        self.secret(name, "arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME", |value| {
-            form::secret_arn_problem(value).map_or(Ok(()), |problem| Err(problem.to_owned()))
-        })
+        let problem = |value: &str| form::secret_arn_problem(value).map(str::to_owned);
+        self.secret(name, "arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME", problem)
     }
 
-    /// A value that is or holds a secret. `check` says what is wrong with it, and must show no part of it.
+    /// A value that is or holds a secret. `problem` says what is wrong with it, if anything, and must show no part of it.
     pub fn secret(
         &mut self,
         name: &str,
         accepts: &str,
-        check: impl Fn(&str) -> Result<(), String>,
+        problem: impl Fn(&str) -> Option<String>,
     ) -> Option<String> {
         let value = self.value(name)?.trim().to_owned();
-        match check(&value) {
-            Ok(()) => Some(value),
-            Err(problem) => {
+        match problem(&value) {
+            None => Some(value),
+            Some(problem) => {
                 self.add_hidden(name, &problem, accepts);
                 None
             }

@@ -1,11 +1,9 @@
 //! How to reach Redis.
 
-use events_adapters::redis::{RedisSettings, check_ca_file, check_url};
+use events_adapters::redis::{RedisSettings, SCHEMES, Scheme, check_ca_file, check_url};
 
 use crate::{Needs, Reader, form};
 
-/// The schemes of a Redis URL.
-const SCHEMES: [&str; 4] = ["redis://", "rediss://", "redis-cluster://", "rediss-cluster://"];
 /// What `REDIS_URL` accepts.
 const ACCEPTED: &str = "redis://HOST:PORT, rediss://…, redis-cluster://… or rediss-cluster://…";
 
@@ -23,25 +21,23 @@ pub fn redis(reader: &mut Reader<'_>, needs: Needs) -> Option<RedisSettings> {
     if needs == Needs::Everything {
         reader.require_set("REDIS_URL", ACCEPTED);
     }
-    let url = reader.secret("REDIS_URL", ACCEPTED, check)?;
+    let url = reader.secret("REDIS_URL", ACCEPTED, problem)?;
     Some(RedisSettings { url, ..settings })
 }
 
-/// Says what is wrong with a URL, without showing any part of it.
-fn check(url: &str) -> Result<(), String> {
-    match form::url_problem(url, &SCHEMES) {
-        Some(problem) => Err(problem.to_owned()),
-        None => check_url(url).map_err(|error| error.to_string()),
-    }
+/// What is wrong with a URL, without any part of it.
+fn problem(url: &str) -> Option<String> {
+    let of_form = form::url_problem(url, &SCHEMES.map(|scheme| scheme.text));
+    of_form.map(str::to_owned).or_else(|| check_url(url).err().map(|error| error.to_string()))
 }
 
 /// Checks the URL that was fetched from a secret.
 #[cfg(feature = "secrets-manager")]
 pub(crate) fn check_fetched(url: &str) -> Result<(), crate::SettingsError> {
-    check(url).map_err(|problem| crate::SettingsError::of(crate::secret::wrong(&problem, ACCEPTED)))
+    problem(url).map_or(Ok(()), |problem| Err(crate::secret::wrong(&problem, ACCEPTED)))
 }
 
 /// True for the URL of a cluster. There all keys of one commit must be in one slot.
 pub fn is_cluster(url: &str) -> bool {
-    url.starts_with("redis-cluster://") || url.starts_with("rediss-cluster://")
+    Scheme::of(url).is_some_and(|scheme| scheme.cluster)
 }

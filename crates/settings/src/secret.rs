@@ -21,9 +21,9 @@ impl fmt::Debug for RedisSecret {
     }
 }
 
-/// The error line of a secret whose text is wrong.
-pub(crate) fn wrong(problem: &str, accepts: &str) -> String {
-    format!("the secret of REDIS_URL_SECRET_ARN (its value is not shown) {problem}; it accepts {accepts}")
+/// The error of a secret whose text is wrong.
+pub(crate) fn wrong(problem: &str, accepts: &str) -> SettingsError {
+    SettingsError::hidden("the secret of REDIS_URL_SECRET_ARN", problem, accepts)
 }
 
 impl RedisSecret {
@@ -45,7 +45,7 @@ impl RedisSecret {
             SettingsError::of(format!("REDIS_URL_SECRET_ARN names a secret that cannot be read: {error}"))
         };
         let text = secrets::read(&self.aws, &self.arn).await.map_err(failed)?;
-        secret_url::url(&text).map_err(|problem| SettingsError::of(wrong(problem, secret_url::ACCEPTED)))
+        secret_url::url(&text).map_err(|problem| wrong(problem, secret_url::ACCEPTED))
     }
 }
 

@@ -1,7 +1,10 @@
 //! The Redis URL from the text of a secret: the URL itself, or JSON as the consoles of AWS store it.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
+use events_adapters::redis::SCHEMES;
+use events_core::source::escape;
 use serde_json::{Map, Value};
 
 /// What the secret accepts.
@@ -10,10 +13,6 @@ pub(crate) const ACCEPTED: &str =
 
 /// The port of a Redis server if the JSON has none.
 const DEFAULT_PORT: u16 = 6379;
-
-/// Schemes by name, each with whether it uses TLS.
-const SCHEMES: [(&str, bool); 4] =
-    [("redis", false), ("rediss", true), ("redis-cluster", false), ("rediss-cluster", true)];
 
 /// The URL. An error says what is wrong without showing any part of the text.
 pub(crate) fn url(text: &str) -> Result<String, &'static str> {
@@ -42,7 +41,7 @@ fn from_parts(fields: &Map<String, Value>) -> Result<String, &'static str> {
         (user, password) => format!("{}:{}@", percent_encoded(user), percent_encoded(password)),
     };
     let (scheme, host, port) = (scheme(fields)?, checked_host(host)?, port(fields)?);
-    Ok(format!("{scheme}://{credentials}{host}:{port}"))
+    Ok(format!("{scheme}{credentials}{host}:{port}"))
 }
 
 /// A field that is a text. `None` if it is missing, null or empty.
@@ -58,24 +57,23 @@ fn text<'a>(
     }
 }
 
-/// The scheme that the JSON names, otherwise the one that `tls` or `ssl` calls for. With neither, TLS is used.
+/// The scheme, with its `://`, that the JSON names, otherwise the one that `tls` or `ssl` calls for. With neither, TLS is used.
 fn scheme(fields: &Map<String, Value>) -> Result<&'static str, &'static str> {
     let tls = match flag(fields, "tls")? {
         Some(tls) => Some(tls),
         None => flag(fields, "ssl")?,
     };
     let Some(named) = text(fields, "scheme", "is JSON whose field scheme is not a text")? else {
-        return Ok(if tls.unwrap_or(true) { "rediss" } else { "redis" });
+        return Ok(if tls.unwrap_or(true) { "rediss://" } else { "redis://" });
     };
-    let named = named.strip_suffix("://").unwrap_or(named);
-    let (scheme, uses_tls) = SCHEMES
+    let scheme = SCHEMES
         .into_iter()
-        .find(|(scheme, _)| *scheme == named)
+        .find(|scheme| named == scheme.text || Some(named) == scheme.text.strip_suffix("://"))
         .ok_or("is JSON whose field scheme is none of redis, rediss, redis-cluster and rediss-cluster")?;
-    if tls.is_some_and(|tls| tls != uses_tls) {
+    if tls.is_some_and(|tls| tls != scheme.tls) {
         return Err("is JSON whose fields scheme and tls (or ssl) contradict each other");
     }
-    Ok(scheme)
+    Ok(scheme.text)
 }
 
 fn flag(fields: &Map<String, Value>, name: &str) -> Result<Option<bool>, &'static str> {
@@ -108,18 +106,9 @@ fn checked_host(host: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A text with every byte escaped that can have a meaning in a URL.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte))
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+/// A text with every character escaped that can have a meaning in a URL.
+fn percent_encoded(text: &str) -> Cow<'_, str> {
+    escape(text, |c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '.' | '_' | '~'))
 }
 
 #[cfg(test)]

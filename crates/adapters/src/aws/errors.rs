@@ -2,6 +2,7 @@
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::{Response, StatusCode};
+use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use events_processor::ports::ErrorKind;
 
@@ -22,6 +23,21 @@ pub(crate) fn error_kind<E: ProvideErrorMetadata>(error: &SdkError<E, Response>)
         }
         _ => ErrorKind::Refused,
     }
+}
+
+/// What went wrong, in one line. Of an error that the service states, only its code and message: the raw response is long
+/// and adds nothing.
+pub(crate) fn error_text<E>(error: &SdkError<E, Response>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let text = match error.as_service_error() {
+        Some(service) => {
+            format!("{} {}", service.code().unwrap_or("error"), service.message().unwrap_or_default())
+        }
+        None => DisplayErrorContext(error).to_string(),
+    };
+    text.trim_end().to_owned()
 }
 
 /// True if the request itself is wrong. 408 (timeout) and 429 (too many requests) can succeed later.

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use events_core::change::RowVersion;
-use events_core::delivery::RowCommit;
+use events_core::delivery::{Commit, RowCommit};
 use events_processor::ports::{CommitResult, ErrorKind, PortError};
 use fred::clients::{Client, Pipeline};
 use fred::error::Error;
@@ -103,9 +103,9 @@ fn arguments(row: &RowCommit<'_>) -> Vec<Value> {
     arguments.extend([text(&commit.values), text(&commit.baseline_ttl.to_string())]);
     arguments.push(text(&commit.occurrence.to_string()));
     arguments.extend(version(predecessor.map(|predecessor| &predecessor.version)));
-    let counts = [commit.writes.len(), commit.deletes.len(), commit.publications.len(), entries.len()];
+    let Commit { writes, deletes, publications, renewals, .. } = commit;
+    let counts = [writes.len(), deletes.len(), publications.len(), entries.len(), renewals.len()];
     arguments.extend(counts.map(count));
-    arguments.push(count(commit.renewals.len()));
     for write in &commit.writes {
         arguments.extend([text(&write.value), text(&write.ttl.to_string())]);
     }

@@ -25,13 +25,31 @@ const LONGEST_RECONNECT_PAUSE_MS: u32 = 500;
 /// connections, while its host name already resolves to the new primary.
 const RECONNECT_ON: [ReconnectError; 3] =
     [ReconnectError::ReadOnly, ReconnectError::MasterDown, ReconnectError::Loading];
-/// Schemes of a URL, each with the plain scheme that fred gets, and whether TLS is used.
-const SCHEMES: [(&str, &str, bool); 4] = [
-    ("redis://", "redis://", false),
-    ("rediss://", "redis://", true),
-    ("redis-cluster://", "redis-cluster://", false),
-    ("rediss-cluster://", "redis-cluster://", true),
+/// The schemes of a Redis URL.
+pub const SCHEMES: [Scheme; 4] = [
+    Scheme { text: "redis://", tls: false, cluster: false },
+    Scheme { text: "rediss://", tls: true, cluster: false },
+    Scheme { text: "redis-cluster://", tls: false, cluster: true },
+    Scheme { text: "rediss-cluster://", tls: true, cluster: true },
 ];
+
+/// A scheme of a Redis URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheme {
+    /// The scheme with its `://`.
+    pub text: &'static str,
+    /// True if it uses TLS.
+    pub tls: bool,
+    /// True if it names a cluster.
+    pub cluster: bool,
+}
+
+impl Scheme {
+    /// The scheme of a URL, if it is one of [`SCHEMES`].
+    pub fn of(url: &str) -> Option<Self> {
+        SCHEMES.into_iter().find(|scheme| url.starts_with(scheme.text))
+    }
+}
 
 /// How to reach Redis.
 #[derive(Clone)]
@@ -137,13 +155,11 @@ fn performance(settings: &RedisSettings) -> PerformanceConfig {
 /// Reads a URL. The parser's own errors are not shown: a part of the password can stand where it expects a port.
 fn config(url: &str) -> Result<(Config, bool), ConnectError> {
     let fail = |problem: &str| ConnectError(problem.to_owned());
-    let Some((scheme, plain, tls)) = SCHEMES.iter().find(|(scheme, ..)| url.starts_with(scheme)) else {
-        return Err(ConnectError(format!(
-            "begins with none of {}",
-            SCHEMES.map(|(scheme, ..)| scheme).join(" ")
-        )));
+    let Some(scheme) = Scheme::of(url) else {
+        let schemes = SCHEMES.map(|scheme| scheme.text).join(" ");
+        return Err(ConnectError(format!("begins with none of {schemes}")));
     };
-    let rest = &url[scheme.len()..];
+    let rest = &url[scheme.text.len()..];
     // The parser removes line breaks and tabs, and would then use another password.
     if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(fail("has blanks, line breaks or control characters"));
@@ -155,9 +171,10 @@ fn config(url: &str) -> Result<(Config, bool), ConnectError> {
         ));
     }
     // fred would scan the certificate store while it reads a TLS URL.
+    let plain = if scheme.cluster { "redis-cluster://" } else { "redis://" };
     let config = Config::from_url(&format!("{plain}{rest}"));
     let config = config.map_err(|_| fail("has a wrong host, port, database or percent escape"))?;
-    Ok((config, *tls))
+    Ok((config, scheme.tls))
 }
 
 /// A server as a client reaches it.

@@ -11,7 +11,7 @@ mod outbox_page;
 mod read;
 mod values;
 
-pub use connect::{ConnectError, RedisSettings, ServerName, check_ca_file, check_url};
+pub use connect::{ConnectError, RedisSettings, SCHEMES, Scheme, ServerName, check_ca_file, check_url};
 
 use std::cell::{Cell, RefCell};
 

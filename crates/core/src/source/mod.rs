@@ -18,4 +18,5 @@ pub use row::{PriceRow, ProtocolRow, Row, TvlRow};
 pub use row_key::RowKey;
 pub use sequence::SequenceNumber;
 pub use subject::Subject;
-pub(crate) use subject::{escape, segment};
+pub use subject::escape;
+pub(crate) use subject::segment;

@@ -53,7 +53,7 @@ pub(crate) fn segment(id: &str) -> Cow<'_, str> {
 }
 
 /// Percent-encodes the characters that `special` picks.
-pub(crate) fn escape(text: &str, special: impl Fn(char) -> bool) -> Cow<'_, str> {
+pub fn escape(text: &str, special: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&special) {
         return Cow::Borrowed(text);
     }
