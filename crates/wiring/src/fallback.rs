@@ -10,10 +10,11 @@ use events_processor::ports::{CommitResult, OutboxPage, OutboxRequest, PortError
 use events_settings::{Poison, ProcessorSettings};
 
 use crate::real::queues;
-use crate::{BuildError, DropQueue};
+use crate::{BuildError, DeadLetterQueue};
 
 /// The processor as it runs in a replay.
-pub type FallbackProcessor = Processor<FallbackStore, FallbackQueue, FallbackQueue, SystemTimer>;
+pub type FallbackProcessor =
+    Processor<FallbackStore, FallbackQueue<SqsQueue>, FallbackQueue<DeadLetterQueue>, SystemTimer>;
 
 /// Redis, or a store in memory.
 #[derive(Debug)]
@@ -24,15 +25,19 @@ pub enum FallbackStore {
     Redis(RedisStore),
 }
 
-/// An SQS queue, or a queue in memory.
+/// The queue of the settings, or a queue in memory.
 #[derive(Debug)]
-pub enum FallbackQueue {
+pub enum FallbackQueue<Q> {
     /// In this process. Nothing receives its messages.
     Memory(MemoryQueue),
-    /// At `EVENTS_QUEUE_URL` or `EVENTS_DLQ_URL`.
-    Sqs(SqsQueue),
-    /// The dead letter queue with `POISON=drop`.
-    Dropped(DropQueue),
+    /// The queue of the settings.
+    Set(Q),
+}
+
+impl<Q> FallbackQueue<Q> {
+    fn new(queue: Q, is_set: bool) -> Self {
+        if is_set { Self::Set(queue) } else { Self::Memory(MemoryQueue::default()) }
+    }
 }
 
 impl Store for FallbackStore {
@@ -58,12 +63,11 @@ impl Store for FallbackStore {
     }
 }
 
-impl Queue for FallbackQueue {
+impl<Q: Queue> Queue for FallbackQueue<Q> {
     async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
         match self {
             Self::Memory(queue) => queue.send(messages).await,
-            Self::Sqs(queue) => queue.send(messages).await,
-            Self::Dropped(queue) => queue.send(messages).await,
+            Self::Set(queue) => queue.send(messages).await,
         }
     }
 }
@@ -75,15 +79,10 @@ pub fn with_fallback(settings: &ProcessorSettings) -> Result<FallbackProcessor, 
         None => FallbackStore::Memory(MemoryStore::default()),
     };
     let (queue, dead_letters) = queues(settings);
-    let sqs_or_memory = |url: &Option<String>, queue| match url {
-        Some(_) => FallbackQueue::Sqs(queue),
-        None => FallbackQueue::Memory(MemoryQueue::default()),
-    };
-    let queue = sqs_or_memory(&settings.delivery.events_queue_url, queue);
-    let dead_letters = match settings.delivery.poison {
-        Poison::Dlq => sqs_or_memory(&settings.delivery.events_dlq_url, dead_letters),
-        Poison::Drop => FallbackQueue::Dropped(DropQueue::default()),
-    };
+    let delivery = &settings.delivery;
+    let queue = FallbackQueue::new(queue, delivery.events_queue_url.is_some());
+    let is_set = delivery.events_dlq_url.is_some() || delivery.poison == Poison::Drop;
+    let dead_letters = FallbackQueue::new(dead_letters, is_set);
     Ok(Processor::new(store, queue, dead_letters, SystemTimer::default(), settings.processor.clone()))
 }
 
@@ -119,7 +118,7 @@ mod tests {
         let processor = with_fallback(&settings(&[SQS[0], SQS[1], SQS[2], dlq])).unwrap();
         assert!(matches!(
             (processor.queue(), processor.dead_letter_queue()),
-            (FallbackQueue::Sqs(_), FallbackQueue::Sqs(_))
+            (FallbackQueue::Set(_), FallbackQueue::Set(DeadLetterQueue::Sqs(_)))
         ));
     }
 
@@ -129,10 +128,10 @@ mod tests {
         let processor = with_fallback(&settings(&[SQS[0], SQS[1], SQS[2], poison])).unwrap();
         assert!(matches!(
             (processor.queue(), processor.dead_letter_queue()),
-            (FallbackQueue::Sqs(_), FallbackQueue::Dropped(_))
+            (FallbackQueue::Set(_), FallbackQueue::Set(DeadLetterQueue::Dropped(_)))
         ));
         let processor = with_fallback(&settings(&[poison])).unwrap();
-        assert!(matches!(processor.dead_letter_queue(), FallbackQueue::Dropped(_)));
+        assert!(matches!(processor.dead_letter_queue(), FallbackQueue::Set(DeadLetterQueue::Dropped(_))));
     }
 
     #[test]

@@ -37,18 +37,18 @@ impl std::error::Error for BuildError {}
 pub fn real(settings: &ProcessorSettings) -> Result<RealProcessor, BuildError> {
     let redis = settings.redis.as_ref().ok_or(BuildError::NoRedis)?;
     let (queue, dead_letters) = queues(settings);
-    let dead_letters = match settings.delivery.poison {
-        Poison::Dlq => DeadLetterQueue::Sqs(dead_letters),
-        Poison::Drop => DeadLetterQueue::Dropped(DropQueue::default()),
-    };
     let store = RedisStore::new(redis.clone()).map_err(BuildError::Redis)?;
     Ok(Processor::new(store, queue, dead_letters, SystemTimer::default(), settings.processor.clone()))
 }
 
 /// The events queue and the dead letter queue. Sending to a queue that is not set fails and names the missing setting.
-pub(crate) fn queues(settings: &ProcessorSettings) -> (SqsQueue, SqsQueue) {
+pub(crate) fn queues(settings: &ProcessorSettings) -> (SqsQueue, DeadLetterQueue) {
     let client = settings.sqs.as_ref().map(sqs::client);
     let queue = |url: &Option<String>, setting| SqsQueue::new(client.clone(), url.clone(), setting);
     let delivery = &settings.delivery;
-    (queue(&delivery.events_queue_url, "EVENTS_QUEUE_URL"), queue(&delivery.events_dlq_url, "EVENTS_DLQ_URL"))
+    let dead_letters = match delivery.poison {
+        Poison::Dlq => DeadLetterQueue::Sqs(queue(&delivery.events_dlq_url, "EVENTS_DLQ_URL")),
+        Poison::Drop => DeadLetterQueue::Dropped(DropQueue::default()),
+    };
+    (queue(&delivery.events_queue_url, "EVENTS_QUEUE_URL"), dead_letters)
 }
