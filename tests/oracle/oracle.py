@@ -309,6 +309,12 @@ def canonical(value: Decimal) -> str:
     return f"{'-' if sign else ''}{kept}e{int(exponent) + len(text) - len(kept)}"
 
 
+def set_order(member: Any) -> bytes:
+    """The sort key of a set's member: the bytes of its JSON. For this order, numbers are plain decimals."""
+    text = f"{member.normalize(EXACT):f}" if isinstance(member, Decimal) else member
+    return json.dumps(text, ensure_ascii=False).encode()
+
+
 def tagged(attr: Attribute) -> Any:
     """A field as JSON with its type. Sets are lists, in the order of the JSON of their elements."""
     kind, value = attr
@@ -317,8 +323,7 @@ def tagged(attr: Attribute) -> Any:
     if kind == "N":
         return {"n": canonical(value)}
     if kind in ("SS", "BS", "NS"):
-        order = (lambda n: f"{n.normalize(EXACT):f}") if kind == "NS" else (lambda text: json.dumps(text, ensure_ascii=False))
-        return {"l": [tagged((kind[0], member)) for member in sorted(value, key=lambda member: order(member).encode())]}
+        return {"l": [tagged((kind[0], member)) for member in sorted(value, key=set_order)]}
     if kind == "L":
         return {"l": [tagged(member) for member in value]}
     if kind == "M":

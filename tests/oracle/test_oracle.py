@@ -11,7 +11,7 @@ from decimal import Decimal as D
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from oracle import NAMESPACE, Change, Options, Oracle, canonical, group_id, read_records
+from oracle import NAMESPACE, Change, Options, Oracle, canonical, group_id, read_records, tagged
 
 T0 = 1_765_200_000  # a whole hour: 490333 * 3600 + 1200
 STREAM = "arn:aws:dynamodb:eu-central-1:000000000000:table/t/stream/a"
@@ -139,17 +139,33 @@ class Ids(Case):
     def test_ids_of_the_worked_examples(self) -> None:
         # docs/events.md has the same examples.
         at = 1_767_229_202 - T0
-        before = tvl(at - 60, {"tvl": 1_000_000, "era": 10_000, "base": 50_000})
-        self.assertEqual(self.ids(before, tvl(at, {"tvl": D("1600000.5"), "era": 25_000, "base": 50_000}))[0],
-                         self.named("hourlyTvl#7", "tvl_change", "", "16000005e-1"))
-        self.assertEqual(str(uuid.uuid5(NAMESPACE, "\0".join(
-            ["hourlyTvl#1599", "1767229202000", "tvl_change", "era", "25e3", "0"]))),
-            "2b091c75-7a20-5322-8086-f33a224dc22d")
+
+        def row(when: int, image: Dict[str, Any]) -> Dict[str, Any]:
+            return record("hourlyTvl#1599", when, image)
+
+        moved = row(at, {"tvl": D("1600000.5"), "era": 25_000})
+        self.assertEqual(self.ids(row(at - 60, {"tvl": 1_000_000, "era": 10_000}), moved),
+                         ["adb66625-d223-5d62-adb6-2147acb9e846", "2b091c75-7a20-5322-8086-f33a224dc22d"])
+        without = {"tvl": D("1600000.5"), "base": 1}
+        self.assertEqual(self.ids(row(at - 60, without), row(at, {**without, "era": 25_000})),
+                         ["3893a2b1-29fc-54ed-a8c8-d206da095636"])
+        self.assertEqual(self.ids(row(at - 60, {**without, "era": 25_000}), row(at, without)),
+                         ["3d8b1820-31b6-58b3-962b-763c84e7e681"])
+        prices = [record("asset#xdai:0xee", when, {"price": D(price), "timestamp": T0 + when}, sk=0)
+                  for when, price in ((at - 60, "1"), (at, "1.002"))]
+        self.assertEqual(self.ids(*prices), ["650bd32e-eb69-5d04-9d4c-3a29c60ef6b7"])
         metadata = {"chains": chain_list("Base", "Aurora"), "name": 'Aave "V3"', "parentProtocol": {"NULL": True},
                     "oracles": {"M": {"fee": {"N": "0.10"}}}, "rugged": True}
         self.assertEqual(
             self.ids(record("protocol#1599", at - 60, {"name": "x"}), record("protocol#1599", at, metadata)),
             ["d1d00803-5975-54ed-88cf-dbc140dc5b48"])
+
+    def test_sets_are_in_the_order_of_their_json(self) -> None:
+        def order(kind: str, *members: Any) -> List[Any]:
+            return [member[kind[0].lower()] for member in tagged((kind, frozenset(members)))["l"]]
+
+        self.assertEqual(order("SS", "Polygon", "Polygon zkEVM"), ["Polygon zkEVM", "Polygon"])
+        self.assertEqual(order("NS", D(9), D(10), D("1E+2")), ["1e1", "1e2", "9e0"])
 
     def named(self, pk: str, kind: str, chain: str, value: str, occurrence: int = 0) -> str:
         return str(uuid.uuid5(NAMESPACE, "\0".join([pk, "1767229202000", kind, chain, value, str(occurrence)])))
