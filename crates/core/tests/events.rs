@@ -1,35 +1,17 @@
-//! Whole batches through the pure crate: the exact bytes of events, and properties that hold for any input.
+//! Whole batches through the pure crate: the exact bytes of events, and what makes one.
 #![allow(clippy::needless_pass_by_value, clippy::panic, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 
 use std::path::Path;
 
-use common::{TIMES, comparing_with, decode, plan_batch, record};
+use common::{TIMES, comparing_with, decode, events, n, plan_batch, price, record, tvl};
 use events_core::change::{Baseline, ChangeBaseline, ChangeRules};
 use events_core::delivery::Snapshot;
 use events_core::event::{Data, Event, Priority};
-use events_core::plan::{Config, PlanTimes, RecordOutcome, RecordPlan, plan, read_request};
+use events_core::plan::{Config, PlanTimes, RecordOutcome, plan, read_request};
 use events_core::source::dynamodb::decode_text;
-use events_core::value::{EventName, of_event, of_text};
-use proptest::prelude::*;
-use serde_json::{Value, json};
-
-fn n(value: impl ToString) -> Value {
-    json!({"N": value.to_string()})
-}
-
-fn tvl(sequence: u32, at: i64, total: &str) -> String {
-    record("hourlyTvl#1", sequence, at, &json!({"tvl": n(total)}), None)
-}
-
-fn price(sequence: u32, at: i64, price: &str) -> String {
-    record("coingecko#x", sequence, at, &json!({"price": n(price), "symbol": {"S": "X"}}), None)
-}
-
-fn events(records: &[String], config: &Config) -> Vec<Event> {
-    plan_batch(records, config).into_iter().flat_map(|record| record.events).collect()
-}
+use serde_json::json;
 
 fn percents(records: &[String], config: &Config) -> Vec<f64> {
     events(records, config).iter().filter_map(Event::change_percent).collect()
@@ -139,123 +121,6 @@ fn the_total_falls_back_to_the_hour_before_but_chains_do_not() {
     assert_eq!((events[0].chain(), events[0].change_percent()), (None, Some(100.0)));
     let Data::Tvl(data) = &events[0].data else { panic!() };
     assert_eq!((data.previous_timestamp, data.previous_tvl), (None, 100.0));
-}
-
-fn ids(records: &[String]) -> Vec<String> {
-    events(records, &Config::default()).into_iter().map(|event| event.event_id).collect()
-}
-
-#[test]
-fn an_id_names_the_change_and_not_the_way_it_came() {
-    let image = |total: &str| json!({"tvl": n(total), "base": n(total), "SK_ORIGNAL": n(1_000_000)});
-    let row = |sequence, created, total: &str| record("hourlyTvl#1", sequence, created, &image(total), None);
-    let first = tvl(1, 999_000, "1");
-    let streamed = ids(&[first.clone(), row(2, 1_000_000, "20000")]);
-    assert_eq!(streamed.len(), 2);
-    let new_stream = row(7, 1_000_500, "2E4").replace("arn:s", "arn:other").replace("\"e7\"", "\"another\"");
-    assert_eq!(ids(&[first.clone(), new_stream]), streamed);
-    let from_postgres = row(7, 1_000_000, "20000.0").replace("aws:dynamodb", "postgres");
-    assert_eq!(ids(&[first.clone(), from_postgres]), streamed);
-    let without_creation_time = row(3, 1_000_000, "20000").replace("ApproximateCreationDateTime", "Ignored");
-    assert_eq!(ids(&[first.clone(), without_creation_time]), streamed);
-    assert_ne!(ids(&[first, row(2, 1_000_000, "20001")]), streamed);
-}
-
-#[test]
-fn rows_of_one_data_time_have_different_ids_even_if_a_value_returns() {
-    let rows =
-        [("1", 999_000), ("20000", 1_000_000), ("90000", 1_000_000), ("20000", 1_000_000), ("1", 1_000_001)];
-    let records: Vec<String> =
-        rows.iter().zip(1..).map(|((total, at), number)| tvl(number, *at, total)).collect();
-    let occurrences = |plans: &[RecordPlan]| -> Vec<u32> {
-        plans.iter().map(|plan| plan.commit.as_ref().unwrap().occurrence).collect()
-    };
-    for batch in [1, 2, 5] {
-        let plans = plan_in_batches(&records, batch);
-        assert_eq!(occurrences(&plans), [0, 0, 1, 2, 0], "batches of {batch}");
-    }
-    let ids = ids(&records);
-    assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
-    let name = |occurrence| EventName {
-        pk: "hourlyTvl#1",
-        data_time_ms: 1_000_000_000,
-        event_type: "tvl_change",
-        chain: None,
-        value: "2e4",
-        occurrence,
-    };
-    assert_eq!((&ids[0], &ids[2]), (&of_event(&name(0)), &of_event(&name(2))));
-}
-
-#[test]
-fn an_old_image_of_the_same_data_time_is_no_earlier_row() {
-    let image = |total: &str| json!({"tvl": n(total), "SK_ORIGNAL": n(1_000_000)});
-    let row = record("hourlyTvl#1", 1, 1_000_000, &image("20000"), Some(&image("1")));
-    let plans = plan_batch(&[row], &Config::default());
-    assert_eq!((plans[0].events.len(), plans[0].commit.as_ref().unwrap().occurrence), (1, 0));
-}
-
-/// What docs/events.md says about the ids of these rows must let someone else compute them.
-#[test]
-fn the_documented_ids_are_those_of_the_events() {
-    let documents = include_str!("../../../docs/events.md");
-    let meta = |rugged: bool| {
-        json!({"name": {"S": "Aave \"V3\""}, "chains": {"SS": ["Base", "Aurora"]}, "rugged": {"BOOL": rugged},
-            "parentProtocol": {"NULL": true}, "oracles": {"M": {"fee": n("0.10")}}})
-    };
-    let at = 1_767_229_202;
-    let era = |with: bool| if with { json!({"era": n(25_000)}) } else { json!({"base": n(1)}) };
-    let price = |price: &str| json!({"price": n(price)});
-    let batches = [
-        [
-            record("hourlyTvl#1599", 1, at - 1, &json!({"tvl": n(1)}), None),
-            tvl_of_1599(2, at, &json!({"tvl": n("1600000.50")})),
-        ],
-        [
-            record("hourlyTvl#1599", 1, at - 1, &json!({"era": n(1)}), None),
-            tvl_of_1599(2, at, &json!({"era": n(25_000)})),
-        ],
-        [
-            record("asset#xdai:0xee", 1, at - 1, &price("0.9"), None),
-            record("asset#xdai:0xee", 2, at, &price("1.002"), None),
-        ],
-        [record("hourlyTvl#1599", 1, at - 1, &era(false), None), tvl_of_1599(2, at, &era(true))],
-        [record("hourlyTvl#1599", 1, at - 1, &era(true), None), tvl_of_1599(2, at, &era(false))],
-        [
-            record("protocol#1599", 1, at - 1, &meta(false), None),
-            record("protocol#1599", 2, at, &meta(true), None),
-        ],
-    ];
-    let values = [
-        ("hourlyTvl#1599", "tvl_change", "", "16000005e-1"),
-        ("hourlyTvl#1599", "tvl_change", "era", "25e3"),
-        ("asset#xdai:0xee", "price_update", "xdai", "1002e-3"),
-        ("hourlyTvl#1599", "protocol_update", "era", "25e3"),
-        ("hourlyTvl#1599", "protocol_update", "era", ""),
-        (
-            "protocol#1599",
-            "protocol_update",
-            "",
-            r#"{"chains":{"l":[{"s":"Aurora"},{"s":"Base"}]},"name":{"s":"Aave \"V3\""},"oracles":{"m":{"fee":{"n":"1e-1"}}},"parentProtocol":"z","rugged":{"b":true}}"#,
-        ),
-    ];
-    let mut missing = Vec::new();
-    for (rows, (pk, event_type, chain, value)) in batches.iter().zip(values) {
-        let events = events(rows, &Config::default());
-        let of_type = events.iter().find(|event| event.event_type.name() == event_type).unwrap();
-        let name = [pk, "1767229202000", event_type, chain, value, "0"];
-        assert_eq!(of_type.event_id, of_text(&name.join("\0")), "{name:?}");
-        let cell = |part: &&str| if part.is_empty() { String::new() } else { format!("`{part}`") };
-        let mut cells: Vec<String> = name.iter().map(cell).collect();
-        cells.push(format!("`{}`", of_type.event_id));
-        let line = format!("| {} |", cells.join(" | ")).replace("|  |", "| |").replace("|  |", "| |");
-        missing.extend((!documents.contains(&line)).then_some(line));
-    }
-    assert!(missing.is_empty(), "docs/events.md has no line\n{}", missing.join("\n"));
-}
-
-fn tvl_of_1599(sequence: u32, at: i64, image: &Value) -> String {
-    record("hourlyTvl#1599", sequence, at, image, None)
 }
 
 #[test]
@@ -429,90 +294,4 @@ fn an_invalid_event_becomes_a_dead_letter_and_its_row_is_committed() {
     assert_eq!((plans[1].events.len(), plans[1].messages.len(), plans[1].dead_letters.len()), (0, 0, 1));
     assert!(plans[1].dead_letters[0].body.contains("processing time"));
     assert!(plans[1].commit.as_ref().unwrap().publications.is_empty(), "the event is not published");
-}
-
-/// A short stream with few keys. Times and sequence numbers rise and fall, and values repeat.
-fn any_stream() -> impl Strategy<Value = Vec<String>> {
-    let row = (
-        0..3_u8,
-        0..40_u32,
-        0..6_i64,
-        prop::sample::select(vec!["0", "1", "100", "101", "1E+21", "-5", "0.5"]),
-    );
-    prop::collection::vec(row, 1..40).prop_map(|rows| {
-        let one = |(key, sequence, hour, value): (u8, u32, i64, &str)| {
-            let at = 1_000_000 + 3_600 * hour;
-            match key {
-                0 => record("hourlyTvl#1", sequence, at, &json!({"tvl": n(value), "base": n(value)}), None),
-                1 => record("hourlyTvl#2", sequence, at, &json!({"tvl": n(value)}), None),
-                _ => record("protocol#1", sequence, at, &json!({"name": {"S": value}}), None),
-            }
-        };
-        rows.into_iter().map(one).collect()
-    })
-}
-
-/// The outcomes, messages and commits of plans, as text.
-fn printed(plans: &[RecordPlan]) -> String {
-    plans.iter().map(|plan| format!("{:?} {:?} {:?}\n", plan.outcome, plan.messages, plan.commit)).collect()
-}
-
-/// Plans a stream in batches. Each batch reads the commits of the batches before it, as if from Redis.
-fn plan_in_batches(stream: &[String], size: usize) -> Vec<RecordPlan> {
-    let (config, mut snapshot, mut all) = (Config::default(), Snapshot::default(), Vec::new());
-    for batch in stream.chunks(size) {
-        let plans = plan(decode(batch), &snapshot, &config, TIMES);
-        for commit in plans.iter().filter_map(|plan| plan.commit.as_ref()) {
-            let stored = Baseline {
-                version: commit.version.clone(),
-                occurrence: commit.occurrence,
-                values: commit.values.clone(),
-            };
-            snapshot.baselines.insert(commit.baseline_key.clone(), stored);
-            snapshot.metas.extend(commit.writes.iter().map(|set| (set.key.clone(), set.value.clone())));
-        }
-        all.extend(plans);
-    }
-    all
-}
-
-proptest! {
-    #[test]
-    fn the_same_input_gives_the_same_bytes(stream in any_stream()) {
-        prop_assert_eq!(printed(&plan_batch(&stream, &Config::default())), printed(&plan_batch(&stream, &Config::default())));
-    }
-
-    #[test]
-    fn the_size_of_batches_does_not_matter(stream in any_stream(), size in 1usize..9) {
-        let bodies = |plans: &[RecordPlan]| {
-            plans.iter().map(|plan| (plan.outcome.clone(), plan.messages.clone())).collect::<Vec<_>>()
-        };
-        prop_assert_eq!(bodies(&plan_in_batches(&stream, size)), bodies(&plan_batch(&stream, &Config::default())));
-    }
-
-    #[test]
-    fn a_redelivery_of_everything_changes_nothing(stream in any_stream(), size in 1usize..9) {
-        let twice: Vec<String> = stream.iter().chain(&stream).cloned().collect();
-        let plans = plan_in_batches(&twice, size);
-        for plan in &plans[stream.len()..] {
-            prop_assert!(plan.commit.is_none() && plan.messages.is_empty(), "{:?}", plan);
-            prop_assert!(matches!(plan.outcome, RecordOutcome::Late | RecordOutcome::AlreadyApplied));
-        }
-    }
-
-    #[test]
-    fn a_text_that_is_no_record_becomes_a_dead_letter(text in "\\PC{0,80}") {
-        let record = decode_text(&text, TIMES.now_ms);
-        let plans = plan(vec![record], &Snapshot::default(), &Config::default(), TIMES);
-        prop_assert_eq!(plans[0].dead_letters.len(), 1);
-    }
-
-    #[test]
-    fn events_contain_only_finite_numbers(from in "-?[0-9]{1,19}(E[+-]?[0-9]{1,2})?", to in "-?[0-9]{1,19}(E[+-]?[0-9]{1,2})?") {
-        for event in events(&[tvl(1, 1_000_000, &from), tvl(2, 2_000_000, &to)], &Config::default()) {
-            prop_assert_eq!(event.validate(), Ok(()));
-            let json = event.to_json().unwrap();
-            prop_assert!(!json.contains("null"), "{}", json);
-        }
-    }
 }

@@ -62,9 +62,7 @@ impl MemoryStore {
             CommitDecision::AlreadyApplied => return CommitResult::AlreadyApplied,
             CommitDecision::MissingPredecessor => return CommitResult::MissingPredecessor,
         }
-        let (version, values) = (commit.version.clone(), commit.values.clone());
-        let baseline = Baseline { version, occurrence: commit.occurrence, values };
-        baselines.insert(commit.baseline_key.clone(), baseline);
+        baselines.insert(commit.baseline_key.clone(), commit.baseline());
         let mut values = self.values.borrow_mut();
         for write in &commit.writes {
             values.insert(write.key.clone(), write.value.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use events_core::change::{Baseline, BaselineValues, ChangeBaseline, ChangeRules};
+use events_core::change::{BaselineValues, ChangeBaseline, ChangeRules};
 use events_core::delivery::{Commit, KeyStyle, Snapshot};
 use events_core::event::{Data, Event};
 use events_core::plan::{
@@ -298,12 +298,7 @@ impl Batch<'_> {
     /// Writes what the commit of a plan leaves in Redis, as far as a later batch reads it.
     fn apply(&self, plan: &RecordPlan, snapshot: &mut Snapshot) {
         let Some(commit) = &plan.commit else { return };
-        let stored = Baseline {
-            version: commit.version.clone(),
-            occurrence: commit.occurrence,
-            values: commit.values.clone(),
-        };
-        snapshot.baselines.insert(commit.baseline_key.clone(), stored);
+        snapshot.baselines.insert(commit.baseline_key.clone(), commit.baseline());
         for write in &commit.writes {
             if matches!(Key::read(&write.key, &self.config.keys), Key::Meta(_)) {
                 snapshot.metas.insert(write.key.clone(), write.value.clone());

@@ -62,6 +62,14 @@ pub struct Commit {
     pub publications: Vec<Publication>,
 }
 
+impl Commit {
+    /// The baseline that the commit stores.
+    pub fn baseline(&self) -> Baseline {
+        let Self { version, occurrence, values, .. } = self;
+        Baseline { version: version.clone(), occurrence: *occurrence, values: values.clone() }
+    }
+}
+
 /// A commit, together with the events of its row that go into the outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct RowCommit<'a> {

@@ -16,8 +16,8 @@ pub struct Ttls {
     pub meta: u64,
     /// `event:{eventId}`.
     pub event: u64,
-    /// `cache:{pk}` of any other row. It lives longer than the hot keys: half of the real hourly rows arrive more than an hour after the
-    /// previous row.
+    /// `cache:{pk}` of any other row. It lives longer than the hot keys: half of the real hourly rows arrive more than an
+    /// hour after the previous row.
     pub baseline: u64,
 }
 

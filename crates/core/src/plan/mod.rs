@@ -10,7 +10,6 @@ mod planner;
 mod response;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 pub use config::{Config, Ttls};
 pub use planner::{PlanTimes, hold_back_rows, plan};
@@ -25,8 +24,6 @@ use crate::source::{Record, RecordContent, Row, SkipReason, SourceRow, Subject};
 pub struct RecordPlan {
     /// The record's identifier in the batch response.
     pub identifier: Option<String>,
-    /// The record as received.
-    pub raw: Arc<str>,
     /// The protocol or token of the record. Records of one subject depend on each other.
     pub subject: Option<Subject>,
     /// When the change was made, ms since 1970, if known.
@@ -44,10 +41,9 @@ pub struct RecordPlan {
 }
 
 impl RecordPlan {
-    fn new(identifier: Option<String>, raw: Arc<str>, outcome: RecordOutcome) -> Self {
+    fn new(identifier: Option<String>, outcome: RecordOutcome) -> Self {
         Self {
             identifier,
-            raw,
             subject: None,
             created_ms: None,
             outcome,
@@ -58,9 +54,9 @@ impl RecordPlan {
         }
     }
 
-    fn of_row(identifier: Option<String>, raw: Arc<str>, row: &SourceRow, outcome: RecordOutcome) -> Self {
+    fn of_row(identifier: Option<String>, row: &SourceRow, outcome: RecordOutcome) -> Self {
         let (subject, created_ms) = (Some(row.subject()), row.created_ms);
-        Self { subject, created_ms, ..Self::new(identifier, raw, outcome) }
+        Self { subject, created_ms, ..Self::new(identifier, outcome) }
     }
 
     /// True if the record has nothing to send and nothing to write.

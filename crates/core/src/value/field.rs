@@ -14,26 +14,43 @@ use super::number::Number;
 /// its type: `{"s":"text"}`, `{"n":"12345e-1"}` (see [`Number::canonical`]), `{"b":true}`, `"z"` for null, `{"l":[…]}`,
 /// `{"m":{…}}`. Strings have only the escapes that JSON needs.
 pub fn canonical_json(fields: &Fields) -> String {
-    let mut json = String::new();
-    write_map(fields, &mut json);
-    json
+    let fields: BTreeMap<&String, Canonical<'_>> = canonical_map(fields);
+    // Maps with text keys and numbers as text always serialise.
+    serde_json::to_string(&fields).unwrap_or_default()
 }
 
-fn write_map(fields: &Fields, json: &mut String) {
-    json.push('{');
-    for (index, (name, field)) in fields.iter().enumerate() {
-        if index > 0 {
-            json.push(',');
+/// A field with the tags of [`Field`]'s own JSON, and its numbers in canonical form.
+#[derive(Serialize)]
+enum Canonical<'a> {
+    #[serde(rename = "s")]
+    Text(&'a str),
+    #[serde(rename = "n")]
+    Number(String),
+    #[serde(rename = "b")]
+    Bool(bool),
+    #[serde(rename = "z")]
+    Null,
+    #[serde(rename = "l")]
+    List(Vec<Canonical<'a>>),
+    #[serde(rename = "m")]
+    Map(BTreeMap<&'a String, Canonical<'a>>),
+}
+
+impl<'a> From<&'a Field> for Canonical<'a> {
+    fn from(field: &'a Field) -> Self {
+        match field {
+            Field::Text(text) => Self::Text(text),
+            Field::Number(number) => Self::Number(number.canonical()),
+            Field::Bool(value) => Self::Bool(*value),
+            Field::Null => Self::Null,
+            Field::List(list) => Self::List(list.iter().map(Self::from).collect()),
+            Field::Map(map) => Self::Map(canonical_map(map)),
         }
-        write_text(name, json);
-        json.push(':');
-        field.write_canonical(json);
     }
-    json.push('}');
 }
 
-fn write_text(text: &str, json: &mut String) {
-    json.push_str(&Value::from(text).to_string());
+fn canonical_map(map: &BTreeMap<String, Field>) -> BTreeMap<&String, Canonical<'_>> {
+    map.iter().map(|(name, field)| (name, Canonical::from(field))).collect()
 }
 
 /// An attribute's value. Sets are lists in a fixed order.
@@ -79,38 +96,6 @@ impl Field {
             Self::Text(text) if !text.is_empty() => Some(text),
             _ => None,
         }
-    }
-
-    fn write_canonical(&self, json: &mut String) {
-        match self {
-            Self::Text(text) => {
-                json.push_str("{\"s\":");
-                write_text(text, json);
-            }
-            Self::Number(number) => {
-                json.push_str("{\"n\":");
-                write_text(&number.canonical(), json);
-            }
-            Self::Bool(true) => json.push_str("{\"b\":true"),
-            Self::Bool(false) => json.push_str("{\"b\":false"),
-            // Null has no value that needs a tag.
-            Self::Null => return json.push_str("\"z\""),
-            Self::List(list) => {
-                json.push_str("{\"l\":[");
-                for (index, field) in list.iter().enumerate() {
-                    if index > 0 {
-                        json.push(',');
-                    }
-                    field.write_canonical(json);
-                }
-                json.push(']');
-            }
-            Self::Map(map) => {
-                json.push_str("{\"m\":");
-                write_map(map, json);
-            }
-        }
-        json.push('}');
     }
 
     /// Plain JSON for events and hot keys. Whole numbers that fit become integers, other numbers doubles.

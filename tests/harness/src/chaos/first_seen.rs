@@ -9,7 +9,7 @@
 use std::collections::{HashMap, HashSet};
 
 use events_core::change::Baseline;
-use events_core::delivery::{Commit, Snapshot};
+use events_core::delivery::Snapshot;
 use events_core::plan::{Config, PlanTimes, RecordPlan, plan, read_request};
 use events_core::source::Record;
 use events_core::source::dynamodb::decode;
@@ -138,10 +138,7 @@ impl FirstSeen {
             let ids: HashSet<String> = plan.messages.into_iter().map(|message| message.dedup_id).collect();
             common = Some(common.map_or_else(|| ids.clone(), |common| &common & &ids));
             let after = match plan.commit {
-                Some(commit) => {
-                    let Commit { version, occurrence, values, .. } = commit;
-                    Some(Baseline { version, occurrence, values })
-                }
+                Some(commit) => Some(commit.baseline()),
                 None => baseline.clone(),
             };
             next.push(after);
