@@ -27,6 +27,23 @@ const CONTENT_CODES: [&str; 5] = [
     "MissingParameter",
 ];
 
+/// Parts of the codes of errors that concern the queue or the caller, not what is in a request.
+const CALLER_CODES: [&str; 11] = [
+    "NonExistentQueue",
+    "QueueDoesNotExist",
+    "QueueDeletedRecently",
+    "KMS",
+    "Kms",
+    "Access",
+    "Token",
+    "Signature",
+    "Security",
+    "Unrecognized",
+    "UnsupportedOperation",
+];
+/// Parts of the codes of throttled messages.
+const THROTTLE_CODES: [&str; 2] = ["Throttl", "OverLimit"];
+
 /// Connections to SQS, for any number of queues. Clones share them.
 #[derive(Clone)]
 pub struct Connections {
@@ -150,18 +167,42 @@ fn send_results(count: usize, output: &SendMessageBatchOutput) -> Vec<SendResult
     results
 }
 
-/// Rejected if the content is invalid, otherwise refused.
+/// Rejected if the content is invalid, throttled if SQS asks for fewer messages, otherwise refused.
 fn failed_result(entry: &BatchResultErrorEntry) -> SendResult {
     let reason = format!("sqs: {} {}", entry.code(), entry.message().unwrap_or_default());
-    let content = CONTENT_CODES.iter().any(|code| entry.code().ends_with(code));
-    if entry.sender_fault() && content { SendResult::Rejected(reason) } else { SendResult::Refused(reason) }
+    if entry.sender_fault() && is_content(entry.code()) {
+        SendResult::Rejected(reason)
+    } else if THROTTLE_CODES.iter().any(|part| entry.code().contains(part)) {
+        SendResult::Throttled(reason)
+    } else {
+        SendResult::Refused(reason)
+    }
+}
+
+fn is_content(code: &str) -> bool {
+    CONTENT_CODES.iter().any(|content| code.ends_with(content))
+}
+
+/// The kind of an error of a whole request. A 400 that concerns neither the queue nor the caller concerns what is in the
+/// request.
+fn request_error_kind<E: ProvideErrorMetadata>(error: &SdkError<E, Response>) -> ErrorKind {
+    let kind = error_kind(error);
+    let SdkError::ServiceError(service) = error else { return kind };
+    let code = service.err().code().unwrap_or_default();
+    match kind {
+        ErrorKind::Refused if service.raw().status().as_u16() != 400 => ErrorKind::Refused,
+        ErrorKind::Refused if CALLER_CODES.iter().any(|part| code.contains(part)) => ErrorKind::Refused,
+        ErrorKind::Refused if is_content(code) => ErrorKind::InvalidContent,
+        ErrorKind::Refused => ErrorKind::Invalid,
+        kind => kind,
+    }
 }
 
 fn port_error<E>(error: &SdkError<E, Response>) -> PortError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    PortError::new(error_kind(error), format!("sqs: {}", error_text(error)))
+    PortError::new(request_error_kind(error), format!("sqs: {}", error_text(error)))
 }
 
 #[cfg(test)]

@@ -1,18 +1,37 @@
 //! Commits the rows of a batch to Redis.
 
-use events_core::delivery::RowCommit;
+use std::collections::BTreeMap;
+
+use events_core::delivery::{Message, RowCommit, Undeliverable};
 use events_core::plan::fail_dependents;
+use events_core::value;
 
 use crate::context::{Circuits, Context};
 use crate::deadline::Deadline;
 use crate::guarded;
-use crate::ports::{CommitResult, ErrorKind, PortError, Store, Timer};
+use crate::key_failures;
+use crate::ports::{CommitResult, ErrorKind, PortError, Queue, Store, Timer};
 use crate::progress::BatchProgress;
 
-/// Commits every row whose messages are sent and whose predecessors are committed.
-pub(crate) async fn commit_batch<S: Store, Q, D, T: Timer>(
+/// Commits every row whose messages are sent and whose predecessors are committed. Rows that Redis has refused for too
+/// long, while it takes others, are put aside as dead letters.
+pub(crate) async fn commit_batch<S: Store, Q, D: Queue, T: Timer>(
     context: &Context<S, Q, D, T>,
     batch: &mut BatchProgress<'_>,
+) {
+    let mut refused = BTreeMap::new();
+    commit_rows(context, batch, &mut refused).await;
+    put_aside(context, batch, refused).await;
+    fail_dependents(batch.plan, &mut batch.failures);
+}
+
+/// Rows that Redis refuses for good, by index, with the reason.
+type RefusedRows = BTreeMap<usize, String>;
+
+async fn commit_rows<S: Store, Q, D, T: Timer>(
+    context: &Context<S, Q, D, T>,
+    batch: &mut BatchProgress<'_>,
+    refused: &mut RefusedRows,
 ) {
     let plan = batch.plan;
     let mut attempt = 0;
@@ -26,9 +45,9 @@ pub(crate) async fn commit_batch<S: Store, Q, D, T: Timer>(
         if commits.is_empty() {
             return;
         }
-        let results = commit_once(context, &commits, batch.deadline).await;
+        let results = commit_once(context, &commits, batch.deadline, attempt).await;
         let results = results.unwrap_or_else(|error| vec![Err(error); commits.len()]);
-        let transient = record_results(context, batch, &mut pending, results);
+        let transient = record_results(context, batch, &mut pending, results, refused);
         attempt += 1;
         let Some(error) = transient else { continue };
         // Some rows failed for now. Retry them after a pause, or fail them.
@@ -48,16 +67,21 @@ fn row_commit<'a>(batch: &'a BatchProgress<'_>, index: usize) -> Option<RowCommi
     Some(RowCommit { commit, outbox: batch.outbox_appends[index].as_ref() })
 }
 
-/// Makes the commits in one round trip, if both breakers let it through. Gives the round trip up at the deadline.
+/// Makes the commits in one round trip, if both breakers let the first attempt through. Gives the round trip up at the
+/// deadline. A breaker that opens meanwhile does not take the retries away: the messages of these rows are sent.
 async fn commit_once<S: Store, Q, D, T: Timer>(
     context: &Context<S, Q, D, T>,
     commits: &[RowCommit<'_>],
     deadline: Deadline,
+    attempt: u32,
 ) -> Result<Vec<Result<CommitResult, PortError>>, PortError> {
     let Context { timer, circuits: Circuits { store, commits: circuit, .. }, .. } = context;
-    circuit.check(timer.now_ms())?;
-    store.acquire(timer.now_ms())?;
-    circuit.acquire(timer.now_ms())?;
+    let began_ms = timer.now_ms();
+    if attempt == 0 {
+        circuit.check(began_ms)?;
+        store.acquire(began_ms)?;
+        circuit.acquire(began_ms)?;
+    }
     let call = async { Ok(context.store.commit(commits).await) };
     let results = guarded::before(timer, deadline.end_commits, "redis", call).await;
     let transient = |result: &Result<CommitResult, PortError>| {
@@ -69,9 +93,12 @@ async fn commit_once<S: Store, Q, D, T: Timer>(
         Ok(results) => results.iter().find_map(transient),
         Err(error) => Some(error.clone()),
     };
-    // An out-of-memory Redis is still reachable, so its breaker stays closed: draining the outbox frees memory.
-    store.report(timer.now_ms(), error.as_ref().filter(|error| error.kind != ErrorKind::Throttled));
-    circuit.report(timer.now_ms(), error.as_ref());
+    // A Redis that refuses writes answers, so no breaker opens: draining the outbox can free memory. The small write of
+    // the next read decides whether anything is sent.
+    let failure = error.as_ref().filter(|error| error.kind != ErrorKind::WritesRefused);
+    context.writes_refused.set(error.is_some() && failure.is_none());
+    store.report(began_ms, timer.now_ms(), failure);
+    circuit.report(began_ms, timer.now_ms(), failure);
     results
 }
 
@@ -83,6 +110,7 @@ fn record_results<S, Q, D, T: Timer>(
     batch: &mut BatchProgress<'_>,
     pending: &mut Vec<usize>,
     results: Vec<Result<CommitResult, PortError>>,
+    refused: &mut RefusedRows,
 ) -> Option<String> {
     let plan = batch.plan;
     let mut transient: Option<String> = None;
@@ -98,6 +126,9 @@ fn record_results<S, Q, D, T: Timer>(
             Some(Ok(result)) => record_commit(context, batch, index, result),
             // A permanent error fails the record. A retry cannot help.
             Some(Err(error)) if !error.is_transient() => {
+                if error.kind == ErrorKind::Refused {
+                    refused.insert(index, error.to_string());
+                }
                 batch.failures.insert(index, format!("commit: {error}"));
             }
             Some(Err(error)) => {
@@ -115,6 +146,53 @@ fn record_results<S, Q, D, T: Timer>(
     transient
 }
 
+/// Writes a dead letter for each row that Redis has refused for too long, while it took other rows. The row then counts as
+/// done, so that the shard moves on. The dead letter holds the whole record, for a replay.
+async fn put_aside<S, Q, D: Queue, T: Timer>(
+    context: &Context<S, Q, D, T>,
+    batch: &mut BatchProgress<'_>,
+    refused: RefusedRows,
+) {
+    let plan = batch.plan;
+    let overdue = refused.into_iter().filter(|(index, _)| {
+        let created_ms = plan[*index].created_ms;
+        key_failures::is_overdue(context, created_ms)
+            && (created_ms < Some(context.last_success.commit_ms.get())
+                || key_failures::later_record_is_done(plan, *index))
+    });
+    let dead_letters: Vec<(usize, Message)> = overdue
+        .map(|(index, reason)| {
+            let record = &plan[index];
+            let reason = format!("redis refused the row for too long, while it took others: {reason}");
+            let group = record.subject.as_ref().map(|subject| subject.group_id());
+            let id = value::of_text(&record.raw);
+            let dead_letter = context.dead_letters().write(
+                Undeliverable::Record(&record.raw),
+                &id,
+                group,
+                &reason,
+                "commit",
+            );
+            (index, dead_letter)
+        })
+        .collect();
+    let references: Vec<(usize, &Message)> =
+        dead_letters.iter().map(|(index, dead_letter)| (*index, dead_letter)).collect();
+    let sender = context.sender(batch.deadline);
+    let (accepted, failed) =
+        sender.send_dead_letters(&context.dead_letter_queue, &references, context.request_limits()).await;
+    batch.tally.dlq_published += accepted;
+    for (index, _) in references {
+        match failed.get(&index) {
+            Some(reason) => batch.failures.insert(index, reason.clone()),
+            None => batch.failures.remove(&index),
+        };
+    }
+    for (index, dead_letter) in dead_letters {
+        batch.rejected[index].push(dead_letter);
+    }
+}
+
 fn record_commit<S, Q, D, T: Timer>(
     context: &Context<S, Q, D, T>,
     batch: &mut BatchProgress<'_>,
@@ -124,6 +202,7 @@ fn record_commit<S, Q, D, T: Timer>(
     let record = &batch.plan[index];
     match result {
         CommitResult::Applied { published } => {
+            context.last_success.commit_ms.set(context.timer.now_ms());
             let writes = record.commit.as_ref().map_or(0, |commit| commit.writes.len());
             let spilled = batch.outbox_appends[index].as_ref().map_or(0, |append| append.entries.len());
             batch.tally.cache_updates += writes as u64;

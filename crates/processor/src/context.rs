@@ -1,13 +1,13 @@
 //! The context that all parts of the processor share: the external systems, the settings, the circuit breakers.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
-use events_core::delivery::{DeadLetterWriter, RequestLimits};
+use events_core::delivery::{DeadLetterWriter, Dispatch, Message, Pace, RequestLimits};
 
 use crate::deadline::Deadline;
 use crate::guarded::Circuit;
-use crate::ports::Timer;
-use crate::sender::Sender;
+use crate::ports::{Queue, Timer};
+use crate::sender::{QueueState, Sender};
 use crate::settings::Settings;
 
 /// Most entries that SQS accepts in one request.
@@ -22,15 +22,31 @@ pub(crate) struct Context<S, Q, D, T> {
     pub(crate) timer: T,
     pub(crate) settings: Settings,
     pub(crate) circuits: Circuits,
+    /// The pace of requests to the events queue.
+    pub(crate) pace: RefCell<Pace>,
     /// Number of events in the outbox, as last read.
     pub(crate) outbox_depth: Cell<u64>,
+    /// True if Redis refused the last small write.
+    pub(crate) writes_refused: Cell<bool>,
+    /// What the systems took last.
+    pub(crate) last_success: LastSuccess,
+}
+
+/// When a system last did what it was asked, ms since 1970; 0 for never. If it is later than the creation of a record
+/// that keeps failing, the failure belongs to the record's key and not to the system.
+#[derive(Debug, Default)]
+pub(crate) struct LastSuccess {
+    /// The events queue accepted a message.
+    pub(crate) message_ms: Cell<i64>,
+    /// Redis committed a row.
+    pub(crate) commit_ms: Cell<i64>,
 }
 
 /// One circuit breaker for each way in which a system can fail.
 #[derive(Debug)]
 pub(crate) struct Circuits {
     pub(crate) store: Circuit,
-    /// Commits have a breaker of their own, because an out-of-memory Redis answers reads and refuses writes.
+    /// Commits have a breaker of their own, because Redis can answer reads while commits fail.
     pub(crate) commits: Circuit,
     pub(crate) queue: Circuit,
 }
@@ -39,12 +55,41 @@ impl<S, Q, D, T: Timer> Context<S, Q, D, T> {
     pub(crate) fn new(store: S, queue: Q, dead_letter_queue: D, timer: T, settings: Settings) -> Self {
         let circuit = |system| Circuit::new(system, settings.breaker);
         let circuits = Circuits { store: circuit("redis"), commits: circuit("redis"), queue: circuit("sqs") };
-        Self { store, queue, dead_letter_queue, timer, settings, circuits, outbox_depth: Cell::new(0) }
+        Self {
+            pace: RefCell::new(Pace::new(settings.max_requests_in_flight)),
+            store,
+            queue,
+            dead_letter_queue,
+            timer,
+            settings,
+            circuits,
+            outbox_depth: Cell::new(0),
+            writes_refused: Cell::new(false),
+            last_success: LastSuccess::default(),
+        }
     }
 
     /// A sender that works until `deadline`.
     pub(crate) fn sender(&self, deadline: Deadline) -> Sender<'_, T> {
         Sender { timer: &self.timer, max_in_flight: self.settings.max_requests_in_flight, deadline }
+    }
+
+    /// Sends the messages of a dispatch to the events queue until `deadline`. Returns how many the queue accepted.
+    pub(crate) async fn send(
+        &self,
+        deadline: Deadline,
+        dispatch: &mut Dispatch,
+        messages: &[&[Message]],
+    ) -> u64
+    where
+        Q: Queue,
+    {
+        let state = QueueState { circuit: Some(&self.circuits.queue), pace: &self.pace };
+        let accepted = self.sender(deadline).send(&self.queue, state, dispatch, messages).await;
+        if accepted > 0 {
+            self.last_success.message_ms.set(self.timer.now_ms());
+        }
+        accepted
     }
 
     /// The limits of requests to a queue.
@@ -58,9 +103,10 @@ impl<S, Q, D, T: Timer> Context<S, Q, D, T> {
         DeadLetterWriter { now_ms: self.timer.now_ms(), max_bytes: self.settings.core.max_message_bytes }
     }
 
-    /// How many of the two systems have an open breaker.
+    /// How many of the two systems have an open breaker, or refuse writes.
     pub(crate) fn open_breakers(&self) -> u64 {
         let Circuits { store, commits, queue } = &self.circuits;
-        u64::from(store.is_open() || commits.is_open()) + u64::from(queue.is_open())
+        let redis = store.is_open() || commits.is_open() || self.writes_refused.get();
+        u64::from(redis) + u64::from(queue.is_open())
     }
 }

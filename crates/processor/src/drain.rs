@@ -15,6 +15,7 @@ use events_core::delivery::{
 use crate::context::Context;
 use crate::deadline::Deadline;
 use crate::guarded;
+use crate::key_failures;
 use crate::outcome::DrainOutcome;
 use crate::ports::{OutboxPage, OutboxRequest, Queue, Store, Timer};
 
@@ -158,8 +159,15 @@ async fn send_page<S, Q: Queue, D: Queue, T: Timer>(
     // A refused group is retried in the next pass: a retry here would take time from other groups.
     let limits = RequestLimits { retries: 0, ..context.request_limits() };
     let mut dispatch = Dispatch::new(rows.iter().copied().enumerate(), limits);
-    let circuit = Some(&context.circuits.queue);
-    outcome.sent += context.sender(deadline).send(&context.queue, circuit, &mut dispatch, &rows).await;
+    for (index, row) in rows.iter().enumerate() {
+        let created_ms =
+            row.first().and_then(|message| message.attributes.as_ref()).map(|known| known.timestamp);
+        if key_failures::is_overdue(context, created_ms) {
+            let takes_others = created_ms < Some(context.last_success.message_ms.get());
+            dispatch.allow_rejection(index, takes_others);
+        }
+    }
+    outcome.sent += context.send(deadline, &mut dispatch, &rows).await;
     // Entries that were not sent stay in the outbox, and hold back the later entries of their groups.
     for unsent in dispatch.unsent() {
         kept.insert(indices[unsent.record][unsent.message]);

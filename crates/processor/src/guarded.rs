@@ -41,13 +41,15 @@ impl Circuit {
         if self.breaker.borrow_mut().try_acquire(now_ms) { Ok(()) } else { Err(self.open_error()) }
     }
 
-    /// Reports the result of a call. An error that is not transient counts as a success, because the system answered. A
-    /// call that the deadline cut off is not counted.
-    pub(crate) fn report(&self, now_ms: i64, error: Option<&PortError>) {
+    /// Reports the result of a call that began at `began_ms`. An error that is not transient counts as a success, because
+    /// the system answered. Throttling is no failure either. A call that the deadline cut off is not counted.
+    pub(crate) fn report(&self, began_ms: i64, now_ms: i64, error: Option<&PortError>) {
+        let mut breaker = self.breaker.borrow_mut();
         match error {
             Some(error) if error.kind == ErrorKind::Deadline => {}
-            Some(error) if error.is_transient() => self.breaker.borrow_mut().record_failure(now_ms),
-            Some(_) | None => self.breaker.borrow_mut().record_success(),
+            Some(error) if error.kind == ErrorKind::Throttled => breaker.record_throttled(),
+            Some(error) if error.is_transient() => breaker.record_failure(began_ms, now_ms),
+            Some(_) | None => breaker.record_success(),
         }
     }
 
@@ -78,7 +80,8 @@ pub(crate) async fn before<R>(
 }
 
 /// Makes an idempotent call through a circuit breaker, before `until`. Retries it after transient errors, at most
-/// `max_retries` times, with a pause before each retry.
+/// `max_retries` times, with a pause before each retry. A breaker that opens meanwhile does not take the retries away: a
+/// fault that is shorter than the retries then costs nothing.
 pub(crate) async fn with_retries<R, C: Future<Output = Result<R, PortError>>>(
     timer: &impl Timer,
     circuit: &Circuit,
@@ -87,10 +90,11 @@ pub(crate) async fn with_retries<R, C: Future<Output = Result<R, PortError>>>(
     call: impl Fn() -> C,
 ) -> Result<R, PortError> {
     let mut attempt = 0;
+    circuit.acquire(timer.now_ms())?;
     loop {
-        circuit.acquire(timer.now_ms())?;
+        let began_ms = timer.now_ms();
         let result = before(timer, until, circuit.system, call()).await;
-        circuit.report(timer.now_ms(), result.as_ref().err());
+        circuit.report(began_ms, timer.now_ms(), result.as_ref().err());
         let error = match result {
             Ok(answer) => return Ok(answer),
             Err(error) => error,

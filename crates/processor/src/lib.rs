@@ -16,7 +16,7 @@
 //! - The plan of a batch does not change after it is made.
 //!
 //! The modules, each importing only from those above it: `ports`, `settings`, `deadline`, `tally` and `outcome`;
-//! `guarded` (a call with breaker, deadline and retries); `sender`, `context`, `progress`; `send`, `commit`, `drain`;
+//! `guarded` (a call with breaker, deadline and retries); `sender`, `context`, `key_failures`, `progress`; `send`, `commit`, `drain`;
 //! `process`.
 
 mod commit;
@@ -24,6 +24,7 @@ mod context;
 mod deadline;
 mod drain;
 mod guarded;
+mod key_failures;
 pub mod memory;
 mod outcome;
 pub mod ports;

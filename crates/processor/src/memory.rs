@@ -7,7 +7,7 @@ use std::sync::Arc;
 use events_core::change::{Baseline, CommitDecision, commit_decision};
 use events_core::delivery::{Message, OutboxEntry, ReadRequest, RowCommit, SendResult, Snapshot};
 
-use crate::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Store};
+use crate::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store};
 
 /// A store without times to live, because the result of a replay must not depend on its speed.
 #[derive(Debug, Default)]
@@ -95,7 +95,7 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Reading, PortError> {
         let (baselines, values) = (self.baselines.borrow(), self.values.borrow());
         let mut snapshot = Snapshot::default();
         for key in &request.baselines {
@@ -105,7 +105,7 @@ impl Store for MemoryStore {
             snapshot.metas.extend(values.get(key).map(|json| (key.clone(), json.clone())));
         }
         snapshot.outbox = self.outbox.borrow().len() as u64;
-        Ok(snapshot)
+        Ok(snapshot.into())
     }
 
     async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {

@@ -8,8 +8,8 @@ use events_core::delivery::{Message, OutboxEntry, ReadRequest, RowCommit, SendRe
 
 /// The store of baselines and hot keys, which also publishes: Redis.
 pub trait Store {
-    /// Reads every key in one round trip.
-    fn read(&self, request: &ReadRequest) -> impl Future<Output = Result<Snapshot, PortError>>;
+    /// Reads every key in one round trip, and tries a small write in the same round trip.
+    fn read(&self, request: &ReadRequest) -> impl Future<Output = Result<Reading, PortError>>;
 
     /// Makes each commit atomically or not at all, in the given order, in one round trip. Returns a result for each.
     ///
@@ -20,6 +20,22 @@ pub trait Store {
     /// Removes finished entries of the outbox, takes or keeps its lease, and returns the next page of entries, in one
     /// round trip. Requests are idempotent.
     fn outbox_page(&self, request: &OutboxRequest) -> impl Future<Output = Result<OutboxPage, PortError>>;
+}
+
+/// What a read returns.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// The values that were read.
+    pub snapshot: Snapshot,
+    /// Why the store refused the small write, if it did. It answers reads, but commits would fail.
+    pub write_refusal: Option<PortError>,
+}
+
+impl From<Snapshot> for Reading {
+    /// A reading of a store that takes writes.
+    fn from(snapshot: Snapshot) -> Self {
+        Self { snapshot, write_refusal: None }
+    }
 }
 
 /// A request for a page of the outbox.
@@ -103,15 +119,23 @@ pub enum ErrorKind {
     Unavailable,
     /// The system did not answer in time.
     Timeout,
-    /// The system asks for fewer calls, or is out of memory.
+    /// The system asks for fewer calls. It works, so this is no failure of the system.
     Throttled,
+    /// The store answers reads and refuses writes: it is out of memory, or cannot save its data.
+    WritesRefused,
     /// The call was not made: the circuit breaker is open.
     BreakerOpen,
     /// The call was not made, or cut off, because the invocation's time is up. Does not count
     /// against the system.
     Deadline,
-    /// The system refuses the call: a key has another type, a permission is missing, or the queue does not exist.
+    /// The system refuses the call: the queue does not exist, or the key cannot be written. A retry does not help.
     Refused,
+    /// A credential is wrong or a permission is missing. It concerns every key and every message.
+    Denied,
+    /// The queue refuses the request, perhaps for what is in it.
+    Invalid,
+    /// The queue refuses the request for the content of a message.
+    InvalidContent,
 }
 
 impl PortError {
@@ -122,7 +146,18 @@ impl PortError {
 
     /// True if the same call may succeed later in the same invocation.
     pub fn is_transient(&self) -> bool {
-        !matches!(self.kind, ErrorKind::Refused | ErrorKind::BreakerOpen | ErrorKind::Deadline)
+        match self.kind {
+            ErrorKind::Unavailable
+            | ErrorKind::Timeout
+            | ErrorKind::Throttled
+            | ErrorKind::WritesRefused => true,
+            ErrorKind::BreakerOpen
+            | ErrorKind::Deadline
+            | ErrorKind::Refused
+            | ErrorKind::Denied
+            | ErrorKind::Invalid
+            | ErrorKind::InvalidContent => false,
+        }
     }
 }
 
@@ -134,7 +169,10 @@ impl fmt::Display for PortError {
             ErrorKind::Throttled => "throttled",
             ErrorKind::BreakerOpen => "breaker open",
             ErrorKind::Deadline => "deadline",
+            ErrorKind::WritesRefused => "refuses writes",
             ErrorKind::Refused => "refused",
+            ErrorKind::Denied => "denied",
+            ErrorKind::Invalid | ErrorKind::InvalidContent => "invalid request",
         };
         write!(f, "{kind}: {}", self.message)
     }

@@ -14,7 +14,7 @@ use crate::deadline::Deadline;
 use crate::drain::{drain_for_a_while, drain_outbox};
 use crate::guarded;
 use crate::outcome::{BatchOutcome, DrainOutcome, Failures};
-use crate::ports::{PortError, Queue, Store, Timer};
+use crate::ports::{PortError, Queue, Reading, Store, Timer};
 use crate::progress::BatchProgress;
 use crate::send::send_batch;
 use crate::settings::{OutagePolicy, Settings};
@@ -79,11 +79,13 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         // redelivery would send them again.
         let (snapshot, blocked) = match self.read(&request, deadline).await {
             Err(error) => (Snapshot::default(), Some(format!("read: {error}"))),
-            Ok(snapshot) => {
+            Ok(Reading { snapshot, write_refusal }) => {
                 count_reads(&request, &snapshot, &mut tally);
                 context.outbox_depth.set(snapshot.outbox);
-                let commits = context.circuits.commits.check(context.timer.now_ms());
-                (snapshot, commits.err().map(|error| format!("commit: {error}")))
+                context.writes_refused.set(write_refusal.is_some());
+                let breaker = || context.circuits.commits.check(context.timer.now_ms()).err();
+                let blocked = write_refusal.or_else(breaker);
+                (snapshot, blocked.map(|error| format!("commit: {error}")))
             }
         };
         let (plan, failures) = self.plan(records, &snapshot, blocked, deadline);
@@ -119,9 +121,9 @@ impl<S: Store, Q: Queue, D: Queue, T: Timer> Processor<S, Q, D, T> {
         BatchOutcome { response, records: plan, failures, rejected, drain, tally }
     }
 
-    async fn read(&self, request: &ReadRequest, deadline: Deadline) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest, deadline: Deadline) -> Result<Reading, PortError> {
         if request.is_empty() {
-            return Ok(Snapshot::default());
+            return Ok(Reading::default());
         }
         let Context { store, timer, settings, circuits, .. } = &self.context;
         let call = || store.read(request);

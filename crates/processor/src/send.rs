@@ -7,6 +7,7 @@ use events_core::delivery::{
 };
 
 use crate::context::Context;
+use crate::key_failures;
 use crate::ports::{Queue, Store, Timer};
 use crate::progress::BatchProgress;
 use crate::settings::OutagePolicy;
@@ -25,9 +26,14 @@ pub(crate) async fn send_batch<S: Store, Q: Queue, D: Queue, T: Timer>(
     if outbox_occupied {
         dispatch.abandon("older events wait in the outbox");
     }
-    let sender = context.sender(batch.deadline);
-    let circuit = Some(&context.circuits.queue);
-    batch.tally.sqs_published += sender.send(&context.queue, circuit, &mut dispatch, &messages).await;
+    for (index, record) in batch.plan.iter().enumerate().filter(|(_, record)| !record.messages.is_empty()) {
+        if key_failures::is_overdue(context, record.created_ms) {
+            let takes_others = record.created_ms < Some(context.last_success.message_ms.get())
+                || key_failures::later_record_is_done(batch.plan, index);
+            dispatch.allow_rejection(index, takes_others);
+        }
+    }
+    batch.tally.sqs_published += context.send(batch.deadline, &mut dispatch, &messages).await;
     match context.settings.outage {
         OutagePolicy::Spill => spill(dispatch.unsent(), context, batch),
         OutagePolicy::Block => batch.failures.extend(dispatch.failed().clone()),

@@ -26,6 +26,9 @@ pub struct Settings {
     pub outage: OutagePolicy,
     /// When a circuit breaker opens, and how long it stays open.
     pub breaker: BreakerSettings,
+    /// `KEY_FAILURE_MAX_AGE_SECS`, ms: a failure that belongs to one key is reported until its record is this old. Then
+    /// the record is put aside as a dead letter.
+    pub key_failure_max_age_ms: i64,
 }
 
 impl Default for Settings {
@@ -36,6 +39,7 @@ impl Default for Settings {
             max_requests_in_flight: 16,
             outage: OutagePolicy::default(),
             breaker: BreakerSettings::default(),
+            key_failure_max_age_ms: 900_000,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Each module imports only from modules before it.
 const MODULES: [&str; 14] = [
-    "ports", "settings", "deadline", "tally", "outcome", "guarded", "sender", "context", "progress", "send",
+    "ports", "settings", "deadline", "tally", "outcome", "guarded", "sender", "context", "key_failures", "progress", "send",
     "commit", "drain", "process", "memory",
 ];
 

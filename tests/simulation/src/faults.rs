@@ -84,6 +84,20 @@ impl Port {
             Self::DeadLetters => world.has_outage(OutageKind::DeadLetters),
         }
     }
+
+    fn is_slow(self, world: &World) -> bool {
+        match self {
+            Self::Store => world.has_outage(OutageKind::RedisSlow),
+            Self::Queue => world.has_outage(OutageKind::QueueSlow),
+            Self::DeadLetters => false,
+        }
+    }
+}
+
+/// True if SQS throttles this request.
+fn throttles(world: &World) -> bool {
+    world.has_outage(OutageKind::Throttle)
+        || (world.has_outage(OutageKind::ThrottleHalf) && world.rng.borrow_mut().permille(500))
 }
 
 /// How much of a call is executed.
@@ -130,8 +144,13 @@ impl<T: 'static> Call<T> {
         let timeout = self.port.timeout(world);
         let travel = world.span(200, 8 * MILLI);
         host::call_made(world, self.task, self.port);
-        if self.port == Port::Queue && world.has_outage(OutageKind::Throttle) {
+        if self.port == Port::Queue && throttles(world) {
             return self.fail(world, travel, ErrorKind::Throttled, names.throttled);
+        }
+        if self.port.is_slow(world) {
+            world.count_fault(names.slow);
+            let slow = world.span(timeout / 2, timeout * 9 / 10) / 2;
+            return self.deliver(world, slow, effect, Extent::Whole);
         }
         if self.port == Port::Store && host::take_dead_connection(world, self.task) {
             return self.fail(world, travel, ErrorKind::Unavailable, "redis connection dead after a pause");

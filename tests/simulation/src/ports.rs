@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use events_core::delivery::{Commit, Message, OutboxAppend, ReadRequest, RowCommit, SendResult, Snapshot};
+use events_core::delivery::{Commit, Message, OutboxAppend, ReadRequest, RowCommit, SendResult};
 use events_processor::Processor;
 use events_processor::ports::{
-    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Store, Timer,
+    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store, Timer,
 };
 
 use crate::faults::{Extent, Port, call};
@@ -42,24 +42,30 @@ pub(crate) struct SimStore {
     holder: usize,
 }
 
-type Read = Result<(Snapshot, ReadBaselines), PortError>;
+type Read = Result<(Reading, ReadBaselines), PortError>;
 
 impl Store for SimStore {
-    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Reading, PortError> {
         let (world, task) = (&self.world, self.world.current.get());
         ledger::count_try(world, task, "read");
         let request = request.clone();
         let effect = move |world: &World, extent| -> Read {
             match extent {
-                Extent::Whole => Ok(world.redis.borrow_mut().read(&request, world.now())),
+                Extent::Whole => {
+                    let (snapshot, baselines) = world.redis.borrow_mut().read(&request, world.now());
+                    Ok((Reading { snapshot, write_refusal: write_refusal(world) }, baselines))
+                }
                 Extent::Part => Err(PortError::new(ErrorKind::Unavailable, "answered in part")),
             }
         };
-        let (snapshot, baselines) = call(world, Port::Store, effect, Err).await.inspect_err(|_| {
+        let (reading, baselines) = call(world, Port::Store, effect, Err).await.inspect_err(|_| {
             host::note_failure(world, task, None);
         })?;
-        ledger::baselines_read(world, task, &baselines);
-        Ok(snapshot)
+        if reading.write_refusal.is_some() {
+            host::note_failure(world, task, None);
+        }
+        ledger::baselines_read(world, task, &baselines, reading.write_refusal.is_none());
+        Ok(reading)
     }
 
     async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
@@ -69,15 +75,11 @@ impl Store for SimStore {
             ledger::count_try(world, task, commit.commit.version.sequence.as_str());
         }
         let expected = ledger::expectations(world, task);
+        let groups: Vec<String> = commits.iter().map(|row| group_of(world, row)).collect();
         let commits: Vec<OwnedCommit> = commits.iter().map(OwnedCommit::of).collect();
         let effect = move |world: &World, extent| commit_all(world, &expected, &commits, extent);
         let answers = call(world, Port::Store, effect, move |error| vec![Err(error); count]).await;
-        let fine = |answer: &Result<CommitResult, PortError>| {
-            !matches!(answer, Err(_) | Ok(CommitResult::MissingPredecessor))
-        };
-        if !answers.iter().all(fine) {
-            host::note_failure(world, task, None);
-        }
+        note_failures(world, task, &groups, &answers);
         answers
     }
 
@@ -116,6 +118,45 @@ impl OwnedCommit {
     }
 }
 
+/// Records which rows a failed commit concerns: one group if Redis refuses only its key, otherwise all.
+fn note_failures(
+    world: &World,
+    task: usize,
+    groups: &[String],
+    answers: &[Result<CommitResult, PortError>],
+) {
+    for (group, answer) in groups.iter().zip(answers) {
+        match answer {
+            Err(error) if error.message == KEY_REFUSED => host::note_failure(world, task, Some(group)),
+            // The predecessor may be the refused row.
+            Ok(CommitResult::MissingPredecessor)
+                if groups.iter().zip(answers).any(|(other, answer)| other == group && answer.is_err()) => {}
+            Err(_) | Ok(CommitResult::MissingPredecessor) => host::note_failure(world, task, None),
+            Ok(_) => {}
+        }
+    }
+}
+
+fn group_of(world: &World, row: &RowCommit<'_>) -> String {
+    let key = world.rows.keys.iter().find(|key| key.baseline == row.commit.baseline_key);
+    key.map(|key| key.group.clone()).unwrap_or_default()
+}
+
+/// Why Redis refuses writes now, if it does.
+fn write_refusal(world: &World) -> Option<PortError> {
+    let refuses = world.has_outage(OutageKind::RedisRefusesWrites);
+    refuses.then(|| PortError::new(ErrorKind::WritesRefused, "OOM"))
+}
+
+/// The error of a key that Redis refuses.
+const KEY_REFUSED: &str = "this key is refused";
+
+/// True if Redis refuses to commit a row of this key.
+fn refuses_key(world: &World, commit: &Commit) -> bool {
+    let key = world.rows.keys.iter().position(|key| key.baseline == commit.baseline_key);
+    key.is_some_and(|key| world.has_outage(OutageKind::RedisKey(key)))
+}
+
 /// Runs the script for each commit. With [`Extent::Part`], runs only some of them, or loses all answers.
 fn commit_all(
     world: &World,
@@ -124,7 +165,10 @@ fn commit_all(
     extent: Extent,
 ) -> Vec<Result<CommitResult, PortError>> {
     let disconnected = || PortError::new(ErrorKind::Unavailable, "cut off");
-    let out_of_memory = || PortError::new(ErrorKind::Throttled, "OOM");
+    let out_of_memory = || PortError::new(ErrorKind::WritesRefused, "OOM");
+    if let Some(refusal) = write_refusal(world) {
+        return vec![Err(refusal); commits.len()];
+    }
     let (way, cut) = {
         let mut rng = world.rng.borrow_mut();
         (rng.below(3), rng.index(commits.len().max(1)))
@@ -135,6 +179,10 @@ fn commit_all(
         (Extent::Part, _) => index < cut,
     };
     let answers = commits.iter().enumerate().map(|(index, commit)| match done(index) {
+        true if refuses_key(world, &commit.commit) => {
+            world.count_fault("redis refused a key");
+            Err(PortError::new(ErrorKind::Refused, KEY_REFUSED))
+        }
         true => Ok(ledger::run_commit(world, expected, commit.borrowed())),
         false if way == 0 => Err(out_of_memory()),
         false => Err(disconnected()),
@@ -163,11 +211,17 @@ impl Queue for SimQueue {
         let sent: Vec<Message> = messages.iter().map(|message| (*message).clone()).collect();
         let effect = move |world: &World, extent| send_all(world, port, &expected, &sent, extent);
         let answers = call(world, port, effect, Err).await;
+        if answers.as_ref().is_err_and(|error| error.kind == ErrorKind::Invalid) {
+            // Only the group at fault may fail.
+            let at_fault = messages.iter().filter(|message| is_invalid(world, message));
+            at_fault.for_each(|message| host::note_failure(world, task, Some(&message.group_id)));
+            return answers;
+        }
         for (index, message) in messages.iter().enumerate() {
             match answers.as_ref().ok().and_then(|answers| answers.get(index)) {
                 Some(SendResult::Accepted) => ledger::message_acknowledged(world, task, message),
                 Some(SendResult::Rejected(_)) => {}
-                Some(SendResult::Refused(_)) | None => {
+                Some(SendResult::Refused(_) | SendResult::Throttled(_)) | None => {
                     host::note_failure(world, task, Some(&message.group_id))
                 }
             }
@@ -184,6 +238,10 @@ fn send_all(
     messages: &[Message],
     extent: Extent,
 ) -> Result<Vec<SendResult>, PortError> {
+    if port == Port::Queue && messages.iter().any(|message| is_invalid(world, message)) {
+        world.count_fault("sqs refused a request for one message");
+        return Err(PortError::new(ErrorKind::Invalid, "InvalidRequest"));
+    }
     let (way, cut) = {
         let mut rng = world.rng.borrow_mut();
         (rng.below(3), rng.index(messages.len().max(1)))
@@ -205,6 +263,12 @@ fn send_all(
         answers.truncate(cut / 2);
     }
     Ok(answers)
+}
+
+/// True if SQS refuses every request with this message.
+fn is_invalid(world: &World, message: &Message) -> bool {
+    let group = world.rows.keys.iter().position(|key| key.group == message.group_id);
+    group.is_some_and(|group| world.has_outage(OutageKind::InvalidGroup(group)))
 }
 
 fn send_event(world: &World, expected: &Rc<Expectations>, message: &Message) -> SendResult {

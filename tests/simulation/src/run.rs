@@ -101,7 +101,13 @@ fn begin_outage(world: &World, kind: OutageKind) {
         OutageKind::Redis => world.count_fault("redis restarts with its data"),
         OutageKind::RedisPaused => world.count_fault("redis stands still"),
         OutageKind::Queue => world.count_fault("sqs outage"),
+        OutageKind::QueueSlow => world.count_fault("sqs is slow for everybody"),
         OutageKind::Throttle => world.count_fault("sqs throttles everything"),
+        OutageKind::ThrottleHalf => world.count_fault("sqs throttles half of all requests"),
+        OutageKind::InvalidGroup(_) => world.count_fault("sqs refuses requests with one group"),
+        OutageKind::RedisSlow => world.count_fault("redis is slow for everybody"),
+        OutageKind::RedisRefusesWrites => world.count_fault("redis refuses writes"),
+        OutageKind::RedisKey(_) => world.count_fault("redis refuses one key"),
         OutageKind::Group(_) => world.count_fault("sqs refuses one group"),
         OutageKind::DeadLetters => world.count_fault("dlq outage"),
     }

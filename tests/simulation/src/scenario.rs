@@ -57,11 +57,17 @@ pub struct Rates {
     pub zombie: u64,
 }
 
-/// What an outage does while it lasts.
+/// What an outage does while it lasts. It concerns every call that is in flight, and every call that is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutageKind {
     /// Redis does not answer. It keeps its data.
     Redis,
+    /// Redis takes almost as long for each call as the caller waits.
+    RedisSlow,
+    /// Redis answers reads and refuses writes.
+    RedisRefusesWrites,
+    /// Redis refuses the commits of one key: the key with this index.
+    RedisKey(usize),
     /// Redis does not answer, and has lost all its data.
     RedisLosesAll,
     /// Redis does not answer. The replica that takes over lacks the last commits.
@@ -70,8 +76,14 @@ pub enum OutageKind {
     RedisPaused,
     /// SQS does not answer.
     Queue,
+    /// SQS takes almost as long for each request as the caller waits.
+    QueueSlow,
     /// SQS throttles every request.
     Throttle,
+    /// SQS throttles half of all requests.
+    ThrottleHalf,
+    /// SQS refuses every request that contains a message of one group: the group of the key with this index.
+    InvalidGroup(usize),
     /// SQS refuses every message of one group: the group of the key with this index.
     Group(usize),
     /// The dead letter queue does not answer.
@@ -112,6 +124,10 @@ pub struct Scenario {
     pub rates: Rates,
     /// Outages.
     pub outages: Vec<LastingFault>,
+    /// True if the only faults are outages, one after the other, from 10 ms to 10 minutes.
+    pub waves: bool,
+    /// True if very many messages are in flight at once.
+    pub crowd: bool,
     /// The number of the await point at which the process always dies.
     pub crash_at: Option<u64>,
     /// How many of a thousand events SQS rejects, which means that it will never accept them.
@@ -127,7 +143,7 @@ impl Scenario {
         let span = rng.pick(&[20 * SECOND, 3 * MINUTE, 20 * MINUTE, 2 * HOUR]);
         let faults_end = span + rng.between(MINUTE, 20 * MINUTE);
         let timeout = rng.between(3, 30) * SECOND;
-        Self {
+        let scenario = Self {
             seed,
             span,
             faults_end,
@@ -140,13 +156,39 @@ impl Scenario {
             outages: outages(rng, faults_end),
             rejected_permille: rng.pick(&[0, 0, 0, 30]),
             ahead_permille: rng.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 40]),
+            waves: false,
+            crowd: false,
             crash_at: None,
+        };
+        scenario.with_shape(&mut Rng::new(seed, 4))
+    }
+
+    /// Some seeds have a shape of their own. It is drawn from other random numbers than the rest.
+    fn with_shape(mut self, rng: &mut Rng) -> Self {
+        self.settings.key_failure_max_age_ms = rng.between(30, 900) as i64 * 1_000;
+        if rng.permille(10) {
+            self.crowd = true;
+            self.span = self.span.max(3 * MINUTE);
+            self.faults_end = self.faults_end.max(self.span + MINUTE);
+            self.mapping.batch_size = 400;
+            self.settings.max_requests_in_flight = rng.pick(&[5, 16, 100]);
+            self.settings.core.max_message_bytes = 6_000;
         }
+        if rng.permille(150) {
+            self.waves = true;
+            self.rates = Rates::default();
+            self.mapping.retries = None;
+            self.mapping.max_age = None;
+            self.mapping.retention = DAY;
+            self.outages = waves(rng, self.faults_end);
+        }
+        self
     }
 
     /// The same scenario without faults, except that the process dies once, at await point `crash_at`.
     pub fn calm(mut self, crash_at: Option<u64>) -> Self {
         (self.rates, self.outages, self.crash_at) = (Rates::default(), Vec::new(), crash_at);
+        self.waves = false;
         self.mapping.retries = None;
         self.mapping.max_age = None;
         self.mapping.retention = DAY;
@@ -173,7 +215,7 @@ impl Scenario {
 fn settings(rng: &mut Rng) -> Settings {
     let mut settings = Settings {
         max_retries: rng.below(5) as u32,
-        max_requests_in_flight: rng.pick(&[1, 2, 4, 16]),
+        max_requests_in_flight: rng.pick(&[1, 2, 5, 16]),
         ..Settings::default()
     };
     if rng.permille(500) {
@@ -233,6 +275,30 @@ fn rates(rng: &mut Rng) -> Rates {
     }
 }
 
+/// Outages of 10 ms to 10 minutes, one after the other, with time to recover between them.
+fn waves(rng: &mut Rng, faults_end: u64) -> Vec<LastingFault> {
+    let kinds = [
+        OutageKind::Redis,
+        OutageKind::RedisPaused,
+        OutageKind::RedisSlow,
+        OutageKind::RedisRefusesWrites,
+        OutageKind::Queue,
+        OutageKind::QueueSlow,
+        OutageKind::Throttle,
+        OutageKind::ThrottleHalf,
+    ];
+    let mut from = rng.below(faults_end / 2);
+    (0..rng.between(1, 4))
+        .map_while(|_| {
+            let longest = rng.pick(&[100 * MILLI, SECOND, 10 * SECOND, MINUTE, 10 * MINUTE]);
+            let to = from + rng.between(longest / 10, longest);
+            let outage = LastingFault { kind: rng.pick(&kinds), from, to: to.min(faults_end) };
+            from = to + 3 * (to - outage.from) + rng.between(10, 600) * SECOND;
+            (outage.from < faults_end).then_some(outage)
+        })
+        .collect()
+}
+
 fn outages(rng: &mut Rng, faults_end: u64) -> Vec<LastingFault> {
     let count = rng.pick(&[0, 0, 1, 1, 2, 3]);
     // Most runs lose no data, because only runs without a loss are checked event by event.
@@ -246,6 +312,12 @@ fn outages(rng: &mut Rng, faults_end: u64) -> Vec<LastingFault> {
                 OutageKind::Throttle,
                 OutageKind::Group(rng.index(4)),
                 OutageKind::DeadLetters,
+                OutageKind::QueueSlow,
+                OutageKind::ThrottleHalf,
+                OutageKind::RedisSlow,
+                OutageKind::RedisRefusesWrites,
+                OutageKind::RedisKey(rng.index(4)),
+                OutageKind::InvalidGroup(rng.index(4)),
             ];
             if loses {
                 kinds.extend([OutageKind::RedisLosesAll, OutageKind::RedisFailsOver]);

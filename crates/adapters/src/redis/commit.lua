@@ -23,20 +23,29 @@ local function at_most(a, b)
   return a <= b
 end
 
-local stored = redis.call('HMGET', KEYS[1], 'time', 'stream', 'sequence')
+-- The version under a key, and whether the key has another type. The names are ours: such a key counts as no baseline,
+-- and is replaced.
+local function version(key)
+  local fields = redis.pcall('HMGET', key, 'time', 'stream', 'sequence')
+  if not fields.err then return fields, false end
+  if string.sub(fields.err, 1, 9) == 'WRONGTYPE' then return {}, true end
+  error(fields.err)
+end
+
+local stored, replace = version(KEYS[1])
 local time, stream, sequence = stored[1], stored[2], stored[3]
 if time and tonumber(time) and stream and sequence then
   if tonumber(ARGV[1]) < tonumber(time) then return -1 end
   if tonumber(ARGV[1]) == tonumber(time) and ARGV[2] == stream and at_most(ARGV[3], sequence) then return -2 end
 end
 if ARGV[7] ~= '' then
-  local first = redis.call('HMGET', KEYS[2], 'time', 'stream', 'sequence')
+  local first = version(KEYS[2])
   local same_row = first[1] == ARGV[7] and first[2] == ARGV[8] and first[3]
   if not same_row or not (at_most(first[3], ARGV[9]) and at_most(ARGV[9], first[3])) then return -3 end
 end
 
 -- 2. Provoke every foreseeable error here, before the first change: Redis does not undo what a script wrote before an
--- error. The errors are a baseline or an outbox of another type, and a server that refuses writes. PUBLISH does not
+-- error. The errors are an outbox of another type, and a server that refuses writes. PUBLISH does not
 -- count as a write: an out-of-memory server executes it and refuses the writes after it. Therefore first make a write
 -- that changes nothing: set a marker only if it exists. Afterwards only a missing permission can fail.
 if ARGV[13] ~= '0' then redis.call('XLEN', KEYS[#KEYS]) end
@@ -75,6 +84,7 @@ end
 
 -- 4. Write the baseline last. If the server denies a command above, because the user lacks a permission, the row is not
 -- committed and is delivered again. The markers then keep its events from being published twice.
+if replace then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4], 'occurrence', ARGV[6])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 return published

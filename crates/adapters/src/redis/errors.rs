@@ -4,27 +4,31 @@ use events_processor::ports::{ErrorKind, PortError};
 use fred::error::{Error, ErrorKind as Fred};
 
 /// Prefixes of temporary errors: the server is starting or failing over, or fred reconnects.
-const TRANSIENT: [&str; 11] = [
+const TRANSIENT: [&str; 9] = [
     "Failed to route command",
     "LOADING",
     "TRYAGAIN",
     "CLUSTERDOWN",
     "MASTERDOWN",
-    "MISCONF",
     "READONLY",
     "BUSY",
-    "NOREPLICAS",
     "UNBLOCKED",
     "MOVED",
 ];
+/// Prefixes of errors of a server that answers reads and refuses writes: it is out of memory, cannot save its data, or
+/// lacks replicas.
+const WRITES_REFUSED: [&str; 3] = ["OOM", "MISCONF", "NOREPLICAS"];
+/// Prefixes of errors of a credential or a permission.
+const DENIED: [&str; 3] = ["NOAUTH", "NOPERM", "WRONGPASS"];
 
 /// Converts an error. Keeps the server's message, which holds no payload.
 pub(super) fn port_error(error: &Error) -> PortError {
     let details = error.details();
-    let transient = TRANSIENT.iter().any(|prefix| details.starts_with(prefix));
+    let begins_with = |prefixes: &[&str]| prefixes.iter().any(|prefix| details.starts_with(prefix));
     let kind = match error.kind() {
-        _ if transient => ErrorKind::Unavailable,
-        _ if details.starts_with("OOM") => ErrorKind::Throttled,
+        _ if begins_with(&TRANSIENT) => ErrorKind::Unavailable,
+        _ if begins_with(&WRITES_REFUSED) => ErrorKind::WritesRefused,
+        _ if begins_with(&DENIED) => ErrorKind::Denied,
         Fred::Timeout => ErrorKind::Timeout,
         Fred::IO | Fred::Canceled | Fred::Cluster | Fred::Routing | Fred::Tls | Fred::Protocol => {
             ErrorKind::Unavailable
@@ -59,15 +63,17 @@ mod tests {
         for (kind, details, ours) in [
             (Fred::Unknown, "LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable),
             (Fred::Unknown, "READONLY You can't write against a read only replica.", ErrorKind::Unavailable),
-            (Fred::Unknown, "MISCONF Redis is configured to save RDB snapshots", ErrorKind::Unavailable),
-            (Fred::Unknown, "OOM command not allowed", ErrorKind::Throttled),
+            (Fred::Unknown, "MISCONF Redis is configured to save RDB snapshots", ErrorKind::WritesRefused),
+            (Fred::Unknown, "OOM command not allowed", ErrorKind::WritesRefused),
             (Fred::Timeout, "Request timed out.", ErrorKind::Timeout),
             (Fred::IO, "Connection reset by peer", ErrorKind::Unavailable),
             (Fred::Unknown, "Failed to route command.", ErrorKind::Unavailable),
             (Fred::Canceled, "Canceled.", ErrorKind::Unavailable),
             (Fred::Backpressure, "", ErrorKind::Throttled),
             (Fred::InvalidArgument, "WRONGTYPE Operation against a key", ErrorKind::Refused),
-            (Fred::Auth, "NOAUTH Authentication required.", ErrorKind::Refused),
+            (Fred::Auth, "NOAUTH Authentication required.", ErrorKind::Denied),
+            (Fred::Auth, "NOPERM this user has no permissions", ErrorKind::Denied),
+            (Fred::Unknown, "NOREPLICAS Not enough good replicas to write.", ErrorKind::WritesRefused),
         ] {
             assert_eq!(port_error(&Error::new(kind, details)).kind, ours, "{details}");
         }

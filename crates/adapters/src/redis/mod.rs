@@ -15,8 +15,10 @@ pub use connect::{ConnectError, RedisSettings, SCHEMES, Scheme, ServerName, chec
 
 use std::cell::{Cell, RefCell};
 
-use events_core::delivery::{ReadRequest, RowCommit, Snapshot};
-use events_processor::ports::{CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Store};
+use events_core::delivery::{ReadRequest, RowCommit};
+use events_processor::ports::{
+    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Reading, Store,
+};
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 
@@ -78,7 +80,7 @@ impl RedisStore {
 }
 
 impl Store for RedisStore {
-    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Reading, PortError> {
         read::read(&self.connection().await?, request).await
     }
 

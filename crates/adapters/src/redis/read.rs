@@ -1,12 +1,12 @@
 //! Reads what a batch needs, in one round trip.
 
 use events_core::change::{Baseline, RowVersion};
-use events_core::delivery::{ReadRequest, Snapshot};
+use events_core::delivery::ReadRequest;
 use events_core::source::SequenceNumber;
-use events_processor::ports::PortError;
+use events_processor::ports::{ErrorKind, PortError, Reading};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, HashesInterface, KeysInterface};
-use fred::types::{CustomCommand, Value};
+use fred::types::{CustomCommand, SetOptions, Value};
 use fred::util::redis_keyslot;
 use futures::future::join_all;
 
@@ -14,8 +14,6 @@ use super::MAX_PIPELINE;
 use super::connection::Connection;
 use super::errors;
 
-/// A field that no baseline has.
-const NO_FIELD: &str = "-";
 /// Fields of a baseline.
 const FIELDS: [&str; 5] = ["time", "stream", "sequence", "values", "occurrence"];
 
@@ -36,37 +34,47 @@ impl<'a> Key<'a> {
 
 /// Reads every key of a request. A large request takes several pipelines. All but the last are sent before the first is
 /// answered.
-pub(super) async fn read(connection: &Connection, request: &ReadRequest) -> Result<Snapshot, PortError> {
-    let mut snapshot = Snapshot::default();
+pub(super) async fn read(connection: &Connection, request: &ReadRequest) -> Result<Reading, PortError> {
+    let mut reading = Reading::default();
+    let check = request.write_check.as_deref();
     let keys: Vec<Key<'_>> =
         (request.baselines.iter().map(Key::Baseline)).chain(request.metas.iter().map(Key::Meta)).collect();
     let mut chunks: Vec<&[Key<'_>]> = keys.chunks(MAX_PIPELINE).collect();
     let last = chunks.pop().unwrap_or_default();
-    let answers = join_all(chunks.iter().map(|keys| read_keys(connection, keys, None))).await;
+    let answers = join_all(chunks.iter().map(|keys| read_keys(connection, check, keys, None))).await;
     for (keys, answers) in chunks.into_iter().zip(answers) {
-        store_answers(keys, answers?, &mut snapshot)?;
+        store_answers(keys, answers?, &mut reading)?;
     }
     // Read the outbox length last: it must not be older than the baselines.
-    let mut answers = read_keys(connection, last, request.outbox.as_deref()).await?;
-    if let (Some(key), Some(answer)) = (&request.outbox, answers.pop_if(|_| request.outbox.is_some())) {
-        snapshot.outbox = readable(key, answer)?.and_then(|length| length.as_u64()).unwrap_or(0);
+    let mut answers = read_keys(connection, check, last, request.outbox.as_deref()).await?;
+    if let (Some(key), Some(answer)) = (&request.outbox, answers.values.pop_if(|_| request.outbox.is_some())) {
+        reading.snapshot.outbox = readable(key, answer)?.and_then(|length| length.as_u64()).unwrap_or(0);
     }
-    store_answers(last, answers, &mut snapshot)?;
-    Ok(snapshot)
+    store_answers(last, answers, &mut reading)?;
+    Ok(reading)
 }
 
-/// Reads keys, and the length of the outbox where it is named, in one pipeline.
+/// The answers of one pipeline.
+struct Answers {
+    write_refusal: Option<PortError>,
+    values: Vec<Result<Value, Error>>,
+}
+
+/// Tries the small write, and reads keys and the length of the outbox where they are named, in one pipeline.
 async fn read_keys(
     connection: &Connection,
+    write_check: Option<&str>,
     keys: &[Key<'_>],
     outbox: Option<&str>,
-) -> Result<Vec<Result<Value, Error>>, PortError> {
+) -> Result<Answers, PortError> {
     let failed = |error: Error| errors::port_error(&error);
     let pipeline = connection.client.pipeline();
-    // A write that changes nothing, which a replica refuses. After a failover the old primary can live on as a replica,
-    // and keeps its connections. It would answer reads with old baselines, and events would be compared with those.
-    if let Some(first) = keys.first() {
-        pipeline.hdel::<Value, _, _>(first.name().as_str(), NO_FIELD).await.map_err(failed)?;
+    // A write that changes nothing, because the key never exists. A replica refuses it: after a failover the old primary
+    // can live on as a replica, and keeps its connections. It would answer reads with old baselines, and events would be
+    // compared with those. A server without memory refuses it too: it would refuse the commits of the batch.
+    if let Some(key) = write_check {
+        let only_if_it_exists = Some(SetOptions::XX);
+        pipeline.set::<Value, _, _>(key, "", None, only_if_it_exists, false).await.map_err(failed)?;
     }
     for key in keys {
         let queued = match key {
@@ -79,22 +87,24 @@ async fn read_keys(
         let command = CustomCommand::new_static("XLEN", redis_keyslot(outbox.as_bytes()), false);
         pipeline.custom::<Value, _>(command, vec![outbox]).await.map_err(failed)?;
     }
-    let writes = usize::from(!keys.is_empty());
-    let mut answers = connection.run(&pipeline, writes + keys.len() + usize::from(outbox.is_some())).await?;
-    let refusal = answers.drain(..writes).find_map(Result::err);
-    match refusal {
-        // A baseline of another type is no reason to fail the read: see `readable`.
-        Some(error) if !errors::is_wrong_type(&error) => Err(failed(error)),
-        Some(_) | None => Ok(answers),
+    let checks = usize::from(write_check.is_some());
+    let mut values = connection.run(&pipeline, checks + keys.len() + usize::from(outbox.is_some())).await?;
+    match values.drain(..checks).find_map(Result::err).map(failed) {
+        // The values are right: only writes are refused.
+        Some(error) if error.kind == ErrorKind::WritesRefused => {
+            Ok(Answers { write_refusal: Some(error), values })
+        }
+        Some(error) => Err(error),
+        None => Ok(Answers { write_refusal: None, values }),
     }
 }
 
-fn store_answers(
-    keys: &[Key<'_>],
-    answers: Vec<Result<Value, Error>>,
-    snapshot: &mut Snapshot,
-) -> Result<(), PortError> {
-    for (key, answer) in keys.iter().zip(answers) {
+fn store_answers(keys: &[Key<'_>], answers: Answers, reading: &mut Reading) -> Result<(), PortError> {
+    let Reading { snapshot, write_refusal } = reading;
+    if let Some(refusal) = answers.write_refusal {
+        write_refusal.get_or_insert(refusal);
+    }
+    for (key, answer) in keys.iter().zip(answers.values) {
         let name = key.name();
         let Some(value) = readable(name, answer)? else { continue };
         match key {
@@ -107,14 +117,14 @@ fn store_answers(
     Ok(())
 }
 
-/// The value of a key. A key of another type counts as absent: the commit of its row fails alone and names it. Any other
-/// error fails the read: a baseline that is only out of reach must not count as never seen.
+/// The value of a key. A key of another type counts as absent: the commit of its row replaces it, because the names are
+/// ours. Any other error fails the read: a baseline that is only out of reach must not count as never seen.
 fn readable(key: &str, answer: Result<Value, Error>) -> Result<Option<Value>, PortError> {
     match answer {
         Ok(value) => Ok(Some(value)),
         Err(error) if errors::is_wrong_type(&error) => {
             let error = error.details();
-            tracing::warn!(key, error, "redis key has another type than expected; it is read as absent");
+            tracing::warn!(key, error, "redis key has another type than expected; it is read as absent, and a commit replaces it");
             Ok(None)
         }
         Err(error) => Err(errors::port_error(&error)),

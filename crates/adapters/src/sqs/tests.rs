@@ -74,19 +74,16 @@ fn only_content_at_the_senders_fault_is_rejected_for_ever() {
         }
     }
     // SQS calls all of these the sender's fault.
-    for code in [
-        "AccessDenied",
-        "RequestThrottled",
-        "ThrottlingException",
-        "OverLimit",
-        "KmsThrottled",
-        "QueueDoesNotExist",
-        "InvalidParameterValueCombination",
-        "",
-    ] {
+    for code in ["AccessDenied", "QueueDoesNotExist", "InvalidParameterValueCombination", ""] {
         for sender_fault in [true, false] {
             let result = failed_result(&failed("0", code, sender_fault));
             assert_eq!(result, SendResult::Refused(format!("sqs: {code} why")));
+        }
+    }
+    for code in ["RequestThrottled", "ThrottlingException", "OverLimit", "KmsThrottled"] {
+        for sender_fault in [true, false] {
+            let result = failed_result(&failed("0", code, sender_fault));
+            assert_eq!(result, SendResult::Throttled(format!("sqs: {code} why")));
         }
     }
 }
@@ -174,9 +171,13 @@ fn the_status_and_the_code_decide_the_kind_of_an_error() {
         (ErrorKind::Throttled, 403, ["RequestThrottled", "ThrottlingException", "OverLimit"]),
         (ErrorKind::Throttled, 400, ["KMS.ThrottlingException", "SlowDown", "TooManyRequests"]),
         (ErrorKind::Throttled, 503, ["ThrottledException", "SlowDown", "OverLimit"]),
-        (ErrorKind::Refused, 400, ["AWS.SimpleQueueService.NonExistentQueue", "BatchRequestTooLong", ""]),
+        (ErrorKind::Refused, 400, ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "InvalidSecurity"]),
         (ErrorKind::Refused, 403, ["AccessDeniedException", "InvalidClientTokenId", "SignatureDoesNotMatch"]),
-        (ErrorKind::Refused, 400, ["KMS.DisabledException", "InvalidParameterValue", "Unheard"]),
+        (ErrorKind::Refused, 400, ["KMS.DisabledException", "ExpiredToken", "UnsupportedOperation"]),
+        (ErrorKind::Refused, 404, ["InvalidParameterValue", "Unheard", ""]),
+        // Something in the request is at fault: see which.
+        (ErrorKind::Invalid, 400, ["BatchRequestTooLong", "Unheard", ""]),
+        (ErrorKind::InvalidContent, 400, ["InvalidParameterValue", "AWS.SimpleQueueService.InvalidMessageContents", "MessageTooLong"]),
         (ErrorKind::Unavailable, 500, ["InternalFailure", "AWS.SimpleQueueService.Unheard", ""]),
         (ErrorKind::Unavailable, 503, ["ServiceUnavailable", "InternalError", ""]),
         (ErrorKind::Unavailable, 408, ["RequestTimeout", "Unheard", ""]),

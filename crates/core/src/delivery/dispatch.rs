@@ -4,6 +4,9 @@
 //! Therefore a request never holds messages of two records of one message group. The messages of a later record wait
 //! until the queue has accepted every earlier message of the group. Groups do not wait for each other.
 //!
+//! A request that SQS refuses whole, because of one message in it, is taken apart: each of its groups is tried alone,
+//! then each message of the group, so that the culprit costs only itself.
+//!
 //! It is a state machine without I/O. The caller gets requests, sends them and passes the answers back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -46,8 +49,35 @@ pub enum SendResult {
     Accepted,
     /// The queue did not take the message. A retry can succeed. Holds the reason.
     Refused(String),
+    /// The queue did not take the message, because it takes fewer messages than are sent. Holds the reason.
+    Throttled(String),
     /// The queue will never take the message. Holds the reason.
     Rejected(String),
+}
+
+/// Why a whole request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestFailure {
+    /// The queue did not answer, or answered with an error of its own. A retry can succeed. Holds the reason.
+    Failed(String),
+    /// The queue takes fewer requests than are sent. A retry succeeds if it waits. Holds the reason.
+    Throttled(String),
+    /// The queue refuses the request for what is in it.
+    Invalid {
+        /// The reason.
+        reason: String,
+        /// True if the error says that the content of a message is at fault. False if that is only a guess.
+        content: bool,
+    },
+}
+
+/// The lanes that a request may take messages from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lanes {
+    /// All of them.
+    All,
+    /// Only lanes that already failed and still have retries.
+    Begun,
 }
 
 /// Lanes to wake after a pause.
@@ -59,12 +89,39 @@ pub struct Retry {
     pub attempt: u32,
 }
 
+impl Retry {
+    fn or_none(self) -> Option<Self> {
+        (!self.lanes.is_empty()).then_some(self)
+    }
+}
+
+/// Who is at fault when a message is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    /// The message: the queue answered the others of the request.
+    Message,
+    /// The queue: it failed the whole request.
+    Queue,
+}
+
 /// A lane: the messages of one group that are still to be sent, record by record.
 #[derive(Debug)]
 struct Lane {
     units: VecDeque<Unit>,
     /// Retries of the current request so far.
     attempt: u32,
+    sharing: Sharing,
+}
+
+/// What may be in one request with the messages of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    /// Messages of other lanes.
+    Lanes,
+    /// Only messages of the same record: a request that the lane shared was refused whole.
+    Record,
+    /// Nothing: a request with only this lane's messages was refused whole.
+    Nothing,
 }
 
 /// The messages of one record that are still to be sent.
@@ -92,6 +149,10 @@ pub struct Dispatch {
     rejected: Vec<Rejection>,
     /// Messages that were given up and that the queue has not accepted.
     unsent: BTreeSet<MessageRef>,
+    /// Lanes of which the queue has accepted a message.
+    accepted_lanes: BTreeSet<usize>,
+    /// Records whose messages may be rejected after their last retry. True if the queue is known to take others.
+    expendable: HashMap<usize, bool>,
 }
 
 /// A message that the queue will never take.
@@ -135,48 +196,72 @@ impl Dispatch {
             failed: BTreeMap::new(),
             rejected: Vec::new(),
             unsent: BTreeSet::new(),
+            accepted_lanes: BTreeSet::new(),
+            expendable: HashMap::new(),
         }
+    }
+
+    /// Allows that messages of a record are rejected if the queue refuses them to the last retry, while it takes messages
+    /// of other groups. `takes_others` says that it is known to take them, whatever this dispatch sees.
+    pub fn allow_rejection(&mut self, record: usize, takes_others: bool) {
+        self.expendable.insert(record, takes_others);
     }
 
     fn push(&mut self, lane: usize, record: usize, messages: &[Message]) {
         if lane == self.lanes.len() {
-            self.lanes.push(Lane { units: VecDeque::new(), attempt: 0 });
+            self.lanes.push(Lane { units: VecDeque::new(), attempt: 0, sharing: Sharing::Lanes });
             self.ready.push_back(lane);
         }
         let items = messages.iter().enumerate().map(|(message, m)| Item { message, size: m.size() });
         self.lanes[lane].units.push_back(Unit { record, messages: items.collect() });
     }
 
-    /// The next request that may be sent now. `None` until an answer or a wake-up makes more messages ready.
-    pub fn next_request(&mut self) -> Option<Request> {
+    /// The next request that may be sent now, with messages of `lanes`. `None` until an answer or a wake-up makes more
+    /// messages ready.
+    pub fn next_request(&mut self, lanes: Lanes) -> Option<Request> {
         let mut request = Request { entries: Vec::new(), lanes: Vec::new() };
-        let mut bytes = 0;
-        while let Some(&lane) = self.ready.front() {
-            let Some(unit) = self.lanes[lane].units.front() else {
-                self.ready.pop_front();
+        let (mut bytes, mut position) = (0, 0);
+        while let Some(&index) = self.ready.get(position) {
+            let lane = &self.lanes[index];
+            let Some(unit) = lane.units.front() else {
+                self.ready.remove(position);
                 continue;
             };
-            let (count, size) = self.fitting_messages(unit);
+            if lanes == Lanes::Begun && lane.attempt == 0 {
+                position += 1;
+                continue;
+            }
+            let (count, size) = self.fitting_messages(unit, lane.sharing);
             let fits =
                 request.entries.len() + count <= self.limits.entries && bytes + size <= self.limits.bytes;
-            if !fits && !request.entries.is_empty() {
+            let alone = lane.sharing != Sharing::Lanes;
+            if !request.entries.is_empty() && (alone || !fits) {
                 break;
             }
             let items = unit.messages.iter().take(count);
             request
                 .entries
                 .extend(items.map(|item| MessageRef { record: unit.record, message: item.message }));
-            request.lanes.push(lane);
+            request.lanes.push(index);
             bytes += size;
-            self.ready.pop_front();
+            self.ready.remove(position);
+            if alone {
+                break;
+            }
         }
         (!request.entries.is_empty()).then_some(request)
     }
 
+    /// True if messages are ready to be sent.
+    pub fn has_ready_messages(&self) -> bool {
+        self.ready.iter().any(|lane| !self.lanes[*lane].units.is_empty())
+    }
+
     /// How many messages of a unit fit into one request, at least one, and their size in bytes.
-    fn fitting_messages(&self, unit: &Unit) -> (usize, usize) {
+    fn fitting_messages(&self, unit: &Unit, sharing: Sharing) -> (usize, usize) {
         let (mut count, mut bytes) = (0, 0);
-        for item in unit.messages.iter().take(self.limits.entries) {
+        let most = if sharing == Sharing::Nothing { 1 } else { self.limits.entries };
+        for item in unit.messages.iter().take(most) {
             if count > 0 && bytes + item.size > self.limits.bytes {
                 break;
             }
@@ -187,25 +272,26 @@ impl Dispatch {
     }
 
     /// Takes the answers to a request, one for each entry, in order. A missing answer counts as refused. Returns the
-    /// lanes to wake after a pause, if any.
+    /// lanes to wake after a pause, if any. Lanes with a throttled message are ready at once: the pace of the queue
+    /// pauses them.
     pub fn answer(&mut self, request: &Request, answers: &[SendResult]) -> Option<Retry> {
         let mut refused: BTreeMap<usize, String> = BTreeMap::new();
+        let mut throttled: BTreeSet<usize> = BTreeSet::new();
         let missing = SendResult::Refused("the queue gave no answer for this message".to_owned());
         for (position, entry) in request.entries.iter().enumerate() {
             match answers.get(position).unwrap_or(&missing) {
                 SendResult::Accepted => {
                     // The group may have been given up while the request was in flight.
                     self.unsent.remove(entry);
+                    self.accepted_lanes.extend(self.lane_of(request, *entry));
                     self.settle(request, *entry);
                 }
-                SendResult::Rejected(reason) => {
-                    let retries = self.lane_of(request, *entry).map_or(0, |lane| self.lanes[lane].attempt);
-                    self.rejected.push(Rejection { entry: *entry, reason: reason.clone(), retries });
-                    self.unsent.remove(entry);
-                    self.settle(request, *entry);
-                }
+                SendResult::Rejected(reason) => self.reject(request, *entry, reason.clone()),
                 SendResult::Refused(reason) => {
                     refused.entry(entry.record).or_insert_with(|| reason.clone());
+                }
+                SendResult::Throttled(_) => {
+                    throttled.insert(entry.record);
                 }
             }
         }
@@ -213,12 +299,67 @@ impl Dispatch {
         let mut retry = Retry { lanes: Vec::new(), attempt: 0 };
         for &lane in &request.lanes {
             let record = self.lanes[lane].units.front().map(|unit| unit.record);
-            match record.and_then(|record| refused.get(&record)) {
-                Some(reason) => self.refuse(lane, reason, &mut retry),
-                None => self.advance(lane),
+            match record {
+                Some(record) if refused.contains_key(&record) => {
+                    self.refuse(lane, &refused[&record], Blame::Message, &mut retry);
+                }
+                Some(record) if throttled.contains(&record) => self.ready.push_front(lane),
+                Some(_) | None => self.advance(lane),
             }
         }
-        (!retry.lanes.is_empty()).then_some(retry)
+        retry.or_none()
+    }
+
+    /// Takes the failure of a whole request: no message is known to be accepted. Returns the lanes to wake after a
+    /// pause, if any.
+    pub fn request_failed(&mut self, request: &Request, failure: &RequestFailure) -> Option<Retry> {
+        let mut retry = Retry { lanes: Vec::new(), attempt: 0 };
+        for &lane in &request.lanes {
+            // The lane may have been given up while the request was in flight.
+            if self.lanes[lane].units.is_empty() {
+                continue;
+            }
+            match failure {
+                RequestFailure::Failed(reason) => self.refuse(lane, reason, Blame::Queue, &mut retry),
+                // The pace of the queue pauses the lane, and a throttled try uses up no retry.
+                RequestFailure::Throttled(_) => self.ready.push_front(lane),
+                RequestFailure::Invalid { reason, content } => {
+                    self.isolate(request, lane, reason, *content, &mut retry);
+                }
+            }
+        }
+        retry.or_none()
+    }
+
+    /// Narrows down which message made the queue refuse a request whole.
+    fn isolate(&mut self, request: &Request, lane: usize, reason: &str, content: bool, retry: &mut Retry) {
+        match request.entries.as_slice() {
+            [culprit] if content || self.takes_others(lane, culprit.record) => {
+                self.reject(request, *culprit, reason.to_owned());
+                self.advance(lane);
+            }
+            // Whether the queue takes other messages may be known when the pause is over.
+            [_] => self.refuse(lane, reason, Blame::Queue, retry),
+            _ => {
+                let alone = request.lanes.len() == 1;
+                self.lanes[lane].sharing = if alone { Sharing::Nothing } else { Sharing::Record };
+                self.ready.push_back(lane);
+            }
+        }
+    }
+
+    /// True if the queue takes messages of other lanes.
+    fn takes_others(&self, lane: usize, record: usize) -> bool {
+        self.accepted_lanes.iter().any(|accepted| *accepted != lane)
+            || self.expendable.get(&record).is_some_and(|takes_others| *takes_others)
+    }
+
+    /// Takes a message out of its lane as one that the queue will never take.
+    fn reject(&mut self, request: &Request, entry: MessageRef, reason: String) {
+        let retries = self.lane_of(request, entry).map_or(0, |lane| self.lanes[lane].attempt);
+        self.rejected.push(Rejection { entry, reason, retries });
+        self.unsent.remove(&entry);
+        self.settle(request, entry);
     }
 
     /// The lane of an entry of a request.
@@ -241,15 +382,39 @@ impl Dispatch {
         }
     }
 
-    /// Adds the lane to the retry, or gives it up after its last retry.
-    fn refuse(&mut self, lane: usize, reason: &str, retry: &mut Retry) {
+    /// Adds the lane to the retry. After its last retry, rejects the messages of its record if that is allowed, or gives
+    /// the lane up.
+    fn refuse(&mut self, lane: usize, reason: &str, blame: Blame, retry: &mut Retry) {
         self.lanes[lane].attempt += 1;
-        if self.lanes[lane].attempt > self.limits.retries {
-            self.give_up(lane, reason);
-        } else {
-            retry.attempt = retry.attempt.max(self.lanes[lane].attempt);
+        let attempt = self.lanes[lane].attempt;
+        if attempt <= self.limits.retries {
+            retry.attempt = retry.attempt.max(attempt);
             retry.lanes.push(lane);
+            return;
         }
+        let record = self.lanes[lane].units.front().map(|unit| unit.record);
+        let expendable = record.filter(|record| {
+            blame == Blame::Message
+                && self.expendable.contains_key(record)
+                && self.takes_others(lane, *record)
+        });
+        match expendable {
+            Some(_) => self.reject_record(lane, reason),
+            None => self.give_up(lane, reason),
+        }
+    }
+
+    /// Rejects the messages of a lane's first record, and goes on with the next record.
+    fn reject_record(&mut self, lane: usize, reason: &str) {
+        let retries = self.limits.retries;
+        let reason = format!("the queue refused it for too long, while it took others: {reason}");
+        if let Some(unit) = self.lanes[lane].units.pop_front() {
+            let entries =
+                unit.messages.iter().map(|item| MessageRef { record: unit.record, message: item.message });
+            self.rejected
+                .extend(entries.map(|entry| Rejection { entry, reason: reason.clone(), retries }));
+        }
+        self.advance(lane);
     }
 
     /// Goes on after a request without a refusal: to the remaining messages of the record, or to the next record.

@@ -67,6 +67,14 @@ impl KeyStyle {
         format!("{}outbox:lease", self.prefix)
     }
 
+    /// `check:write`: a key that never exists. With hash tags it is in the slot of `subject`.
+    pub fn write_check(&self, subject: &Subject) -> String {
+        match self.hashtag {
+            true => format!("{}check:write:{}", self.prefix, self.id(subject)),
+            false => format!("{}check:write", self.prefix),
+        }
+    }
+
     fn id(&self, subject: &Subject) -> String {
         let parts_follow = matches!(subject, Subject::Protocol(_));
         // Redis hashes the text between the first `{` and the next `}`, so braces in the id are escaped.
@@ -106,6 +114,7 @@ mod tests {
             keys.baseline(&protocol("parent#aave"), "hourlyTvl#parent#aave"),
             "cache:hourlyTvl#parent#aave"
         );
+        assert_eq!(keys.write_check(&protocol("1599")), "check:write");
         assert_eq!((keys.outbox(), keys.outbox_lease()), ("outbox:sqs".into(), "outbox:lease".into()));
         assert_eq!(
             (tagged().outbox(), tagged().outbox_lease()),
@@ -124,6 +133,7 @@ mod tests {
             keys.meta_baseline(&row),
             keys.event(&row, "u-1"),
             keys.baseline(&row, "hourlyTvl#a:{b}"),
+            keys.write_check(&row),
         ] {
             assert!(key.starts_with("rt:"), "{key}");
             assert_eq!(slot_text(&key), "a%3A%7Bb%7D", "{key}");

@@ -1,7 +1,8 @@
 //! Delivery: messages and dead letters for SQS, commits for Redis, and the state machines that decide when a message
 //! may be sent.
 //!
-//! Nothing here waits or reads a clock. [`Dispatch`] orders messages, [`Breaker`] stops calls to a system that fails.
+//! Nothing here waits or reads a clock. [`Dispatch`] orders messages, [`Pace`] slows them down when the queue throttles,
+//! [`Breaker`] stops calls to a system that fails.
 
 mod breaker;
 mod dead_letter;
@@ -9,12 +10,16 @@ mod dispatch;
 mod keys;
 mod message;
 mod outbox;
+mod pace;
 mod stored;
 
 pub use breaker::{Breaker, BreakerSettings};
 pub use dead_letter::{DeadLetterWriter, Undeliverable};
-pub use dispatch::{Dispatch, MessageRef, Rejection, Request, RequestLimits, Retry, SendResult};
+pub use dispatch::{
+    Dispatch, Lanes, MessageRef, Rejection, Request, RequestFailure, RequestLimits, Retry, SendResult,
+};
 pub use keys::KeyStyle;
 pub use message::{Attributes, Message, event_message};
 pub use outbox::{OutboxAppend, OutboxEntry, WaitingMessage, decode_entry, encode_entries};
+pub use pace::Pace;
 pub use stored::{Commit, KeyRenewal, KeyWrite, Publication, ReadRequest, RowCommit, Snapshot};

@@ -16,6 +16,9 @@ pub struct ReadRequest {
     /// Key of the outbox. Its length is read last: if a baseline shows a row as committed, its events are in the queue
     /// or in this count.
     pub outbox: Option<String>,
+    /// A key that never exists, for a small write that changes nothing. If the store refuses it, it would refuse the
+    /// commits too. `None` if there is nothing to commit.
+    pub write_check: Option<String>,
 }
 
 impl ReadRequest {
