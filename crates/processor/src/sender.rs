@@ -93,12 +93,12 @@ impl<T: Timer> Sender<'_, T> {
             }
             // Wait for the next answer or the end of a pause. If nothing is pending, nothing can be sent any more.
             match pending.next().await {
+                None if !dispatch.has_ready_messages() => return progress.accepted,
+                // Only an open breaker holds messages back. If its open time has just ended, the loop goes on.
                 None => {
-                    if let Some(error) = state.circuit.and_then(|circuit| circuit.check(self.timer.now_ms()).err())
-                    {
+                    if let Some(Err(error)) = state.circuit.map(|circuit| circuit.check(self.timer.now_ms())) {
                         dispatch.abandon(&error.to_string());
                     }
-                    return progress.accepted;
                 }
                 Some(SendStep::PaceAllows) => progress.paused = false,
                 Some(SendStep::RetryPauseOver(retry)) => dispatch.wake(retry),

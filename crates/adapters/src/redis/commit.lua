@@ -28,8 +28,8 @@ end
 local function version(key)
   local fields = redis.pcall('HMGET', key, 'time', 'stream', 'sequence')
   if not fields.err then return fields, false end
-  if string.sub(fields.err, 1, 9) == 'WRONGTYPE' then return {}, true end
-  error(fields.err)
+  if string.find(fields.err, 'WRONGTYPE', 1, true) then return {}, true end
+  return redis.call('HMGET', key, 'time', 'stream', 'sequence'), false -- the same error, which ends the script
 end
 
 local stored, replace = version(KEYS[1])

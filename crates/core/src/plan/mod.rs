@@ -10,6 +10,7 @@ mod planner;
 mod response;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 pub use config::{Config, Ttls};
 pub use planner::{PlanTimes, hold_back_rows, plan};
@@ -24,6 +25,8 @@ use crate::source::{Record, RecordContent, Row, SkipReason, SourceRow, Subject};
 pub struct RecordPlan {
     /// The record's identifier in the batch response.
     pub identifier: Option<String>,
+    /// The record as received: what a dead letter holds, if the record is put aside whole.
+    pub raw: Arc<str>,
     /// The protocol or token of the record. Records of one subject depend on each other.
     pub subject: Option<Subject>,
     /// When the change was made, ms since 1970, if known.
@@ -41,9 +44,10 @@ pub struct RecordPlan {
 }
 
 impl RecordPlan {
-    fn new(identifier: Option<String>, outcome: RecordOutcome) -> Self {
+    fn new(identifier: Option<String>, raw: Arc<str>, outcome: RecordOutcome) -> Self {
         Self {
             identifier,
+            raw,
             subject: None,
             created_ms: None,
             outcome,
@@ -54,9 +58,9 @@ impl RecordPlan {
         }
     }
 
-    fn of_row(identifier: Option<String>, row: &SourceRow, outcome: RecordOutcome) -> Self {
+    fn of_row(identifier: Option<String>, raw: Arc<str>, row: &SourceRow, outcome: RecordOutcome) -> Self {
         let (subject, created_ms) = (Some(row.subject()), row.created_ms);
-        Self { subject, created_ms, ..Self::new(identifier, outcome) }
+        Self { subject, created_ms, ..Self::new(identifier, raw, outcome) }
     }
 
     /// True if the record has nothing to send and nothing to write.

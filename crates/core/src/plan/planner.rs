@@ -34,7 +34,9 @@ pub fn hold_back_rows(records: Vec<Record>, config: &Config, times: PlanTimes) -
     let snapshot = Snapshot::default();
     let mut planner = Planner::new(&snapshot, config, times);
     let mut plan_or_hold_back = |record: Record| match record.content {
-        RecordContent::Row(row) => RecordPlan::of_row(record.identifier, &row, RecordOutcome::HeldBack),
+        RecordContent::Row(row) => {
+            RecordPlan::of_row(record.identifier, record.raw, &row, RecordOutcome::HeldBack)
+        }
         RecordContent::Skipped(_) | RecordContent::Undecodable(_) => planner.record(record),
     };
     records.into_iter().map(&mut plan_or_hold_back).collect()
@@ -76,21 +78,28 @@ impl<'a> Planner<'a> {
     fn record(&mut self, record: Record) -> RecordPlan {
         let Record { identifier, raw, content } = record;
         match content {
-            RecordContent::Skipped(reason) => RecordPlan::new(identifier, RecordOutcome::Skipped(reason)),
-            RecordContent::Undecodable(broken) => self.undecodable(identifier, &raw, &broken),
+            RecordContent::Skipped(reason) => {
+                RecordPlan::new(identifier, raw, RecordOutcome::Skipped(reason))
+            }
+            RecordContent::Undecodable(broken) => self.undecodable(identifier, raw, &broken),
             RecordContent::Row(row) => {
-                let mut plan = RecordPlan::of_row(identifier, &row, RecordOutcome::Unchanged);
+                let mut plan = RecordPlan::of_row(identifier, raw, &row, RecordOutcome::Unchanged);
                 self.row(&row, &mut plan);
                 plan
             }
         }
     }
 
-    fn undecodable(&self, identifier: Option<String>, raw: &str, broken: &UndecodableRecord) -> RecordPlan {
-        let record = Undeliverable::Record(raw);
+    fn undecodable(
+        &self,
+        identifier: Option<String>,
+        raw: Arc<str>,
+        broken: &UndecodableRecord,
+    ) -> RecordPlan {
+        let record = Undeliverable::Record(&raw);
         let dead_letter =
             self.dead_letters().write(record, &broken.record_id, None, &broken.reason, "decode");
-        let mut plan = RecordPlan::new(identifier, RecordOutcome::DeadLetter(broken.reason.clone()));
+        let mut plan = RecordPlan::new(identifier, raw, RecordOutcome::DeadLetter(broken.reason.clone()));
         plan.dead_letters.push(dead_letter);
         plan
     }

@@ -28,6 +28,9 @@ fn a_plan_names_its_record() {
     assert_eq!(plan[0].identifier.as_deref(), Some("1"));
     assert_eq!(plan[0].subject, Some(Subject::Protocol("1".into())));
     assert_eq!(plan[0].created_ms, Some(1_767_225_600_000));
+    for (record, plan) in records().iter().zip(&plan) {
+        assert_eq!(plan.raw, record.raw);
+    }
     assert_eq!((plan[1].identifier.as_deref(), plan[1].subject.as_ref()), (Some("2"), None));
 }
 
