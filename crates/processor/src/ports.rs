@@ -147,10 +147,9 @@ impl PortError {
     /// True if the same call may succeed later in the same invocation.
     pub fn is_transient(&self) -> bool {
         match self.kind {
-            ErrorKind::Unavailable
-            | ErrorKind::Timeout
-            | ErrorKind::Throttled
-            | ErrorKind::WritesRefused => true,
+            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Throttled | ErrorKind::WritesRefused => {
+                true
+            }
             ErrorKind::BreakerOpen
             | ErrorKind::Deadline
             | ErrorKind::Refused

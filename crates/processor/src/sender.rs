@@ -96,7 +96,8 @@ impl<T: Timer> Sender<'_, T> {
                 None if !dispatch.has_ready_messages() => return progress.accepted,
                 // Only an open breaker holds messages back. If its open time has just ended, the loop goes on.
                 None => {
-                    if let Some(Err(error)) = state.circuit.map(|circuit| circuit.check(self.timer.now_ms())) {
+                    if let Some(Err(error)) = state.circuit.map(|circuit| circuit.check(self.timer.now_ms()))
+                    {
                         dispatch.abandon(&error.to_string());
                     }
                 }

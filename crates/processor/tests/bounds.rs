@@ -9,11 +9,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use common::{decode, error, tvl_row};
-use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult, Snapshot};
+use events_core::delivery::{BreakerSettings, Message, ReadRequest, RowCommit, SendResult};
 use events_core::plan::BatchResponse;
 use events_processor::memory::{MemoryQueue, MemoryStore};
 use events_processor::ports::{
-    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Store, Timer,
+    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store, Timer,
 };
 use events_processor::{BatchOutcome, OutagePolicy, Processor, Settings};
 
@@ -72,7 +72,13 @@ impl Timer for Clock {
 struct SlowSystem {
     clock: Clock,
     call_time: Rc<Cell<Duration>>,
-    fails: Rc<Cell<bool>>,
+    error: Rc<Cell<Option<ErrorKind>>>,
+    /// When the error ends; zero for never.
+    fails_until: Rc<Cell<Duration>>,
+    /// The system takes one call in this time, ten calls at once, and throttles the others.
+    each_request: Rc<Cell<Duration>>,
+    /// When it has taken as many calls as it may.
+    taken_until: Rc<Cell<Duration>>,
     rejects: Rc<Cell<bool>>,
     calls: Rc<RefCell<Vec<Duration>>>,
 }
@@ -81,7 +87,24 @@ impl SlowSystem {
     async fn call(&self) -> Result<(), PortError> {
         self.calls.borrow_mut().push(self.clock.monotonic());
         self.clock.sleep(self.call_time.get()).await;
-        if self.fails.get() { error(ErrorKind::Throttled) } else { Ok(()) }
+        let now = self.clock.monotonic();
+        let until = self.fails_until.get();
+        match self.error.get() {
+            Some(kind) if until.is_zero() || now < until => error(kind),
+            Some(_) | None => {
+                let taken_until = self.taken_until.get().max(now) + self.each_request.get();
+                if taken_until > now + 10 * self.each_request.get() {
+                    return error(ErrorKind::Throttled);
+                }
+                self.taken_until.set(taken_until);
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes calls fail, or succeed again.
+    fn fail(&self, kind: Option<ErrorKind>) {
+        self.error.set(kind);
     }
 
     fn calls(&self) -> usize {
@@ -96,12 +119,15 @@ struct SlowStore {
     commit: SlowSystem,
     /// A baseline key whose commits fail, although others of the same call succeed.
     failing_key: Cell<Option<&'static str>>,
+    /// Why it refuses the small write of a read.
+    write_refusal: RefCell<Option<PortError>>,
 }
 
 impl Store for SlowStore {
-    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Reading, PortError> {
         self.read.call().await?;
-        self.inner.read(request).await
+        let reading = self.inner.read(request).await?;
+        Ok(Reading { write_refusal: self.write_refusal.borrow().clone(), ..reading })
     }
 
     async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
@@ -173,14 +199,14 @@ impl Fixture {
 #[tokio::test]
 async fn within_the_margin_nothing_is_sent_any_more() {
     let fixture = fixture(Settings { max_retries: 1_000, ..Settings::default() }).with_baselines(1).await;
-    fixture.queue.fails.set(true);
+    fixture.queue.fail(Some(ErrorKind::Unavailable));
     let batch = fixture.batch(1, 1, TIME, MARGIN).await;
     assert_ne!(batch.response, BatchResponse::AllDone);
     let late = |system: &SlowSystem, bound| system.calls.borrow().iter().filter(|at| **at >= bound).count();
     assert_eq!((late(&fixture.queue, TIME - MARGIN), batch.tally.sqs_published), (0, 0));
 
     // A request in flight is given up at the margin as well.
-    fixture.queue.fails.set(false);
+    fixture.queue.fail(None);
     fixture.queue.call_time.set(Duration::from_secs(600));
     fixture.clock.skip(TIME);
     let began = fixture.clock.monotonic();
@@ -230,43 +256,127 @@ async fn a_margin_longer_than_the_time_is_cut_to_half_of_the_time() {
     assert_eq!(fixture.clock.monotonic() - began, Duration::from_secs(5));
 }
 
-/// An out-of-memory Redis answers reads. Events that cannot be committed must not be sent again and again: after five
+/// Breakers that are open for 10 s at first, longer than the retries take.
+fn long_open() -> Settings {
+    let breaker = BreakerSettings { open_ms: 160_000, ..BreakerSettings::default() };
+    Settings { breaker, ..Settings::default() }
+}
+
+/// A Redis can answer reads while commits fail. Events that cannot be committed must not be sent again and again: after five
 /// minutes, the queue no longer recognises them as repeated.
 #[tokio::test]
 async fn commits_that_fail_stop_the_sending_although_reads_succeed() {
-    let fixture = fixture(Settings::default()).with_baselines(1).await;
-    fixture.commit.fails.set(true);
+    let fixture = fixture(long_open()).with_baselines(1).await;
+    fixture.commit.fail(Some(ErrorKind::Unavailable));
     for _ in 0..2 {
         fixture.batch(1, 1, TIME, MARGIN).await;
     }
     assert_eq!(
         (fixture.queue.calls(), fixture.commit.calls()),
-        (2, 5),
-        "the fifth failure opens the breaker"
+        (2, 8),
+        "the fifth failure opens the breaker, and the commits that have begun use their retries"
     );
     for _ in 0..5 {
         let batch = fixture.batch(1, 1, TIME, MARGIN).await;
         assert_eq!((fixture.queue.calls(), batch.tally.breaker_open), (2, 1));
         assert!(batch.failures[&0].contains("breaker open"), "{:?}", batch.failures);
     }
-    // After the open time, one trial commit decides.
+    // After the open time, one batch is a trial.
     let open = Duration::from_secs(10);
     fixture.clock.skip(open);
     fixture.batch(1, 1, TIME, MARGIN).await;
-    assert_eq!((fixture.queue.calls(), fixture.commit.calls()), (3, 6));
-    fixture.clock.skip(open);
-    fixture.commit.fails.set(false);
+    assert_eq!((fixture.queue.calls(), fixture.commit.calls()), (3, 12));
+    fixture.clock.skip(2 * open);
+    fixture.commit.fail(None);
     let batch = fixture.batch(1, 1, TIME, MARGIN).await;
     assert_eq!((batch.response, batch.tally.breaker_open), (BatchResponse::AllDone, 0));
+}
+
+/// A Redis without memory answers reads. Each batch that is sent then costs consumers its events once more.
+#[tokio::test]
+async fn nothing_is_sent_until_a_small_write_succeeds() {
+    let fixture = fixture(Settings::default()).with_baselines(1).await;
+    let refusal = PortError::new(ErrorKind::WritesRefused, "OOM");
+    fixture.processor.store().write_refusal.replace(Some(refusal));
+    for _ in 0..5 {
+        let batch = fixture.batch(1, 1, TIME, MARGIN).await;
+        assert!(batch.failures[&0].contains("commit: refuses writes: OOM"), "{:?}", batch.failures);
+        assert_eq!((batch.tally.breaker_open, fixture.queue.calls(), fixture.commit.calls()), (1, 0, 0));
+        fixture.clock.skip(Duration::from_secs(100));
+    }
+    fixture.processor.store().write_refusal.replace(None);
+    let batch = fixture.batch(1, 1, TIME, MARGIN).await;
+    assert_eq!((batch.response, batch.tally.breaker_open), (BatchResponse::AllDone, 0));
+    assert_eq!(fixture.queue.calls(), 1);
+}
+
+/// Sixteen requests that are in flight together fail together. They are one failure, and the retries outlast it.
+#[tokio::test]
+async fn a_fault_shorter_than_the_retries_costs_no_batch() {
+    for requests in [1, 5, 16, 100] {
+        let settings = Settings { max_requests_in_flight: 100, ..Settings::default() };
+        let fixture = fixture(settings).with_baselines(10 * requests).await;
+        fixture.queue.call_time.set(Duration::from_millis(5));
+        fixture.queue.fails_until.set(fixture.clock.monotonic() + Duration::from_millis(500));
+        fixture.queue.fail(Some(ErrorKind::Unavailable));
+        let batch = fixture.batch(1, 10 * requests, TIME, MARGIN).await;
+        assert_eq!((batch.response, batch.tally.breaker_open), (BatchResponse::AllDone, 0), "{requests}");
+        assert_eq!(batch.tally.sqs_published, 10 * requests as u64);
+        let took = fixture.clock.monotonic();
+        assert!(took < Duration::from_millis(1_000), "{requests} requests in flight took {took:?}");
+    }
+}
+
+/// A group that has begun uses its retries although the breaker opens meanwhile; a new one does not begin.
+#[tokio::test]
+async fn an_open_breaker_stops_groups_that_have_not_begun() {
+    let breaker = BreakerSettings { failures: 1, ..long_open().breaker };
+    let settings = Settings { max_requests_in_flight: 1, breaker, ..Settings::default() };
+    let fixture = fixture(settings).with_baselines(20).await;
+    fixture.queue.fail(Some(ErrorKind::Unavailable));
+    let batch = fixture.batch(1, 20, TIME, MARGIN).await;
+    assert_eq!((fixture.queue.calls(), batch.tally.breaker_open), (4, 1), "one request, three retries");
+    assert_eq!(batch.failures.len(), 20);
+    assert!(batch.failures[&0].contains("unavailable"), "{:?}", batch.failures);
+    assert!(batch.failures[&19].contains("breaker open"), "{:?}", batch.failures);
+}
+
+/// A queue that takes 20 requests a second, 10 of them at once, and throttles the others.
+#[tokio::test]
+async fn throttling_slows_the_sending_down_and_costs_no_batch() {
+    let fixture = fixture(Settings { max_retries: 0, ..Settings::default() }).with_baselines(400).await;
+    fixture.queue.call_time.set(Duration::from_millis(5));
+    fixture.queue.each_request.set(Duration::from_millis(50));
+    for hour in 1..4 {
+        let batch = fixture.batch(hour, 400, TIME, MARGIN).await;
+        assert_eq!((batch.response, batch.tally.breaker_open), (BatchResponse::AllDone, 0), "{hour}");
+    }
+    let (took, calls) = (fixture.clock.monotonic(), fixture.queue.calls());
+    let ideal = Duration::from_millis(50) * (3 * 40 - 10);
+    assert!(took < ideal.mul_f64(1.3), "{took:?}, at best {ideal:?}");
+    assert!(calls < 2 * 120, "{calls} requests");
+}
+
+/// A queue that throttles everything must not hold a batch until its deadline: the stream keeps the records.
+#[tokio::test]
+async fn a_queue_that_throttles_everything_is_given_up_after_five_seconds() {
+    let fixture = fixture(Settings::default()).with_baselines(100).await;
+    fixture.queue.fail(Some(ErrorKind::Throttled));
+    let batch = fixture.batch(1, 100, TIME, MARGIN).await;
+    assert_eq!((batch.failures.len(), batch.tally.breaker_open), (100, 0));
+    let took = fixture.clock.monotonic();
+    assert!((5..10).contains(&took.as_secs()), "{took:?}");
+    assert!(fixture.queue.calls() < 50, "{} requests", fixture.queue.calls());
 }
 
 /// During the trial request of a half-open breaker, the other requests wait. They do not use up retries.
 #[tokio::test]
 async fn requests_wait_for_the_trial_and_are_sent_after_it() {
-    let fixture = fixture(Settings::default()).with_baselines(100).await;
-    fixture.queue.fails.set(true);
-    assert_eq!(fixture.batch(1, 100, TIME, MARGIN).await.tally.breaker_open, 1);
-    fixture.queue.fails.set(false);
+    let breaker = BreakerSettings { failures: 4, ..BreakerSettings::default() };
+    let fixture = fixture(Settings { breaker, ..Settings::default() }).with_baselines(100).await;
+    fixture.queue.fail(Some(ErrorKind::Unavailable));
+    assert_eq!(fixture.batch(1, 100, TIME, MARGIN).await.tally.breaker_open, 1, "ten requests, four times");
+    fixture.queue.fail(None);
     fixture.queue.call_time.set(Duration::from_secs(5));
     fixture.clock.skip(Duration::from_secs(10));
     fixture.queue.calls.borrow_mut().clear();
@@ -302,9 +412,9 @@ fn spilling() -> Settings {
 impl Fixture {
     /// Puts the event of hour 1 into the outbox, then waits until the breaker has forgotten the failures.
     async fn with_waiting_event(self) -> Self {
-        self.queue.fails.set(true);
+        self.queue.fail(Some(ErrorKind::Unavailable));
         assert_eq!(self.batch(1, 1, TIME, MARGIN).await.tally.spilled, 1);
-        self.queue.fails.set(false);
+        self.queue.fail(None);
         self.clock.skip(Duration::from_secs(61));
         self
     }
@@ -318,6 +428,8 @@ async fn a_queue_that_hangs_during_short_drains_opens_the_breaker() {
     let mut open = Vec::new();
     for hour in 2..9 {
         open.push(fixture.batch(hour, 1, TIME, MARGIN).await.tally.breaker_open);
+        // A call that begins in the same millisecond would belong to the same failure.
+        fixture.clock.skip(Duration::from_millis(1));
     }
     assert_eq!(open, [0, 0, 0, 0, 1, 1, 1]);
 }

@@ -20,8 +20,8 @@ fn accepts(messages: &[&Message]) -> Answers {
     Ok(vec![SendResult::Accepted; messages.len()])
 }
 
-fn throttles(_: &[&Message]) -> Answers {
-    error(ErrorKind::Throttled)
+fn is_down(_: &[&Message]) -> Answers {
+    error(ErrorKind::Unavailable)
 }
 
 /// The answer of a queue that does not exist.
@@ -126,7 +126,7 @@ async fn a_dead_letter_does_not_wait_for_the_breaker_of_the_events_queue() {
     let breaker = BreakerSettings { failures: 1, ..BreakerSettings::default() };
     let settings = Settings { breaker, ..Settings::default() };
     let processor =
-        processor(ScriptedQueue::new(usize::MAX, throttles), ScriptedQueue::new(0, accepts), settings);
+        processor(ScriptedQueue::new(usize::MAX, is_down), ScriptedQueue::new(0, accepts), settings);
     let batch = process(&processor, &[tvl_row(1, 0), tvl_row(1, 1), unreadable(1)]).await;
     assert_eq!((failed(&batch), batch.tally.breaker_open), (vec![1], 1));
     assert_eq!(processor.dead_letter_queue().inner.len(), 1, "the batch that opened the breaker");
@@ -144,7 +144,7 @@ async fn a_dead_letter_does_not_wait_for_the_breaker_of_the_events_queue() {
 async fn a_dead_letter_queue_that_is_down_does_not_hold_up_events() {
     let processor = processor(
         ScriptedQueue::new(0, accepts),
-        ScriptedQueue::new(usize::MAX, throttles),
+        ScriptedQueue::new(usize::MAX, is_down),
         Settings::default(),
     );
     for id in 1..=5 {
@@ -156,7 +156,7 @@ async fn a_dead_letter_queue_that_is_down_does_not_hold_up_events() {
 
 #[tokio::test]
 async fn a_refused_dead_letter_is_retried_in_the_same_batch() {
-    for script in [throttles, refuses_each] {
+    for script in [is_down, refuses_each] {
         let processor =
             processor(ScriptedQueue::new(0, accepts), ScriptedQueue::new(1, script), Settings::default());
         let batch = process(&processor, &[unreadable(1), tvl_row(1, 0)]).await;
@@ -177,11 +177,8 @@ async fn a_refused_dead_letter_is_retried_in_the_same_batch() {
 async fn an_entry_whose_dead_letter_cannot_be_sent_stays_and_holds_back_its_group() {
     // Without retries, a drain makes one pass.
     let settings = Settings { outage: OutagePolicy::Spill, max_retries: 0, ..Settings::default() };
-    let processor = processor(
-        ScriptedQueue::new(usize::MAX, throttles),
-        ScriptedQueue::new(usize::MAX, throttles),
-        settings,
-    );
+    let processor =
+        processor(ScriptedQueue::new(usize::MAX, is_down), ScriptedQueue::new(usize::MAX, is_down), settings);
     let rows = [tvl_row(1, 0), tvl_row(1, 1), tvl_row(1, 2), tvl_row(1, 3), tvl_row(2, 0), tvl_row(2, 1)];
     let batch = process(&processor, &rows).await;
     assert_eq!((failed(&batch).len(), batch.tally.spilled), (0, 4));

@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult, Snapshot};
+use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult};
 use events_processor::memory::{MemoryQueue, MemoryStore};
-use events_processor::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Store};
+use events_processor::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store};
 use events_processor::{Processor, Settings};
 
 use common::{AMPLE, SleepClock, decode, tvl_row};
@@ -20,7 +20,7 @@ type Calls = Rc<RefCell<Vec<String>>>;
 struct NotedStore(MemoryStore, Calls);
 
 impl Store for NotedStore {
-    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Reading, PortError> {
         self.1.borrow_mut().push("read".to_owned());
         self.0.read(request).await
     }

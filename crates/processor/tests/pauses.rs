@@ -13,7 +13,7 @@ use events_processor::memory::MemoryQueue;
 use events_processor::ports::{ErrorKind, PortError, Queue};
 use events_processor::{OutagePolicy, Processor, Settings};
 
-/// A queue that accepts a number of requests and throttles all later ones.
+/// A queue that accepts a number of requests and is_down all later ones.
 struct LimitedQueue(Cell<usize>);
 
 impl LimitedQueue {
@@ -24,22 +24,22 @@ impl LimitedQueue {
 
 impl Queue for LimitedQueue {
     async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
-        let Some(left) = self.0.get().checked_sub(1) else { return error(ErrorKind::Throttled) };
+        let Some(left) = self.0.get().checked_sub(1) else { return error(ErrorKind::Unavailable) };
         self.0.set(left);
         Ok(vec![SendResult::Accepted; messages.len()])
     }
 }
 
 fn failing_read() -> FailingStore {
-    FailingStore { read_error: Cell::new(Some(ErrorKind::Throttled)), ..FailingStore::default() }
+    FailingStore { read_error: Cell::new(Some(ErrorKind::Unavailable)), ..FailingStore::default() }
 }
 
 fn failing_commit() -> FailingStore {
-    FailingStore { commit_error: Cell::new(Some(ErrorKind::Throttled)), ..FailingStore::default() }
+    FailingStore { commit_error: Cell::new(Some(ErrorKind::Unavailable)), ..FailingStore::default() }
 }
 
 fn failing_outbox() -> FailingStore {
-    FailingStore { outbox_error: Cell::new(Some(ErrorKind::Throttled)), ..FailingStore::default() }
+    FailingStore { outbox_error: Cell::new(Some(ErrorKind::Unavailable)), ..FailingStore::default() }
 }
 
 type TestProcessor<Q> = Processor<FailingStore, Q, MemoryQueue, SleepClock>;

@@ -119,12 +119,7 @@ impl OwnedCommit {
 }
 
 /// Records which rows a failed commit concerns: one group if Redis refuses only its key, otherwise all.
-fn note_failures(
-    world: &World,
-    task: usize,
-    groups: &[String],
-    answers: &[Result<CommitResult, PortError>],
-) {
+fn note_failures(world: &World, task: usize, groups: &[String], answers: &[Result<CommitResult, PortError>]) {
     for (group, answer) in groups.iter().zip(answers) {
         match answer {
             Err(error) if error.message == KEY_REFUSED => host::note_failure(world, task, Some(group)),

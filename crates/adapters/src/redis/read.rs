@@ -47,7 +47,8 @@ pub(super) async fn read(connection: &Connection, request: &ReadRequest) -> Resu
     }
     // Read the outbox length last: it must not be older than the baselines.
     let mut answers = read_keys(connection, check, last, request.outbox.as_deref()).await?;
-    if let (Some(key), Some(answer)) = (&request.outbox, answers.values.pop_if(|_| request.outbox.is_some())) {
+    if let (Some(key), Some(answer)) = (&request.outbox, answers.values.pop_if(|_| request.outbox.is_some()))
+    {
         reading.snapshot.outbox = readable(key, answer)?.and_then(|length| length.as_u64()).unwrap_or(0);
     }
     store_answers(last, answers, &mut reading)?;
@@ -124,7 +125,11 @@ fn readable(key: &str, answer: Result<Value, Error>) -> Result<Option<Value>, Po
         Ok(value) => Ok(Some(value)),
         Err(error) if errors::is_wrong_type(&error) => {
             let error = error.details();
-            tracing::warn!(key, error, "redis key has another type than expected; it is read as absent, and a commit replaces it");
+            tracing::warn!(
+                key,
+                error,
+                "redis key has another type than expected; it is read as absent, and a commit replaces it"
+            );
             Ok(None)
         }
         Err(error) => Err(errors::port_error(&error)),

@@ -171,13 +171,21 @@ fn the_status_and_the_code_decide_the_kind_of_an_error() {
         (ErrorKind::Throttled, 403, ["RequestThrottled", "ThrottlingException", "OverLimit"]),
         (ErrorKind::Throttled, 400, ["KMS.ThrottlingException", "SlowDown", "TooManyRequests"]),
         (ErrorKind::Throttled, 503, ["ThrottledException", "SlowDown", "OverLimit"]),
-        (ErrorKind::Refused, 400, ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "InvalidSecurity"]),
+        (
+            ErrorKind::Refused,
+            400,
+            ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "InvalidSecurity"],
+        ),
         (ErrorKind::Refused, 403, ["AccessDeniedException", "InvalidClientTokenId", "SignatureDoesNotMatch"]),
         (ErrorKind::Refused, 400, ["KMS.DisabledException", "ExpiredToken", "UnsupportedOperation"]),
         (ErrorKind::Refused, 404, ["InvalidParameterValue", "Unheard", ""]),
         // Something in the request is at fault: see which.
         (ErrorKind::Invalid, 400, ["BatchRequestTooLong", "Unheard", ""]),
-        (ErrorKind::InvalidContent, 400, ["InvalidParameterValue", "AWS.SimpleQueueService.InvalidMessageContents", "MessageTooLong"]),
+        (
+            ErrorKind::InvalidContent,
+            400,
+            ["InvalidParameterValue", "AWS.SimpleQueueService.InvalidMessageContents", "MessageTooLong"],
+        ),
         (ErrorKind::Unavailable, 500, ["InternalFailure", "AWS.SimpleQueueService.Unheard", ""]),
         (ErrorKind::Unavailable, 503, ["ServiceUnavailable", "InternalError", ""]),
         (ErrorKind::Unavailable, 408, ["RequestTimeout", "Unheard", ""]),

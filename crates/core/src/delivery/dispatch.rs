@@ -411,8 +411,7 @@ impl Dispatch {
         if let Some(unit) = self.lanes[lane].units.pop_front() {
             let entries =
                 unit.messages.iter().map(|item| MessageRef { record: unit.record, message: item.message });
-            self.rejected
-                .extend(entries.map(|entry| Rejection { entry, reason: reason.clone(), retries }));
+            self.rejected.extend(entries.map(|entry| Rejection { entry, reason: reason.clone(), retries }));
         }
         self.advance(lane);
     }

@@ -8,6 +8,10 @@
 
 use std::time::Duration;
 
+/// The longest pause is that of this throttled try in a row: a queue that takes a number of requests each second takes
+/// them again soon, and must not be left waiting.
+const LONGEST_PAUSE: u32 = 3;
+
 /// The pace of one queue. Its state lives as long as the process.
 #[derive(Clone, Debug)]
 pub struct Pace {
@@ -59,7 +63,7 @@ impl Pace {
     }
 
     /// The queue throttled a request that began at `began`. `backoff` gives the pause for the number of tries in a row
-    /// that were throttled, from 1.
+    /// that were throttled, from 1 to [`LONGEST_PAUSE`].
     ///
     /// A request that began before the last throttled one was answered belongs to the same wave and changes nothing.
     pub fn request_throttled(&mut self, began: Duration, now: Duration, backoff: impl Fn(u32) -> Duration) {
@@ -69,7 +73,7 @@ impl Pace {
         self.last_throttled = Some(now);
         self.throttled = self.throttled.saturating_add(1);
         (self.limit, self.accepted) = ((self.limit / 2).max(1), 0);
-        self.paused_until = now + backoff(self.throttled);
+        self.paused_until = now + backoff(self.throttled.min(LONGEST_PAUSE));
     }
 }
 
@@ -97,7 +101,7 @@ mod tests {
             pace.request_throttled(ms(100 * wave), ms(100 * wave), backoff);
             assert_eq!(pace.limit(), limit);
         }
-        assert_eq!(pace.pause(ms(400)), ms(320), "longer with each throttled try in a row");
+        assert_eq!(pace.pause(ms(400)), ms(80), "longer with each throttled try in a row, up to the third");
         pace.request_accepted();
         pace.request_throttled(ms(500), ms(500), backoff);
         assert_eq!(pace.pause(ms(500)), ms(20), "short again after an accepted request");

@@ -4,11 +4,13 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use events_core::delivery::{ReadRequest, RowCommit, Snapshot};
+use events_core::delivery::{ReadRequest, RowCommit};
 use events_core::source::Record;
 use events_core::source::dynamodb::decode_batch;
 use events_processor::memory::MemoryStore;
-use events_processor::ports::{CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Store, Timer};
+use events_processor::ports::{
+    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Reading, Store, Timer,
+};
 use serde_json::value::RawValue;
 
 /// Data time of hour 0, s since 1970.
@@ -81,7 +83,7 @@ pub(crate) struct FailingStore {
 }
 
 impl Store for FailingStore {
-    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Reading, PortError> {
         match self.read_error.get() {
             Some(kind) => error(kind),
             None => self.inner.read(request).await,

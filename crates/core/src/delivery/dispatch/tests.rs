@@ -113,7 +113,12 @@ fn a_rejected_message_is_set_aside_and_holds_back_nothing() {
 }
 
 /// The groups of `batch` whose messages the queue accepts; every request with `culprit` is refused whole.
-fn send_all(dispatch: &mut Dispatch, batch: &[Vec<Message>], culprit: &str, content: bool) -> (Vec<String>, usize) {
+fn send_all(
+    dispatch: &mut Dispatch,
+    batch: &[Vec<Message>],
+    culprit: &str,
+    content: bool,
+) -> (Vec<String>, usize) {
     let (mut accepted, mut sent) = (Vec::new(), 0);
     while let Some(request) = dispatch.next_request(Lanes::All) {
         sent += 1;
@@ -199,10 +204,11 @@ fn a_group_that_is_refused_for_too_long_is_rejected_only_while_the_queue_takes_o
             dispatch.allow_rejection(0, takes_others);
         }
         while let Some(request) = dispatch.next_request(Lanes::All) {
-            let answers = request.entries.iter().map(|entry| match batch[entry.record][0].group_id.as_str() {
-                "a" => refused(),
-                _ => SendResult::Accepted,
-            });
+            let answers =
+                request.entries.iter().map(|entry| match batch[entry.record][0].group_id.as_str() {
+                    "a" => refused(),
+                    _ => SendResult::Accepted,
+                });
             let answers: Vec<_> = answers.collect();
             if let Some(retry) = dispatch.answer(&request, &answers) {
                 dispatch.wake(retry);
@@ -220,7 +226,8 @@ fn a_group_that_is_refused_for_too_long_is_rejected_only_while_the_queue_takes_o
 fn messages_without_order_fill_requests_and_fail_alone() {
     let batch: Vec<_> = (0..12).map(|_| messages("undecodable", &[1])).collect();
     let mut dispatch = Dispatch::unordered(batch.iter().map(Vec::as_slice), LIMITS);
-    let (first, second) = (dispatch.next_request(Lanes::All).unwrap(), dispatch.next_request(Lanes::All).unwrap());
+    let (first, second) =
+        (dispatch.next_request(Lanes::All).unwrap(), dispatch.next_request(Lanes::All).unwrap());
     assert_eq!((first.entries.len(), second.entries.len()), (10, 2));
     let mut answers = vec![SendResult::Accepted; 10];
     answers[0] = refused();
@@ -240,8 +247,9 @@ fn requests_respect_the_limits_of_messages_and_bytes() {
     let batch =
         [messages("a", &[10; 25]), messages("b", &[600]), messages("c", &[600]), messages("d", &[2_000])];
     let mut dispatch = dispatch(&batch);
-    let sizes: Vec<_> =
-        std::iter::from_fn(|| dispatch.next_request(Lanes::All)).map(|request| request.entries.len()).collect();
+    let sizes: Vec<_> = std::iter::from_fn(|| dispatch.next_request(Lanes::All))
+        .map(|request| request.entries.len())
+        .collect();
     assert_eq!(sizes, [10, 1, 1, 1], "10 of a's 25; b and c exceed the bytes together; d alone does");
 }
 
