@@ -157,7 +157,7 @@ async fn put_aside<S, Q, D: Queue, T: Timer>(
     let overdue = refused.into_iter().filter(|(index, _)| {
         let created_ms = plan[*index].created_ms;
         key_failures::is_overdue(context, created_ms)
-            && (created_ms < Some(context.last_success.commit_ms.get())
+            && (key_failures::took_others(context, created_ms, context.last_success.commit_ms.get())
                 || key_failures::later_record_is_done(plan, *index))
     });
     let dead_letters: Vec<(usize, Message)> = overdue

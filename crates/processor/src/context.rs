@@ -32,8 +32,8 @@ pub(crate) struct Context<S, Q, D, T> {
     pub(crate) last_success: LastSuccess,
 }
 
-/// When a system last did what it was asked, ms since 1970; 0 for never. If it is later than the creation of a record
-/// that keeps failing, the failure belongs to the record's key and not to the system.
+/// When a system last did what it was asked, ms since 1970; 0 for never. If that was while a record kept failing, the
+/// failure belongs to the record's key and not to the system.
 #[derive(Debug, Default)]
 pub(crate) struct LastSuccess {
     /// The events queue accepted a message.

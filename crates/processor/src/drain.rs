@@ -163,7 +163,8 @@ async fn send_page<S, Q: Queue, D: Queue, T: Timer>(
         let created_ms =
             row.first().and_then(|message| message.attributes.as_ref()).map(|known| known.timestamp);
         if key_failures::is_overdue(context, created_ms) {
-            let takes_others = created_ms < Some(context.last_success.message_ms.get());
+            let takes_others =
+                key_failures::took_others(context, created_ms, context.last_success.message_ms.get());
             dispatch.allow_rejection(index, takes_others);
         }
     }

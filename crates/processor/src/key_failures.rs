@@ -16,6 +16,17 @@ pub(crate) fn is_overdue<S, Q, D, T: Timer>(context: &Context<S, Q, D, T>, creat
     age_ms.is_some_and(|age_ms| age_ms > context.settings.key_failure_max_age_ms)
 }
 
+/// True if a system did for others what it refuses to a record, when it had refused it for half of the longest time. A
+/// success from before that shows nothing: the system may have failed since, with the record among the first.
+pub(crate) fn took_others<S, Q, D, T: Timer>(
+    context: &Context<S, Q, D, T>,
+    created_ms: Option<i64>,
+    last_success_ms: i64,
+) -> bool {
+    created_ms
+        .is_some_and(|created_ms| last_success_ms > created_ms + context.settings.key_failure_max_age_ms / 2)
+}
+
 /// True if a later record of another subject was committed before: the systems work, and have since this record was
 /// made. Each delivery of a batch begins with a record that failed, and the records behind it are done.
 pub(crate) fn later_record_is_done(plan: &[RecordPlan], index: usize) -> bool {

@@ -1,0 +1,300 @@
+//! A failure that belongs to one key is reported for a bounded time. Then the record is put aside, and the shard moves on.
+//! A failure of a whole system is reported until the system works again.
+
+#![allow(clippy::unwrap_used, reason = "test code: a panic is how a test fails")]
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use common::{AMPLE, HOUR_0, SleepClock, decode, tvl_row};
+use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult};
+use events_core::plan::BatchResponse;
+use events_processor::memory::{MemoryQueue, MemoryStore};
+use events_processor::ports::{
+    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store,
+};
+use events_processor::{BatchOutcome, OutagePolicy, Processor, Settings};
+use serde_json::Value;
+
+/// How a queue refuses.
+#[derive(Clone, Copy, PartialEq)]
+enum Refusal {
+    /// It refuses each message, or those of one group, for an unknown reason.
+    Message,
+    /// It refuses whole requests with such a message.
+    Request,
+    /// It refuses whole requests with such a message, for the content of a message.
+    Content,
+}
+
+/// A queue that refuses messages of one group, or all messages.
+#[derive(Default)]
+struct PickyQueue {
+    inner: MemoryQueue,
+    refuses: Cell<Option<(Refusal, Option<&'static str>)>>,
+    requests: RefCell<Vec<usize>>,
+}
+
+impl Queue for PickyQueue {
+    async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
+        self.requests.borrow_mut().push(messages.len());
+        let Some((refusal, group)) = self.refuses.get() else { return self.inner.send(messages).await };
+        let is_refused = |message: &&Message| group.is_none_or(|group| message.group_id == group);
+        let mut answers = Vec::new();
+        for message in messages {
+            match is_refused(message) {
+                true if refusal == Refusal::Message => {
+                    answers.push(SendResult::Refused("InternalError".to_owned()))
+                }
+                true if refusal == Refusal::Request => {
+                    return Err(PortError::new(ErrorKind::Invalid, "InvalidParameterValue"));
+                }
+                true => return Err(PortError::new(ErrorKind::InvalidContent, "InvalidMessageContents")),
+                false => answers.push(SendResult::Accepted),
+            }
+        }
+        for (message, answer) in messages.iter().zip(&answers) {
+            if *answer == SendResult::Accepted {
+                self.inner.send(&[*message]).await?;
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// A store that refuses the commits of one row key, or all commits.
+#[derive(Default)]
+struct PickyStore {
+    inner: MemoryStore,
+    refuses: Cell<Option<Option<&'static str>>>,
+}
+
+impl Store for PickyStore {
+    async fn read(&self, request: &ReadRequest) -> Result<Reading, PortError> {
+        self.inner.read(request).await
+    }
+
+    async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
+        let mut answers = Vec::new();
+        for commit in commits {
+            let is_refused =
+                self.refuses.get().is_some_and(|key| key.is_none_or(|key| commit.commit.baseline_key == key));
+            if is_refused {
+                answers.push(Err(PortError::new(ErrorKind::Refused, "ERR value is too large")));
+            } else {
+                answers.extend(self.inner.commit(&[*commit]).await);
+            }
+        }
+        answers
+    }
+
+    async fn outbox_page(&self, request: &OutboxRequest) -> Result<OutboxPage, PortError> {
+        self.inner.outbox_page(request).await
+    }
+}
+
+struct Fixture(Processor<PickyStore, PickyQueue, PickyQueue, SleepClock>);
+
+/// The longest time for which a failure of one key is reported, s.
+const MAX_AGE_SECS: i64 = 900;
+
+fn fixture(outage: OutagePolicy) -> Fixture {
+    let settings = Settings { outage, key_failure_max_age_ms: MAX_AGE_SECS * 1_000, ..Settings::default() };
+    Fixture(Processor::new(
+        PickyStore::default(),
+        PickyQueue::default(),
+        PickyQueue::default(),
+        SleepClock::default(),
+        settings,
+    ))
+}
+
+impl Fixture {
+    /// Processes one row of each of three protocols, `age_secs` after the rows were written. From hour 1 on, each row
+    /// makes an event.
+    async fn batch(&self, hour: i64, age_secs: i64) -> BatchOutcome {
+        self.batch_of(&[(1, hour), (2, hour), (3, hour)], hour, age_secs).await
+    }
+
+    async fn batch_of(&self, rows: &[(i64, i64)], hour: i64, age_secs: i64) -> BatchOutcome {
+        let now_secs = u64::try_from(HOUR_0 + hour * 3_600 + age_secs).unwrap();
+        self.0.timer().now.set(Duration::from_secs(now_secs));
+        let rows: Vec<_> = rows.iter().map(|(protocol, hour)| tvl_row(*protocol, *hour)).collect();
+        self.0.process(decode(&rows), self.0.deadline(AMPLE, Duration::ZERO)).await
+    }
+
+    fn dead_letters(&self) -> Vec<Value> {
+        let letters = self.0.dead_letter_queue().inner.messages();
+        letters.into_iter().map(|letter| serde_json::from_str(&letter.body).unwrap()).collect()
+    }
+
+    /// The groups in the events queue, in order.
+    fn queued(&self) -> Vec<String> {
+        self.0.queue().inner.messages().into_iter().map(|message| message.group_id.to_string()).collect()
+    }
+}
+
+fn failed(batch: &BatchOutcome) -> Vec<usize> {
+    batch.failures.keys().copied().collect()
+}
+
+#[tokio::test]
+async fn a_group_that_is_refused_for_too_long_is_put_aside() {
+    let fixture = fixture(OutagePolicy::Block);
+    fixture.batch(0, 0).await;
+    fixture.0.queue().refuses.set(Some((Refusal::Message, Some("protocol:2"))));
+    let batch = fixture.batch(1, MAX_AGE_SECS).await;
+    assert_eq!((failed(&batch), fixture.dead_letters().len()), (vec![1], 0), "{:?}", batch.failures);
+
+    let batch = fixture.batch(1, MAX_AGE_SECS + 1).await;
+    assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
+    let letters = fixture.dead_letters();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0]["event"]["data"]["protocolId"], "2");
+    let reason = letters[0]["error"]["message"].as_str().unwrap();
+    assert!(reason.contains("refused it for too long, while it took others"), "{reason}");
+    assert_eq!(fixture.queued(), ["protocol:1", "protocol:3"]);
+
+    // The row is committed, so the next one is compared with it.
+    fixture.0.queue().refuses.set(None);
+    assert_eq!(fixture.batch(2, 0).await.response, BatchResponse::AllDone);
+    let messages = fixture.0.queue().inner.messages();
+    let event: Value = serde_json::from_str(&messages.last().unwrap().body).unwrap();
+    assert_eq!(event["data"]["previousTvl"], 2e6);
+}
+
+#[tokio::test]
+async fn a_queue_that_refuses_everything_puts_nothing_aside() {
+    for refusal in [Refusal::Message, Refusal::Request] {
+        let fixture = fixture(OutagePolicy::Block);
+        fixture.batch(0, 0).await;
+        fixture.0.queue().refuses.set(Some((refusal, None)));
+        for age_secs in [0, MAX_AGE_SECS + 1, 20 * MAX_AGE_SECS] {
+            let batch = fixture.batch(1, age_secs).await;
+            assert_eq!((failed(&batch), fixture.dead_letters().len()), (vec![0, 1, 2], 0));
+        }
+        fixture.0.queue().refuses.set(None);
+        assert_eq!(fixture.batch(1, 0).await.response, BatchResponse::AllDone);
+        assert_eq!(fixture.queued().len(), 3);
+    }
+}
+
+/// The queue took messages when the record was young, and nothing since: it may be down.
+#[tokio::test]
+async fn an_early_success_is_no_sign_that_the_queue_takes_others() {
+    for (success_secs, dead_letters) in [(MAX_AGE_SECS / 2, 0), (MAX_AGE_SECS / 2 + 1, 1)] {
+        let fixture = fixture(OutagePolicy::Block);
+        fixture.batch(0, 0).await;
+        // Another shard's records, in the same sandbox.
+        fixture.batch_of(&[(4, 0), (4, 1)], 1, success_secs).await;
+        fixture.0.queue().refuses.set(Some((Refusal::Message, None)));
+        fixture.batch_of(&[(2, 1)], 1, MAX_AGE_SECS + 1).await;
+        assert_eq!(fixture.dead_letters().len(), dead_letters, "{success_secs}");
+    }
+}
+
+/// The failed record is at the start of each redelivery. Those behind it are done, and not sent again.
+#[tokio::test]
+async fn records_that_were_done_before_show_that_the_queue_takes_others() {
+    let before = fixture(OutagePolicy::Block);
+    before.batch(0, 0).await;
+    before.0.queue().refuses.set(Some((Refusal::Message, Some("protocol:1"))));
+    assert_eq!(failed(&before.batch(1, 0).await), [0]);
+    let batch = before.batch(1, MAX_AGE_SECS + 1).await;
+    assert_eq!((batch.response, before.dead_letters().len()), (BatchResponse::AllDone, 1));
+}
+
+#[tokio::test]
+async fn groups_of_a_refused_request_are_tried_alone_and_the_culprit_is_put_aside() {
+    for refusal in [Refusal::Request, Refusal::Content] {
+        let fixture = fixture(OutagePolicy::Block);
+        fixture.batch(0, 0).await;
+        fixture.0.queue().refuses.set(Some((refusal, Some("protocol:2"))));
+        let batch = fixture.batch(1, 0).await;
+        assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
+        assert_eq!(fixture.queued(), ["protocol:1", "protocol:3"]);
+        let letters = fixture.dead_letters();
+        assert_eq!((letters.len(), &letters[0]["event"]["data"]["protocolId"]), (1, &Value::from("2")));
+        assert_eq!(fixture.0.queue().requests.borrow()[..2], [3, 1], "all together, then each alone");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_redis_refuses_for_too_long_is_put_aside_whole() {
+    let fixture = fixture(OutagePolicy::Block);
+    fixture.batch(0, 0).await;
+    fixture.0.store().refuses.set(Some(Some("cache:hourlyTvl#2")));
+    let batch = fixture.batch(1, MAX_AGE_SECS).await;
+    assert_eq!((failed(&batch), fixture.dead_letters().len()), (vec![1], 0));
+
+    let batch = fixture.batch(1, MAX_AGE_SECS + 1).await;
+    assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
+    let letters = fixture.dead_letters();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0]["record"]["dynamodb"]["Keys"]["PK"]["S"], "hourlyTvl#2", "for a replay");
+    let reason = letters[0]["error"]["message"].as_str().unwrap();
+    assert!(reason.contains("redis refused the row for too long, while it took others"), "{reason}");
+    assert_eq!((batch.tally.dlq_published, batch.rejected[1].len()), (1, 1));
+}
+
+/// A row whose predecessor in the batch is put aside cannot be committed: it fails, and is compared anew when it comes
+/// again.
+#[tokio::test]
+async fn the_next_row_of_a_key_that_is_put_aside_comes_again() {
+    let fixture = fixture(OutagePolicy::Block);
+    fixture.batch(0, 0).await;
+    fixture.0.store().refuses.set(Some(Some("cache:hourlyTvl#2")));
+    let rows = [(1, 1), (2, 1), (2, 2)];
+    let batch = fixture.batch_of(&rows, 1, 3_600 + MAX_AGE_SECS / 2).await;
+    assert_eq!((failed(&batch), fixture.dead_letters().len()), (vec![2], 1), "{:?}", batch.failures);
+    fixture.0.store().refuses.set(None);
+    let batch = fixture.batch_of(&rows[2..], 2, 0).await;
+    assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
+}
+
+#[tokio::test]
+async fn a_redis_that_refuses_everything_puts_nothing_aside() {
+    let fixture = fixture(OutagePolicy::Block);
+    fixture.batch(0, 0).await;
+    fixture.0.store().refuses.set(Some(None));
+    for age_secs in [0, MAX_AGE_SECS + 1, 20 * MAX_AGE_SECS] {
+        let batch = fixture.batch(1, age_secs).await;
+        assert_eq!((failed(&batch), fixture.dead_letters().len()), (vec![0, 1, 2], 0));
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_put_aside_is_reported() {
+    let fixture = fixture(OutagePolicy::Block);
+    fixture.batch(0, 0).await;
+    fixture.0.store().refuses.set(Some(Some("cache:hourlyTvl#2")));
+    fixture.0.dead_letter_queue().refuses.set(Some((Refusal::Message, None)));
+    let batch = fixture.batch(1, MAX_AGE_SECS + 1).await;
+    assert_eq!(failed(&batch), [1]);
+    assert!(batch.failures[&1].contains("dead letter queue"), "{:?}", batch.failures);
+    fixture.0.dead_letter_queue().refuses.set(None);
+    assert_eq!(fixture.batch(1, MAX_AGE_SECS + 1).await.response, BatchResponse::AllDone);
+}
+
+#[tokio::test]
+async fn a_group_that_is_refused_for_too_long_leaves_the_outbox() {
+    let fixture = fixture(OutagePolicy::Spill);
+    fixture.batch(0, 0).await;
+    fixture.0.queue().refuses.set(Some((Refusal::Message, Some("protocol:2"))));
+    assert_eq!(fixture.batch(1, 0).await.tally.spilled, 1);
+    let drain = async |age_secs: i64| {
+        let now_secs = u64::try_from(HOUR_0 + 3_600 + age_secs).unwrap();
+        fixture.0.timer().now.set(Duration::from_secs(now_secs));
+        fixture.0.drain_outbox(fixture.0.deadline(AMPLE, Duration::ZERO)).await
+    };
+    let drained = drain(MAX_AGE_SECS).await;
+    assert_eq!((drained.dead_letters, drained.waiting), (0, Some(1)), "{:?}", drained.problem);
+    let drained = drain(MAX_AGE_SECS + 1).await;
+    assert_eq!(drained.dead_letters, 0, "it is not known that the queue takes others");
+    fixture.batch_of(&[(4, 0), (4, 1)], 1, MAX_AGE_SECS).await;
+    let drained = drain(MAX_AGE_SECS + 1).await;
+    assert_eq!((drained.dead_letters, drained.waiting), (1, Some(0)), "{:?}", drained.problem);
+    assert_eq!(fixture.dead_letters()[0]["event"]["data"]["protocolId"], "2");
+}
