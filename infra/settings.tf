@@ -20,12 +20,13 @@ locals {
       SQS_MIN_PRIORITY      = var.sqs_min_priority
       SQS_MAX_MESSAGE_BYTES = tostring(var.sqs_max_message_bytes)
 
-      BATCH_SIZE         = tostring(var.batch_size)
-      MAX_RETRIES        = tostring(var.max_retries)
-      DEADLINE_MARGIN_MS = tostring(var.deadline_margin_ms)
-      BREAKER_OPEN_SECS  = tostring(var.breaker_open_secs)
-      SQS_OUTAGE         = var.sqs_outage
-      LOG_LEVEL          = var.log_level
+      BATCH_SIZE               = tostring(var.batch_size)
+      MAX_RETRIES              = tostring(var.max_retries)
+      DEADLINE_MARGIN_MS       = tostring(var.deadline_margin_ms)
+      BREAKER_OPEN_SECS        = tostring(var.breaker_open_secs)
+      KEY_FAILURE_MAX_AGE_SECS = tostring(var.key_failure_max_age_secs)
+      SQS_OUTAGE               = var.sqs_outage
+      LOG_LEVEL                = var.log_level
 
       REDIS_KEY_HASHTAG        = tostring(var.redis_key_hashtag)
       REDIS_CONNECT_TIMEOUT_MS = tostring(var.redis_connect_timeout_ms)

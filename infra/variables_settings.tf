@@ -161,7 +161,7 @@ variable "deadline_margin_ms" {
 }
 
 variable "breaker_open_secs" {
-  description = "`BREAKER_OPEN_SECS`: how long a breaker stays open before it lets one call through as a trial, s."
+  description = "`BREAKER_OPEN_SECS`: the longest time a breaker stays open before it lets one call through as a trial, s."
   type        = number
   default     = 10
   nullable    = false
@@ -169,6 +169,18 @@ variable "breaker_open_secs" {
   validation {
     condition     = var.breaker_open_secs >= 1 && var.breaker_open_secs <= 3600 && floor(var.breaker_open_secs) == var.breaker_open_secs
     error_message = "breaker_open_secs must be a whole number from 1 to 3600."
+  }
+}
+
+variable "key_failure_max_age_secs" {
+  description = "`KEY_FAILURE_MAX_AGE_SECS`: how long a record is reported as failed for a failure that only its key has, since its creation, s. Then it becomes a dead letter, and the shard continues."
+  type        = number
+  default     = 900
+  nullable    = false
+
+  validation {
+    condition     = var.key_failure_max_age_secs >= 1 && var.key_failure_max_age_secs <= 86400 && floor(var.key_failure_max_age_secs) == var.key_failure_max_age_secs
+    error_message = "key_failure_max_age_secs must be a whole number from 1 to 86400."
   }
 }
 

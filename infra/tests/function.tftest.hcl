@@ -139,6 +139,7 @@ run "defaults_of_every_setting" {
       MAX_RETRIES               = "3"
       DEADLINE_MARGIN_MS        = "1000"
       BREAKER_OPEN_SECS         = "10"
+      KEY_FAILURE_MAX_AGE_SECS  = "900"
       SQS_OUTAGE                = "block"
       POISON                    = "dlq"
       LOG_LEVEL                 = "info"
@@ -186,6 +187,7 @@ run "every_setting_reaches_the_function" {
     max_retries               = 6
     deadline_margin_ms        = 7
     breaker_open_secs         = 8
+    key_failure_max_age_secs  = 9
     sqs_outage                = "spill"
     poison                    = "drop"
     log_level                 = "debug"
@@ -225,6 +227,7 @@ run "every_setting_reaches_the_function" {
       MAX_RETRIES               = "6"
       DEADLINE_MARGIN_MS        = "7"
       BREAKER_OPEN_SECS         = "8"
+      KEY_FAILURE_MAX_AGE_SECS  = "9"
       SQS_OUTAGE                = "spill"
       POISON                    = "drop"
       LOG_LEVEL                 = "debug"

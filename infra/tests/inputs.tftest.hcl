@@ -444,6 +444,30 @@ run "breaker_open_secs_3" {
   expect_failures = [var.breaker_open_secs]
 }
 
+run "key_failure_max_age_secs" {
+  command = plan
+  variables {
+    key_failure_max_age_secs = 0
+  }
+  expect_failures = [var.key_failure_max_age_secs]
+}
+
+run "key_failure_max_age_secs_2" {
+  command = plan
+  variables {
+    key_failure_max_age_secs = 86401
+  }
+  expect_failures = [var.key_failure_max_age_secs]
+}
+
+run "key_failure_max_age_secs_3" {
+  command = plan
+  variables {
+    key_failure_max_age_secs = 1.5
+  }
+  expect_failures = [var.key_failure_max_age_secs]
+}
+
 run "sqs_outage" {
   command = plan
   variables {

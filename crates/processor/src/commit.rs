@@ -126,7 +126,8 @@ fn record_results<S, Q, D, T: Timer>(
             Some(Ok(result)) => record_commit(context, batch, index, result),
             // A permanent error fails the record. A retry cannot help.
             Some(Err(error)) if !error.is_transient() => {
-                if error.kind == ErrorKind::Refused {
+                // All rows share the outbox, so an append that is refused is no failure of one key.
+                if error.kind == ErrorKind::Refused && batch.outbox_appends[index].is_none() {
                     refused.insert(index, error.to_string());
                 }
                 batch.failures.insert(index, format!("commit: {error}"));

@@ -132,7 +132,7 @@ impl Fixture {
 
     /// The groups in the events queue, in order.
     fn queued(&self) -> Vec<String> {
-        self.0.queue().inner.messages().into_iter().map(|message| message.group_id.to_string()).collect()
+        self.0.queue().inner.messages().into_iter().map(|message| message.group_id).collect()
     }
 }
 

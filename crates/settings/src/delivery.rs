@@ -86,6 +86,8 @@ pub fn processor(reader: &mut Reader<'_>, core: Config) -> Settings {
     let default = BreakerSettings::default();
     let breaker =
         BreakerSettings { open_ms: i64::try_from(open_secs * 1_000).unwrap_or(i64::MAX), ..default };
+    // Streams keep a record for a day.
+    let key_failure_max_age_secs = reader.whole("KEY_FAILURE_MAX_AGE_SECS", 900, 1..=86_400);
     let outage = reader.one_of("SQS_OUTAGE", &OUTAGES, OutagePolicy::default());
     if outage == OutagePolicy::Spill && !core.outbox {
         reader.require_value("SQS_OUTAGE", "block", "in a cluster the outbox shares no slot with the rows");
@@ -96,5 +98,6 @@ pub fn processor(reader: &mut Reader<'_>, core: Config) -> Settings {
         max_requests_in_flight: MAX_REQUESTS_IN_FLIGHT,
         outage,
         breaker,
+        key_failure_max_age_ms: i64::try_from(key_failure_max_age_secs * 1_000).unwrap_or(i64::MAX),
     }
 }

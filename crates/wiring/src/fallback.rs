@@ -3,10 +3,10 @@
 use events_adapters::redis::RedisStore;
 use events_adapters::sqs::SqsQueue;
 use events_adapters::time::SystemTimer;
-use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult, Snapshot};
+use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult};
 use events_processor::Processor;
 use events_processor::memory::{MemoryQueue, MemoryStore};
-use events_processor::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Store};
+use events_processor::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store};
 use events_settings::{Poison, ProcessorSettings};
 
 use crate::real::queues;
@@ -41,7 +41,7 @@ impl<Q> FallbackQueue<Q> {
 }
 
 impl Store for FallbackStore {
-    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Reading, PortError> {
         match self {
             Self::Memory(store) => store.read(request).await,
             Self::Redis(store) => store.read(request).await,

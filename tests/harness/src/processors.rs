@@ -18,13 +18,18 @@ use crate::servers::process::workspace;
 /// Enough time for any batch of a test.
 const AMPLE: Duration = Duration::from_secs(120);
 
+/// The default settings, except that no failure of one key puts a record aside: the rows of the tests are old.
+pub fn settings() -> Settings {
+    Settings { key_failure_max_age_ms: i64::MAX, ..Settings::default() }
+}
+
 /// A processor with an in-memory store and in-memory queues.
 pub type MemoryProcessor = Processor<MemoryStore, MemoryQueue, MemoryQueue, MachineClock>;
 
 /// A processor in memory. Its store records everything it publishes.
 pub fn in_memory(core: Config) -> MemoryProcessor {
     let (queue, dead_letters) = (MemoryQueue::default(), MemoryQueue::default());
-    let settings = Settings { core, ..Settings::default() };
+    let settings = Settings { core, ..settings() };
     Processor::new(MemoryStore::recording(), queue, dead_letters, MachineClock::default(), settings)
 }
 
@@ -35,7 +40,7 @@ pub fn with_ports<S: Store, Q: Queue, D: Queue>(
     dead_letters: D,
     core: Config,
 ) -> Processor<S, Q, D, SystemTimer> {
-    let settings = Settings { core, ..Settings::default() };
+    let settings = Settings { core, ..settings() };
     Processor::new(store, queue, dead_letters, SystemTimer::default(), settings)
 }
 

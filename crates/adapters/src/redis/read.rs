@@ -1,11 +1,13 @@
 //! Reads what a batch needs, in one round trip.
 
+use std::collections::HashSet;
+
 use events_core::change::{Baseline, RowVersion};
 use events_core::delivery::ReadRequest;
 use events_core::source::SequenceNumber;
 use events_processor::ports::{ErrorKind, PortError, Reading};
 use fred::error::Error;
-use fred::interfaces::{ClientLike, HashesInterface, KeysInterface};
+use fred::interfaces::{ClientLike, ClusterInterface, HashesInterface, KeysInterface};
 use fred::types::{CustomCommand, SetOptions, Value};
 use fred::util::redis_keyslot;
 use futures::future::join_all;
@@ -36,17 +38,17 @@ impl<'a> Key<'a> {
 /// answered.
 pub(super) async fn read(connection: &Connection, request: &ReadRequest) -> Result<Reading, PortError> {
     let mut reading = Reading::default();
-    let check = request.write_check.as_deref();
+    let checks = write_checks(connection, request);
     let keys: Vec<Key<'_>> =
         (request.baselines.iter().map(Key::Baseline)).chain(request.metas.iter().map(Key::Meta)).collect();
     let mut chunks: Vec<&[Key<'_>]> = keys.chunks(MAX_PIPELINE).collect();
     let last = chunks.pop().unwrap_or_default();
-    let answers = join_all(chunks.iter().map(|keys| read_keys(connection, check, keys, None))).await;
+    let answers = join_all(chunks.iter().map(|keys| read_keys(connection, &checks, keys, None))).await;
     for (keys, answers) in chunks.into_iter().zip(answers) {
         store_answers(keys, answers?, &mut reading)?;
     }
     // Read the outbox length last: it must not be older than the baselines.
-    let mut answers = read_keys(connection, check, last, request.outbox.as_deref()).await?;
+    let mut answers = read_keys(connection, &checks, last, request.outbox.as_deref()).await?;
     if let (Some(key), Some(answer)) = (&request.outbox, answers.values.pop_if(|_| request.outbox.is_some()))
     {
         reading.snapshot.outbox = readable(key, answer)?.and_then(|length| length.as_u64()).unwrap_or(0);
@@ -61,21 +63,31 @@ struct Answers {
     values: Vec<Result<Value, Error>>,
 }
 
-/// Tries the small write, and reads keys and the length of the outbox where they are named, in one pipeline.
+/// The keys of the small writes: one for each server, or one in all without a cluster.
+fn write_checks<'a>(connection: &Connection, request: &'a ReadRequest) -> Vec<&'a str> {
+    let Some(cluster) = connection.client.cached_cluster_state() else {
+        return request.write_checks.first().map(String::as_str).into_iter().collect();
+    };
+    let mut servers = HashSet::new();
+    let is_first = |key: &&String| servers.insert(cluster.get_server(redis_keyslot(key.as_bytes())));
+    request.write_checks.iter().filter(is_first).map(String::as_str).collect()
+}
+
+/// Tries the small writes, and reads keys and the length of the outbox where they are named, in one pipeline.
 async fn read_keys(
     connection: &Connection,
-    write_check: Option<&str>,
+    write_checks: &[&str],
     keys: &[Key<'_>],
     outbox: Option<&str>,
 ) -> Result<Answers, PortError> {
     let failed = |error: Error| errors::port_error(&error);
     let pipeline = connection.client.pipeline();
-    // A write that changes nothing, because the key never exists. A replica refuses it: after a failover the old primary
+    // Writes that change nothing, because the keys never exist. A replica refuses them: after a failover the old primary
     // can live on as a replica, and keeps its connections. It would answer reads with old baselines, and events would be
-    // compared with those. A server without memory refuses it too: it would refuse the commits of the batch.
-    if let Some(key) = write_check {
+    // compared with those. A server without memory refuses them too: it would refuse the commits of the batch.
+    for key in write_checks {
         let only_if_it_exists = Some(SetOptions::XX);
-        pipeline.set::<Value, _, _>(key, "", None, only_if_it_exists, false).await.map_err(failed)?;
+        pipeline.set::<Value, _, _>(*key, "", None, only_if_it_exists, false).await.map_err(failed)?;
     }
     for key in keys {
         let queued = match key {
@@ -88,16 +100,17 @@ async fn read_keys(
         let command = CustomCommand::new_static("XLEN", redis_keyslot(outbox.as_bytes()), false);
         pipeline.custom::<Value, _>(command, vec![outbox]).await.map_err(failed)?;
     }
-    let checks = usize::from(write_check.is_some());
-    let mut values = connection.run(&pipeline, checks + keys.len() + usize::from(outbox.is_some())).await?;
-    match values.drain(..checks).find_map(Result::err).map(failed) {
-        // The values are right: only writes are refused.
-        Some(error) if error.kind == ErrorKind::WritesRefused => {
-            Ok(Answers { write_refusal: Some(error), values })
+    let commands = write_checks.len() + keys.len() + usize::from(outbox.is_some());
+    let mut values = connection.run(&pipeline, commands).await?;
+    let mut write_refusal = None;
+    for error in values.drain(..write_checks.len()).filter_map(Result::err).map(failed) {
+        match error.kind {
+            // The values are right: only writes are refused.
+            ErrorKind::WritesRefused => write_refusal = Some(error),
+            _ => return Err(error),
         }
-        Some(error) => Err(error),
-        None => Ok(Answers { write_refusal: None, values }),
     }
+    Ok(Answers { write_refusal, values })
 }
 
 fn store_answers(keys: &[Key<'_>], answers: Answers, reading: &mut Reading) -> Result<(), PortError> {

@@ -16,9 +16,10 @@ pub struct ReadRequest {
     /// Key of the outbox. Its length is read last: if a baseline shows a row as committed, its events are in the queue
     /// or in this count.
     pub outbox: Option<String>,
-    /// A key that never exists, for a small write that changes nothing. If the store refuses it, it would refuse the
-    /// commits too. `None` if there is nothing to commit.
-    pub write_check: Option<String>,
+    /// Keys that never exist, for small writes that change nothing. If the store refuses one, it would refuse commits too.
+    /// A cluster needs one on each of its servers, so with hash tags there is one for each protocol or token; otherwise
+    /// one in all.
+    pub write_checks: Vec<String>,
 }
 
 impl ReadRequest {

@@ -94,18 +94,18 @@ pub enum RecordOutcome {
 pub fn read_request(records: &[Record], config: &Config) -> ReadRequest {
     let mut baselines = BTreeSet::new();
     let mut metas = BTreeSet::new();
-    let mut write_check = None;
+    let mut write_checks = BTreeSet::new();
     for row in records.iter().filter_map(source_row) {
         let subject = row.subject();
         baselines.insert(config.keys.baseline(&subject, &row.pk));
-        write_check.get_or_insert_with(|| config.keys.write_check(&subject));
+        write_checks.insert(config.keys.write_check(&subject));
         if matches!(row.row, Row::Tvl(_)) {
             metas.insert(config.keys.meta(&subject));
         }
     }
     let outbox = (config.outbox && config.queueing).then(|| config.keys.outbox());
-    let (baselines, metas) = (baselines.into_iter().collect(), metas.into_iter().collect());
-    ReadRequest { baselines, metas, outbox, write_check }
+    let list = |keys: BTreeSet<String>| keys.into_iter().collect();
+    ReadRequest { baselines: list(baselines), metas: list(metas), outbox, write_checks: list(write_checks) }
 }
 
 fn source_row(record: &Record) -> Option<&SourceRow> {

@@ -157,6 +157,7 @@ fn every_name_is_read() {
         "BATCH_SIZE",
         "DEADLINE_MARGIN_MS",
         "BREAKER_OPEN_SECS",
+        "KEY_FAILURE_MAX_AGE_SECS",
         "SQS_MAX_MESSAGE_BYTES",
         "PRICE_TTL_SECS",
         "TVL_TTL_SECS",

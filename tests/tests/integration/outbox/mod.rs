@@ -41,7 +41,7 @@ fn spill_settings() -> Settings {
         max_retries: 1,
         outage: OutagePolicy::Spill,
         breaker: BreakerSettings { open_ms: BREAKER_OPEN_MS.into(), ..BreakerSettings::default() },
-        ..Settings::default()
+        ..events_harness::processors::settings()
     }
 }
 

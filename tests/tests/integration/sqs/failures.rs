@@ -15,6 +15,7 @@ use events_harness::rows::{self, metadata, price, sequence_number, tvl};
 use events_harness::servers::sqs::SqsEmulator;
 use events_processor::Settings;
 use events_processor::ports::{ErrorKind, Queue};
+use serde_json::value::RawValue;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -141,7 +142,9 @@ async fn a_dead_letter_that_cannot_be_sent_fails_its_record() {
 async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back() {
     const OPEN: Duration = Duration::from_millis(400);
     let sqs = FakeSqs::start().await;
-    let breaker = BreakerSettings { open_ms: 400, ..BreakerSettings::default() };
+    // The first open time is a sixteenth of the longest.
+    let open_ms = 16 * i64::try_from(OPEN.as_millis()).unwrap();
+    let breaker = BreakerSettings { open_ms, ..BreakerSettings::default() };
     let processor =
         with_fake_sqs_and_settings(&sqs, Settings { max_retries: 1, breaker, ..Settings::default() });
     process_first_rows(&processor).await;
@@ -152,12 +155,13 @@ async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back
         failed = Some(process(&processor, &rows).await);
     }
     let opened = Instant::now();
+    let requests = sqs.requests().len();
     assert_eq!(failed.unwrap().tally.breaker_open, 1);
     let refused = process(&processor, &rows).await;
     if opened.elapsed() < OPEN {
         assert_eq!(
             (sqs.requests().len(), refused.response),
-            (5, BatchResponse::RetryFrom(sequence_number(10))),
+            (requests, BatchResponse::RetryFrom(sequence_number(10))),
             "failed without a call"
         );
         assert!(refused.failures[&0].contains("breaker open"), "{:?}", refused.failures);
@@ -175,6 +179,125 @@ async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back
     .await;
     assert_eq!(ids(&sqs.accepted()).len(), 8);
     assert_in_order(&sqs.accepted());
+}
+
+/// Rows of `count` protocols, `hour` hours after the first. From hour 1 on, each makes an event.
+fn many_rows(count: u64, hour: i64) -> Vec<Box<RawValue>> {
+    let sequence = 1_000_000 * hour.unsigned_abs();
+    (0..count).map(|id| tvl(&id.to_string(), hour, sequence + id, 1e6 * (1 + hour) as f64, &[])).collect()
+}
+
+/// Requests in flight together fail together, as one failure, and their retries outlast the fault.
+#[tokio::test]
+async fn a_fault_of_50_ms_under_load_costs_no_batch() {
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
+    process(&processor, &many_rows(160, 0)).await;
+    sqs.go_down();
+    let rows = many_rows(160, 1);
+    let batch = process(&processor, &rows);
+    let healing = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        sqs.heal();
+    };
+    let started = Instant::now();
+    let (batch, ()) = tokio::join!(batch, healing);
+    assert_eq!(
+        (batch.response, batch.tally.breaker_open),
+        (BatchResponse::AllDone, 0),
+        "{:?}",
+        batch.failures
+    );
+    assert_eq!(ids(&sqs.accepted()).len(), 160);
+    assert!(started.elapsed() < Duration::from_secs(2), "took {:?}", started.elapsed());
+}
+
+/// A queue that takes 30 requests a second, as a bucket of 30 tokens does. At best, 15 batches of 100 events take 4 s: 150
+/// requests, of which the first 30 pass at once.
+#[tokio::test]
+async fn a_queue_that_throttles_is_used_at_its_rate_and_each_batch_is_invoked_once() {
+    const RATE: f64 = 30.0;
+    let sqs = FakeSqs::start().await;
+    let processor = with_fake_sqs(&sqs, Config::default());
+    process(&processor, &many_rows(100, 0)).await;
+    let (mut tokens, mut filled) = (RATE, Instant::now());
+    sqs.choose_faults(move |_| {
+        tokens = (tokens + filled.elapsed().as_secs_f64() * RATE).min(RATE);
+        filled = Instant::now();
+        if tokens < 1.0 {
+            return Some(SqsFault::throttle());
+        }
+        tokens -= 1.0;
+        None
+    });
+    let started = Instant::now();
+    for hour in 1..=15 {
+        let batch = process(&processor, &many_rows(100, hour)).await;
+        assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
+        assert_eq!(batch.tally.breaker_open, 0);
+    }
+    let (took, throttled) = (started.elapsed(), sqs.requests().len() - 150);
+    println!("1,500 events took {took:?}, at best 4 s; {throttled} requests were throttled");
+    assert_eq!(ids(&sqs.accepted()).len(), 1_500);
+    assert_in_order(&sqs.accepted());
+    assert!(took < Duration::from_secs(4).mul_f64(1.3), "took {took:?}");
+    assert!(throttled < 150, "{throttled} requests were throttled");
+}
+
+/// SQS can refuse a request whole for one of its messages. The other groups must not fail with it, in the same company
+/// each time.
+#[tokio::test]
+async fn a_request_refused_for_one_message_is_tried_again_group_by_group() {
+    for code in ["InvalidParameterValue", "InvalidMessageContents", "SomethingNew"] {
+        let sqs = FakeSqs::start().await;
+        let processor = with_fake_sqs(&sqs, Config::default());
+        process(&processor, &many_rows(10, 0)).await;
+        let (refused, events_url) = (SqsFault::Error { status: 400, code: code.into() }, sqs.events_url());
+        sqs.choose_faults(move |request| {
+            let is_at_fault = request.queue_url == events_url
+                && request.messages.iter().any(|message| message.group_id == "protocol:3");
+            is_at_fault.then(|| refused.clone())
+        });
+        let batch = process(&processor, &many_rows(10, 1)).await;
+        assert_eq!(batch.response, BatchResponse::AllDone, "{code}: {:?}", batch.failures);
+        assert_eq!(
+            (batch.tally.sqs_published, batch.tally.dlq_published, batch.tally.breaker_open),
+            (9, 1, 0)
+        );
+        assert!(sqs.dead_letters()[0].json()["error"]["message"].as_str().unwrap().contains(code));
+        assert_eq!(sqs.dead_letters()[0].json()["event"]["data"]["protocolId"], "3");
+        // The next batch is sent together again.
+        sqs.heal();
+        let before = sqs.requests().len();
+        assert_eq!(process(&processor, &many_rows(10, 2)).await.response, BatchResponse::AllDone);
+        assert_eq!(sqs.requests().len() - before, 1, "{code}");
+    }
+}
+
+/// Errors of the queue or of the caller concern every message: nothing is put aside for them.
+#[tokio::test]
+async fn an_error_of_the_queue_or_the_caller_makes_no_dead_letter() {
+    for (status, code) in [
+        (400, "AWS.SimpleQueueService.NonExistentQueue"),
+        (400, "QueueDoesNotExist"),
+        (400, "KmsAccessDenied"),
+        (400, "InvalidSecurity"),
+        (400, "UnrecognizedClientException"),
+        (400, "ExpiredToken"),
+        (403, "AccessDenied"),
+    ] {
+        let sqs = FakeSqs::start().await;
+        let processor = with_fake_sqs(&sqs, Config::default());
+        process(&processor, &many_rows(2, 0)).await;
+        sqs.script(When::Any, 1_000, SqsFault::Error { status, code: code.into() });
+        let batch = process(&processor, &many_rows(2, 1)).await;
+        assert_eq!(
+            (batch.failures.len(), batch.rejected.concat().len()),
+            (2, 0),
+            "{code}: {:?}",
+            batch.failures
+        );
+    }
 }
 
 #[tokio::test]
