@@ -59,7 +59,8 @@ async fn replay(args: &Args) -> Result<(), Failure> {
     // Created last, so that a replay that cannot begin does not overwrite the events of an earlier one.
     let events = args.events.as_deref().map_or_else(|| Ok(EventLog::default()), open_events)?;
     let batch_size = args.batch_size.unwrap_or(settings.delivery.batch_size);
-    let summary = Summary::new(source::name(&args.input), batch_size, destinations);
+    let rules = &settings.processor.core.rules;
+    let summary = Summary::new(source::name(&args.input), batch_size, destinations, rules);
     let progress = Progress::new(args.quiet, source::size(&args.input));
     let mut replay = Replay::new(&processor, args.max_attempts, events, progress, summary);
     let records = read_ahead(source).map_err(unusable)?;
