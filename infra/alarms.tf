@@ -211,7 +211,7 @@ resource "aws_cloudwatch_metric_alarm" "queue_depth" {
 
 resource "aws_cloudwatch_metric_alarm" "dlq_depth" {
   alarm_name        = "${local.prefix}-dlq-depth"
-  alarm_description = "The dead-letter queue is not empty. Read a message: its field error says what is wrong with the event or record. Fix the cause, then redrive or delete the messages. They expire after 14 days."
+  alarm_description = "The dead-letter queue is not empty. Never use SQS's redrive: it would put the processor's letters, which are no events, into the events queue. Save the letters and read their field error; without it, SQS moved an event that a consumer received too often. Fix the cause, then replay the records and send the events again: docs/operations.md, Dead letters. Letters expire after 14 days."
 
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"

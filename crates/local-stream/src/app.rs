@@ -18,6 +18,7 @@ use crate::replay::{Replay, Stop, read_ahead};
 use crate::report;
 use crate::source::{self, Source};
 use crate::summary::Summary;
+use crate::targets::Targets;
 
 /// Exit status if records were given up, or if nothing could be delivered.
 const UNDELIVERED: u8 = 1;
@@ -51,6 +52,7 @@ async fn replay(args: &Args) -> Result<(), Failure> {
     start_log()?;
     let settings = ProcessorSettings::for_replay().map_err(unusable)?;
     let source = open_input(&args.input)?;
+    name_targets(&settings, &args.input)?;
     args.events.as_deref().map_or(Ok(()), |path| check_events(path, args))?;
     let processor = with_fallback(&settings).map_err(unusable)?;
     let destinations = Destinations::of(&settings);
@@ -59,7 +61,8 @@ async fn replay(args: &Args) -> Result<(), Failure> {
     // Created last, so that a replay that cannot begin does not overwrite the events of an earlier one.
     let events = args.events.as_deref().map_or_else(|| Ok(EventLog::default()), open_events)?;
     let batch_size = args.batch_size.unwrap_or(settings.delivery.batch_size);
-    let summary = Summary::new(source::name(&args.input), batch_size, destinations);
+    let rules = &settings.processor.core.rules;
+    let summary = Summary::new(source::name(&args.input), batch_size, destinations, rules);
     let progress = Progress::new(args.quiet, source::size(&args.input));
     let mut replay = Replay::new(&processor, args.max_attempts, events, progress, summary);
     let records = read_ahead(source).map_err(unusable)?;
@@ -111,6 +114,25 @@ fn print(args: &Args, summary: &Summary) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Names what the replay writes to. Fails if a target is on another machine, unless `YES=1` confirms it: the environment
+/// may have the settings of a deployment, with real subscribers.
+fn name_targets(settings: &ProcessorSettings, input: &Path) -> Result<(), Failure> {
+    let targets = Targets::of(settings);
+    let confirmed = environment("YES").is_some_and(|value| ["1", "true"].contains(&value.trim()));
+    if !targets.are_on_this_machine() && !confirmed {
+        return Err(unusable(format!(
+            "the settings name services that are not on this machine: {targets}; nothing was sent; to write {} to \
+             them, set YES=1",
+            source::name(input)
+        )));
+    }
+    if !targets.is_empty() {
+        // Without standard error nobody can read the names.
+        let _unread = writeln!(io::stderr(), "local-stream: writes to {targets}");
+    }
+    Ok(())
 }
 
 fn open_input(path: &Path) -> Result<Source, Failure> {

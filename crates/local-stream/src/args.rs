@@ -64,6 +64,10 @@ Real services, in place of those in memory, by environment variables:
   AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
                              without a key: of AWS_PROFILE, the container or the instance; an emulator needs none
 
+The replay names these services before it writes to them. It writes to another host than localhost, 127.0.0.0/8 or ::1
+only with YES=1 in the environment, or: make local-stream YES=1. Without AWS_ENDPOINT_URL_SQS or AWS_ENDPOINT_URL, a queue
+is in AWS, whatever the host of its URL.
+
 Settings, as of the Lambda (an empty one is an unset one):
   BATCH_SIZE (100), MAX_RETRIES (3), CHANGE_BASELINE (previous | last_event)
   TVL_MIN_CHANGE_PERCENT (1), TVL_MIN_CHANGE_ABSOLUTE (10000)
@@ -78,7 +82,7 @@ Standard output has the summary only; progress, errors and logs go to standard e
 Exit status:
   0    every record is done
   1    records were given up after --max-attempts, or the services could not be reached
-  2    wrong usage or settings, or an input or --events file that cannot be used
+  2    wrong usage or settings, an input or --events file that cannot be used, or other machines without YES=1
   130  interrupted (Ctrl-C); the summary so far is printed"#;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The biggest changes of a replay.
 
+use events_core::change::ChangeRules;
 use events_core::event::{Data, Event};
 use serde::Serialize;
 
@@ -7,9 +8,16 @@ use serde::Serialize;
 const MAX_CHANGES: usize = 5;
 
 /// The biggest changes. A list has each protocol or token at most once.
+///
+/// The lists by per cent have only changes of at least the absolute threshold of their kind. Without it, a value that
+/// rises from almost nothing to a few cents would always come first.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BiggestChanges {
+    /// Smallest change of TVL in the list by per cent, USD.
+    pub min_tvl_usd: f64,
+    /// Smallest change of a price in the list by per cent, USD.
+    pub min_price_usd: f64,
     /// Total TVL, by USD.
     pub tvl_by_usd: Vec<Change>,
     /// Total TVL, by per cent.
@@ -41,22 +49,35 @@ pub(crate) struct Change {
 }
 
 impl BiggestChanges {
+    /// Empty lists for changes that these rules find.
+    pub(crate) fn new(rules: &ChangeRules) -> Self {
+        Self {
+            min_tvl_usd: rules.tvl.absolute.to_f64(),
+            min_price_usd: rules.price.absolute.to_f64(),
+            ..Self::default()
+        }
+    }
+
     /// Adds the change of an event, if it is big enough for a list. Only total TVL counts, not that of one chain.
     pub(crate) fn add(&mut self, event: &Event) {
-        let (by_usd, by_percent, change) = match &event.data {
+        let (by_usd, by_percent, min_usd, change) = match &event.data {
             Data::Tvl(data) if data.chain.is_none() => {
                 let values = [data.previous_tvl, data.current_tvl, data.change_absolute, data.change_percent];
-                (&mut self.tvl_by_usd, &mut self.tvl_by_percent, change(event, &data.protocol_id, values))
+                let change = change(event, &data.protocol_id, values);
+                (&mut self.tvl_by_usd, &mut self.tvl_by_percent, self.min_tvl_usd, change)
             }
             Data::Price(data) => {
                 let values =
                     [data.previous_price, data.current_price, data.change_absolute, data.change_percent];
-                (&mut self.price_by_usd, &mut self.price_by_percent, change(event, &data.token_id, values))
+                let change = change(event, &data.token_id, values);
+                (&mut self.price_by_usd, &mut self.price_by_percent, self.min_price_usd, change)
             }
             Data::Tvl(_) | Data::Protocol(_) => return,
         };
         insert(by_usd, &change, |change| change.change_absolute.abs());
-        insert(by_percent, &change, |change| change.change_percent.abs());
+        if change.change_absolute.abs() >= min_usd {
+            insert(by_percent, &change, |change| change.change_percent.abs());
+        }
     }
 }
 

@@ -59,6 +59,14 @@ pub(crate) fn price(amount: f64) -> String {
     format!("{sign}${}.{:02}", count(cents / 100), cents % 100)
 }
 
+/// `$10,000`, `$0.01`: an amount as somebody wrote it, without rounding.
+pub(crate) fn plain_usd(amount: f64) -> String {
+    if amount.fract() == 0.0 && (0.0..1e15).contains(&amount) {
+        return format!("${}", count(amount as u64));
+    }
+    format!("${amount}")
+}
+
 /// An amount, with a plus sign if it is positive.
 pub(crate) fn signed(amount: f64, format: impl Fn(f64) -> String) -> String {
     let plus = if amount > 0.0 { "+" } else { "" };
@@ -118,6 +126,11 @@ mod tests {
         );
         assert_eq!([count_of(1, "retry"), count_of(2, "record")], ["1 retry", "2 records"]);
         assert_eq!([count_of(0, "batch"), count_of(2_000, "retry")], ["0 batches", "2,000 retries"]);
+    }
+
+    #[test]
+    fn thresholds_are_written_as_they_were_set() {
+        assert_eq!([10_000.0, 0.01, 2_500.5].map(plain_usd), ["$10,000", "$0.01", "$2500.5"]);
     }
 
     #[test]

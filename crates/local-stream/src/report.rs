@@ -7,7 +7,8 @@ use events_core::event::Priority;
 use crate::biggest_changes::Change;
 use crate::destinations::MEMORY;
 use crate::format::{
-    self, count, count_of, millis, percent, price, signed, truncated, usd, without_control_characters,
+    self, count, count_of, millis, percent, plain_usd, price, signed, truncated, usd,
+    without_control_characters,
 };
 use crate::latency::Percentiles;
 use crate::summary::Summary;
@@ -29,8 +30,8 @@ pub(crate) fn text(summary: &Summary) -> String {
         records(summary),
         events(summary),
         changes("Biggest TVL moves in USD", &biggest.tvl_by_usd, "protocol ", usd),
-        changes("Biggest TVL moves in per cent", &biggest.tvl_by_percent, "protocol ", usd),
-        changes("Biggest price moves in per cent", &biggest.price_by_percent, "", price),
+        changes(&by_percent("TVL", biggest.min_tvl_usd), &biggest.tvl_by_percent, "protocol ", usd),
+        changes(&by_percent("price", biggest.min_price_usd), &biggest.price_by_percent, "", price),
         changes("Biggest price moves in USD", &biggest.price_by_usd, "", price),
         dead_letters(summary),
         failures(summary),
@@ -98,6 +99,12 @@ fn events(summary: &Summary) -> Option<String> {
         rows.push(row("total", &|priority| types.values().map(|numbers| of(numbers, priority)).sum()));
     }
     Some(format!("Events by type and priority\n{}", table::lines(&NAME_AND_NUMBERS, &rows)))
+}
+
+/// The heading of a list by per cent, which leaves out changes below `min_usd`.
+fn by_percent(kind: &str, min_usd: f64) -> String {
+    let least = if min_usd > 0.0 { format!(", of at least {}", plain_usd(min_usd)) } else { String::new() };
+    format!("Biggest {kind} moves in per cent{least}")
 }
 
 /// A table of changes. `kind` stands before an id without a name, `amount` formats USD.

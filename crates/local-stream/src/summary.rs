@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use events_core::change::ChangeRules;
 use events_core::delivery::Message;
 use events_core::event::{Event, EventType, Priority};
 use events_core::plan::RecordOutcome;
@@ -169,8 +170,13 @@ pub(crate) struct Delivered {
 }
 
 impl Summary {
-    /// An empty summary.
-    pub(crate) fn new(input: String, batch_size: usize, destinations: Destinations) -> Self {
+    /// An empty summary of a replay with these rules.
+    pub(crate) fn new(
+        input: String,
+        batch_size: usize,
+        destinations: Destinations,
+        rules: &ChangeRules,
+    ) -> Self {
         Self {
             input,
             ended: "complete".to_owned(),
@@ -182,7 +188,7 @@ impl Summary {
             records: Records::default(),
             skipped: BTreeMap::new(),
             events: Events::default(),
-            biggest_changes: BiggestChanges::default(),
+            biggest_changes: BiggestChanges::new(rules),
             dead_letters: BTreeMap::new(),
             failures: Failures::default(),
             latency: ProcessingTimes::default(),

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -10,10 +11,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Variables of the caller's environment that would change the tests.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 17] = [
+    "YES",
+    "POISON",
     "REDIS_URL",
     "EVENTS_QUEUE_URL",
     "EVENTS_DLQ_URL",
+    "AWS_REGION",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_SQS",
     "AWS_ACCESS_KEY_ID",
@@ -219,17 +223,91 @@ fn an_unreachable_redis_is_named_without_its_password() {
         .unwrap();
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("local-stream: REDIS_URL (redis://127.0.0.1:1) cannot be used: "), "{said}");
-    assert!(said.lines().count() == 1 && !said.contains("hunter2"), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "local-stream: writes to Redis 127.0.0.1:1");
+    assert!(lines[1].starts_with("local-stream: REDIS_URL (redis://127.0.0.1:1) cannot be used: "), "{said}");
+    assert!(lines.len() == 2 && !said.contains("hunter2"), "{said}");
+}
+
+/// `0.0.0.0` is no name of this machine for the replay, but connections to it arrive here.
+#[test]
+fn other_machines_are_written_to_only_with_yes() {
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(4)));
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let run = |yes: &str| {
+        let mut command = work_dir.command(&["in", "--events", "events"]);
+        command.env("REDIS_URL", format!("redis://user:hunter2@0.0.0.0:{port}")).env("YES", yes);
+        command.env("REDIS_CONNECT_TIMEOUT_MS", "100").env("REDIS_COMMAND_TIMEOUT_MS", "100");
+        command.output().unwrap()
+    };
+    for yes in ["", "0", "no"] {
+        let output = run(yes);
+        assert_refused(
+            &output,
+            &format!("the settings name services that are not on this machine: Redis 0.0.0.0:{port}; "),
+        );
+        assert!(stderr(&output).contains("set YES=1") && !stderr(&output).contains("hunter2"));
+        assert!(listener.accept().is_err(), "nothing connected");
+        assert!(!work_dir.path("events").exists());
+    }
+    let output = run("1");
+    assert_eq!(output.status.code(), Some(1), "the listener is no Redis");
+    assert!(stderr(&output).starts_with(&format!("local-stream: writes to Redis 0.0.0.0:{port}\n")));
+    assert!(listener.accept().is_ok(), "it connected");
+}
+
+#[test]
+fn a_queue_elsewhere_wants_yes_and_an_emulator_here_does_not() {
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(4)));
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = work_dir.command(&["in", "-q", "-a", "1"]);
+        command.env("EVENTS_QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com/1/events.fifo");
+        command
+            .env("EVENTS_DLQ_URL", "https://sqs.eu-central-1.amazonaws.com/1/dlq.fifo")
+            .env("MAX_RETRIES", "0");
+        command.envs(variables.iter().copied()).output().unwrap()
+    };
+    let output = run(&[]);
+    assert_refused(
+        &output,
+        "the settings name services that are not on this machine: events queue events.fifo at Amazon SQS in ",
+    );
+    assert!(stderr(&output).contains("dead letter queue dlq.fifo at Amazon SQS in eu-central-1"));
+    let output = run(&[("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1")]);
+    assert!(output.status.success(), "nothing changed enough to be sent: {}", stderr(&output));
+    assert!(stderr(&output).starts_with("local-stream: writes to events queue events.fifo at 127.0.0.1:1, "));
+}
+
+#[test]
+fn a_queue_without_a_place_for_poison_is_refused() {
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(4)));
+    let queue = ("EVENTS_QUEUE_URL", "http://127.0.0.1:1/0/events.fifo");
+    let output = work_dir.command(&["in"]).envs([queue, ("AWS_ENDPOINT_URL", "http://127.0.0.1:1")]).output();
+    assert_refused(
+        &output.unwrap(),
+        "EVENTS_DLQ_URL is not set; it takes the URL of a FIFO queue (or POISON=drop",
+    );
 }
 
 #[test]
 fn help_names_options_settings_and_exit_statuses() {
     let output = WorkDir::new().run(&["--help"]);
     assert!(output.status.success());
-    for word in
-        ["FIXTURE=", "--events", "REDIS_URL", "Exit status", "{\"Records\":[…]}", "BATCH_SIZE", "Ctrl-C"]
-    {
+    for word in [
+        "FIXTURE=",
+        "--events",
+        "REDIS_URL",
+        "YES=1",
+        "Exit status",
+        "{\"Records\":[…]}",
+        "BATCH_SIZE",
+        "Ctrl-C",
+    ] {
         assert!(stdout(&output).contains(word), "{word}");
     }
 }

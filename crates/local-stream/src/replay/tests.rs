@@ -10,7 +10,7 @@ type FakeReplay<'a> = Replay<'a, FakeStore, FakeQueue, FakeQueue, FakeTimer>;
 fn replay(processor: &FakeProcessor) -> FakeReplay<'_> {
     let nowhere = String::new;
     let destinations = Destinations { store: nowhere(), queue: nowhere(), dead_letter_queue: nowhere() };
-    let summary = Summary::new("input".to_owned(), 2, destinations);
+    let summary = Summary::new("input".to_owned(), 2, destinations, &processor.settings().core.rules);
     Replay::new(processor, 2, EventLog::default(), Progress::Hidden, summary)
 }
 

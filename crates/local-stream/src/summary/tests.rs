@@ -1,4 +1,5 @@
 use super::*;
+use crate::biggest_changes::Change;
 use crate::delivery::deliver;
 use crate::destinations::MEMORY;
 use crate::report;
@@ -7,7 +8,7 @@ use crate::test_support::{FakeProcessor, block_on, fake_processor, raw_record, r
 fn summary(processor: &FakeProcessor, batches: Vec<Vec<SourceRecord>>) -> Summary {
     let memory = || MEMORY.to_owned();
     let destinations = Destinations { store: memory(), queue: memory(), dead_letter_queue: memory() };
-    let mut summary = Summary::new("input".to_owned(), 100, destinations);
+    let mut summary = Summary::new("input".to_owned(), 100, destinations, &processor.settings().core.rules);
     for batch in batches {
         summary.add(&block_on(deliver(processor, batch, 3, |_| {})));
     }
@@ -32,6 +33,20 @@ fn a_record_counts_once_however_many_attempts_it_takes() {
     assert!((summary.records_per_second - 10.0).abs() < 1e-9);
     let change = &summary.biggest_changes.tvl_by_usd[0];
     assert_eq!((change.id.as_str(), change.change_absolute, change.change_percent), ("1", 2e6, 200.0));
+}
+
+#[test]
+fn dust_is_not_among_the_biggest_changes_by_per_cent() {
+    let summary = summary(
+        &fake_processor(),
+        vec![records("1=1e-18 1=0.05 2=1e6 2=1.01e6 3=1e6 3=1009999.99 4=5e4 4=4e4")],
+    );
+    let ids = |changes: &[Change]| changes.iter().map(|change| change.id.clone()).collect::<Vec<_>>();
+    let biggest = &summary.biggest_changes;
+    assert_eq!(ids(&biggest.tvl_by_percent), ["4", "2"], "changes of at least $10,000");
+    assert_eq!(summary.records.with_events, 3, "a change of dust is an event all the same");
+    let text = report::text(&summary);
+    assert!(text.contains("Biggest TVL moves in per cent, of at least $10,000\n"), "{text}");
 }
 
 #[test]

@@ -8,8 +8,11 @@
 //! | Redis keys | [`EVENTS`] | `key` | the keys of `KeyStyle` |
 //! | channels | [`EVENTS`] | `channel` | the channels of the fixture's events |
 //!
+//! [`dead_letters`] compares the advice on dead letters with the letters that the processor writes.
+//!
 //! A table may be split under several headings. All tables of a document with the same first column count as one.
 
+mod dead_letters;
 mod libtest;
 mod markdown;
 mod sources;

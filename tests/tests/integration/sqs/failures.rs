@@ -119,6 +119,10 @@ async fn a_message_the_queue_will_never_accept_becomes_a_dead_letter() {
     let event = &dead_letters[0].json()["event"];
     assert_eq!((&event["data"]["protocolId"], &event["metadata"]["retryCount"]), (&"0".into(), &1.into()));
     assert!(dead_letters[0].json()["error"]["message"].as_str().unwrap().contains("InvalidMessageContents"));
+    // What docs/operations.md needs to send the event again.
+    assert_eq!(dead_letters[0].group_id, "protocol:0");
+    assert_eq!(dead_letters[0].json()["error"]["stack"], "queue");
+    assert!(event["eventId"].as_str().is_some_and(|id| !id.is_empty()));
     assert!(processor.store().value("tvl:0").unwrap().contains("2000000"), "the record is done");
 }
 
