@@ -179,8 +179,8 @@ variable "key_failure_max_age_secs" {
   nullable    = false
 
   validation {
-    condition     = var.key_failure_max_age_secs >= 1 && var.key_failure_max_age_secs <= 86400 && floor(var.key_failure_max_age_secs) == var.key_failure_max_age_secs
-    error_message = "key_failure_max_age_secs must be a whole number from 1 to 86400."
+    condition     = var.key_failure_max_age_secs >= 1 && var.key_failure_max_age_secs <= 315360000 && floor(var.key_failure_max_age_secs) == var.key_failure_max_age_secs
+    error_message = "key_failure_max_age_secs must be a whole number from 1 to 315360000."
   }
 }
 

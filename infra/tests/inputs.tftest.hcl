@@ -455,7 +455,7 @@ run "key_failure_max_age_secs" {
 run "key_failure_max_age_secs_2" {
   command = plan
   variables {
-    key_failure_max_age_secs = 86401
+    key_failure_max_age_secs = 315360001
   }
   expect_failures = [var.key_failure_max_age_secs]
 }

@@ -11,6 +11,9 @@ use crate::{Needs, Reader};
 /// Most requests in flight to a queue. FIFO queues answer in about 10 ms: more requests would only be throttled sooner.
 const MAX_REQUESTS_IN_FLIGHT: usize = 16;
 
+/// Longest time for which a failure of one key may be reported: ten years, because a replay can have old records.
+const MAX_KEY_FAILURE_AGE_SECS: u64 = 10 * 365 * 86_400;
+
 const OUTAGES: [(&str, OutagePolicy); 2] = [("block", OutagePolicy::Block), ("spill", OutagePolicy::Spill)];
 
 /// What becomes of a record or an event that can never succeed.
@@ -86,8 +89,8 @@ pub fn processor(reader: &mut Reader<'_>, core: Config) -> Settings {
     let default = BreakerSettings::default();
     let breaker =
         BreakerSettings { open_ms: i64::try_from(open_secs * 1_000).unwrap_or(i64::MAX), ..default };
-    // Streams keep a record for a day.
-    let key_failure_max_age_secs = reader.whole("KEY_FAILURE_MAX_AGE_SECS", 900, 1..=86_400);
+    let key_failure_max_age_secs =
+        reader.whole("KEY_FAILURE_MAX_AGE_SECS", 900, 1..=MAX_KEY_FAILURE_AGE_SECS);
     let outage = reader.one_of("SQS_OUTAGE", &OUTAGES, OutagePolicy::default());
     if outage == OutagePolicy::Spill && !core.outbox {
         reader.require_value("SQS_OUTAGE", "block", "in a cluster the outbox shares no slot with the rows");

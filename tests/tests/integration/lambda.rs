@@ -114,7 +114,9 @@ async fn an_event_without_records_is_an_error_and_the_next_batch_works() {
 #[tokio::test]
 async fn a_partial_batch_response_names_the_first_failed_record_and_a_retry_finishes() {
     let sqs = FakeSqs::start().await;
-    let function = Function::with_fake_sqs(&sqs, &[("MAX_RETRIES", "0")]).await;
+    // The rows are old, but the failure is new.
+    let settings = [("MAX_RETRIES", "0"), ("KEY_FAILURE_MAX_AGE_SECS", "315360000")];
+    let function = Function::with_fake_sqs(&sqs, &settings).await;
     let first: Vec<_> = (0..3).map(|id| tvl(&id.to_string(), 0, id, 1e6, &[])).collect();
     assert_eq!(function.response_to(&first).await, NO_FAILURES);
     sqs.fail_next(SqsFault::refuse_group("protocol:1"));
@@ -123,6 +125,28 @@ async fn a_partial_batch_response_names_the_first_failed_record_and_a_retry_fini
     assert_eq!(function.response_to(&rows).await, named);
     assert_eq!(function.response_to(&rows[1..]).await, NO_FAILURES);
     assert_eq!(sqs.accepted().len(), 3);
+}
+
+/// Lambda reads nothing newer of a shard while a record is reported.
+#[tokio::test]
+async fn a_group_that_is_refused_for_too_long_is_put_aside_and_the_shard_moves_on() {
+    let sqs = FakeSqs::start().await;
+    let function = Function::with_fake_sqs(&sqs, &[]).await;
+    let rows = |hour: i64| {
+        (0..3u64)
+            .map(move |id| tvl(&id.to_string(), hour, 100 * hour as u64 + id, 1e6 * (1 + hour) as f64, &[]))
+    };
+    assert_eq!(function.response_to(&rows(0).collect::<Vec<_>>()).await, NO_FAILURES);
+    // The rows are older than KEY_FAILURE_MAX_AGE_SECS.
+    sqs.choose_faults({
+        let events_url = sqs.events_url();
+        move |request| (request.queue_url == events_url).then(|| SqsFault::refuse_group("protocol:1"))
+    });
+    assert_eq!(function.response_to(&rows(1).collect::<Vec<_>>()).await, NO_FAILURES);
+    let letters = sqs.dead_letters();
+    assert_eq!((sqs.events().len(), letters.len()), (2, 1));
+    assert_eq!(letters[0].json()["event"]["data"]["protocolId"], "1");
+    assert!(letters[0].json()["error"]["message"].as_str().unwrap().contains("for too long"));
 }
 
 #[tokio::test]

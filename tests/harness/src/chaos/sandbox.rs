@@ -23,7 +23,9 @@ const DRAIN: Duration = Duration::from_secs(120);
 /// How long a process may take until it polls for its first event.
 const START: Duration = Duration::from_secs(20);
 /// Timeouts in the same proportions as the defaults, but short enough for many failures a minute.
-const SETTINGS: [(&str, &str); 8] = [
+/// The rows are old, so the age of a record says nothing about how long it has failed.
+const SETTINGS: [(&str, &str); 9] = [
+    ("KEY_FAILURE_MAX_AGE_SECS", "315360000"),
     ("BREAKER_OPEN_SECS", "1"),
     ("DEADLINE_MARGIN_MS", "600"),
     ("REDIS_CONNECT_TIMEOUT_MS", "300"),

@@ -166,6 +166,7 @@ fn the_documented_keys_are_those_the_code_makes() {
         keys.meta(&protocol),
         keys.event(&protocol, "{eventId}"),
         keys.baseline(&protocol, "{pk}"),
+        keys.write_check(&protocol),
         keys.outbox(),
         keys.outbox_lease(),
     ];
