@@ -1,19 +1,20 @@
 //! The schedule of the faults of Redis and SQS: spread evenly over the stream, in an order that the seed decides.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::random::Random;
 
 use super::mapping::Mapping;
 use super::redis::FaultyRedis;
 use super::sqs::FaultySqs;
+use super::time_lost::FaultSpan;
 use super::{ChaosPlan, RedisData};
 
 /// The interval between checks of the progress.
 const POLL: Duration = Duration::from_millis(5);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     RedisKilled,
     RedisFailsOver,
@@ -26,6 +27,27 @@ enum Fault {
     RedisStraggles,
     SqsOutage,
     SqsReset,
+    SqsThrottles,
+}
+
+impl Fault {
+    /// Its name in the report.
+    fn name(self) -> &'static str {
+        match self {
+            Self::RedisKilled => "redis killed",
+            Self::RedisFailsOver => "redis failed over",
+            Self::RedisPaused => "redis paused",
+            Self::RedisCut => "redis cut",
+            Self::RedisReset => "redis reset",
+            Self::RedisDelayed => "redis delayed",
+            Self::RedisStalled => "redis stalled",
+            Self::RedisLosesScripts => "scripts lost",
+            Self::RedisStraggles => "stragglers",
+            Self::SqsOutage => "sqs outage",
+            Self::SqsReset => "sqs reset",
+            Self::SqsThrottles => "sqs throttled",
+        }
+    }
 }
 
 /// The faults of one round. [`FaultSchedule::new`] adds kills of Redis.
@@ -50,6 +72,7 @@ const KILLS_PER_ROUND: usize = 2;
 /// The faults in order, each with the number of records that must be done before it starts.
 pub(super) struct FaultSchedule {
     faults: Vec<(usize, Fault)>,
+    throttling: Duration,
 }
 
 impl FaultSchedule {
@@ -67,19 +90,21 @@ impl FaultSchedule {
             let place = (2 * kill + 1) * faults.len() / (2 * kills);
             faults.insert(place.min(faults.len()), kind);
         }
+        faults.insert(faults.len() / 2, Fault::SqsThrottles);
         let count = faults.len() + 1;
         let due = |(index, fault)| ((index + 1) * records / count, fault);
-        Self { faults: faults.into_iter().enumerate().map(due).collect() }
+        Self { faults: faults.into_iter().enumerate().map(due).collect(), throttling: plan.throttling }
     }
 
     /// Runs all faults in order, each when it is due. The stream waits for a late fault, so that each fault meets
-    /// traffic.
+    /// traffic. Returns when each fault occurred.
     pub(super) async fn run(
         self,
         mut redis: FaultyRedis,
         queue: Arc<FaultySqs>,
         mapping: Arc<Mapping>,
-    ) -> FaultyRedis {
+    ) -> (FaultyRedis, Vec<FaultSpan>) {
+        let mut spans = Vec::new();
         let mut faults = self.faults.into_iter().peekable();
         mapping.pause_at(faults.peek().map_or(usize::MAX, |(due, _)| *due));
         while let Some((due, fault)) = faults.next() {
@@ -87,6 +112,7 @@ impl FaultSchedule {
                 tokio::time::sleep(POLL).await;
             }
             mapping.pause_at(faults.peek().map_or(usize::MAX, |(due, _)| *due));
+            let from = Instant::now();
             match fault {
                 Fault::RedisKilled => redis.kill().await,
                 Fault::RedisFailsOver => redis.fail_over().await,
@@ -99,8 +125,12 @@ impl FaultSchedule {
                 Fault::RedisStraggles => redis.straggle().await,
                 Fault::SqsOutage => queue.outage().await,
                 Fault::SqsReset => queue.reset().await,
+                // The other faults go on meanwhile.
+                Fault::SqsThrottles => queue.throttle_half_until(from + self.throttling),
             }
+            let to = if fault == Fault::SqsThrottles { from + self.throttling } else { Instant::now() };
+            spans.push(FaultSpan { kind: fault.name(), from, to });
         }
-        redis
+        (redis, spans)
     }
 }

@@ -12,6 +12,7 @@
 //! | `subscriber` | a subscriber that reconnects |
 //! | [`judge`] | whether the right events were delivered, if Redis kept its data |
 //! | `first_seen` | the same, if Redis lost data |
+//! | `time_lost` | how long after each fault what it met was done |
 //! | `report` | the table at the end |
 //!
 //! The seed decides which faults happen, in which order and for how long. The exact moments depend on the machine.
@@ -26,6 +27,7 @@ mod report;
 mod sandbox;
 mod sqs;
 mod subscriber;
+mod time_lost;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +43,7 @@ use redis::{DataLoss, FaultyRedis};
 use sandbox::{Sandbox, Shared};
 use sqs::FaultySqs;
 use subscriber::{Received, ReconnectingSubscriber};
+use time_lost::FaultSpan;
 
 /// A run is stuck if no record was done for this long.
 const STUCK: Duration = Duration::from_secs(90);
@@ -88,6 +91,8 @@ pub struct ChaosPlan {
     pub rounds: usize,
     /// How often Redis loses data, unless it keeps its data.
     pub losses: usize,
+    /// For how long SQS throttles half of all calls, from the middle of the stream on.
+    pub throttling: Duration,
 }
 
 impl ChaosPlan {
@@ -98,7 +103,8 @@ impl ChaosPlan {
         // Use fewer other faults if Redis loses data, so that the cost of the data loss stands out.
         let batches_per_round = if redis_data == RedisData::Kept { 50 } else { 100 };
         let rounds = (records / batch / batches_per_round).clamp(1, 10);
-        Self { redis_data, spill: false, seed, batch, shards: 8, sandboxes: 4, rounds, losses: 3 }
+        let throttling = Duration::from_secs(if records < 10_000 { 3 } else { 60 });
+        Self { redis_data, spill: false, seed, batch, shards: 8, sandboxes: 4, rounds, losses: 3, throttling }
     }
 }
 
@@ -123,6 +129,8 @@ pub struct FinishedRun {
     pub counts: Counts,
     /// When each record was delivered and done.
     traces: Vec<Trace>,
+    /// When each fault of Redis and SQS occurred.
+    faults: Vec<FaultSpan>,
     /// When Redis lost data.
     losses: Vec<DataLoss>,
     /// The messages in the events queue, in the order in which they were accepted.
@@ -168,7 +176,7 @@ pub async fn run(records: &[Box<RawValue>], plan: &ChaosPlan) -> FinishedRun {
         ended.expect("the task of a sandbox does not panic");
     }
     progress.abort();
-    let redis = faults.await.expect("the task of the fault schedule does not panic");
+    let (redis, faults) = faults.await.expect("the task of the fault schedule does not panic");
     // All records are done. Send what is still in the outbox, without faults.
     fake.heal();
     if plan.spill {
@@ -184,6 +192,7 @@ pub async fn run(records: &[Box<RawValue>], plan: &ChaosPlan) -> FinishedRun {
             sqs: sqs.counts(),
         },
         traces: state.traces,
+        faults,
         losses: redis.losses.clone(),
         queued: fake.events(),
         dead_letters: fake.dead_letters(),

@@ -1,12 +1,15 @@
 //! The table at the end of a run.
 
+use std::time::Duration;
+
 use super::judge::Judgement;
+use super::time_lost::{self, TimeLost};
 use super::{FinishedRun, RedisData};
 
 impl FinishedRun {
     /// The table of the run, followed by the problems.
     pub fn report(&self, judgement: &Judgement) -> String {
-        let rows = [self.stream(), self.faults(), self.outcome(judgement)].concat();
+        let rows = [self.stream(), self.faults(), self.time_lost(), self.outcome(judgement)].concat();
         let lines: Vec<String> = rows.into_iter().map(|(name, text)| format!("  {name:<12}{text}")).collect();
         let redis_data = self.plan.redis_data.name();
         let result = if judgement.problems.is_empty() { "good" } else { "BAD" };
@@ -88,6 +91,23 @@ impl FinishedRun {
             ),
             ("", kinds.join(", ")),
         ]
+    }
+
+    /// One line for each kind of fault.
+    fn time_lost(&self) -> Vec<(&'static str, String)> {
+        let kinds = time_lost::by_kind(&self.faults, &self.traces);
+        let line = |(position, (kind, lost)): (usize, (&str, &TimeLost))| {
+            let mean = |sum: Duration| sum.as_secs_f64() / f64::from(lost.faults.max(1));
+            let text = format!(
+                "{kind} ({} times, {:.2} s each): {:.2} s, {:.2} s at most",
+                lost.faults,
+                mean(lost.lasted),
+                mean(lost.lost),
+                lost.longest.as_secs_f64()
+            );
+            (if position == 0 { "time lost" } else { "" }, text)
+        };
+        kinds.iter().map(|(kind, lost)| (*kind, lost)).enumerate().map(line).collect()
     }
 
     fn outcome(&self, judgement: &Judgement) -> Vec<(&'static str, String)> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::faults::fake_sqs::{FakeSqs, Request};
 use crate::faults::fault_proxy::{FaultProxy, ProxyMode};
@@ -22,6 +22,7 @@ const RATES: [(&str, u64); 8] = [
 ];
 const LATE: &str = "late response";
 const OUTAGE: &str = "error 500 in an outage";
+const THROTTLING: &str = "throttled, half of all calls";
 
 /// How often each fault occurred.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +62,8 @@ impl Counts {
 struct State {
     random: Random,
     down: bool,
+    /// Half of all calls are throttled until then.
+    throttling_until: Option<Instant>,
     counts: Counts,
 }
 
@@ -74,7 +77,12 @@ impl FaultySqs {
     /// Starts the faults of a fake SQS.
     pub(super) async fn start(fake: &FakeSqs, seed: u64) -> Self {
         let random = Random::new(seed.wrapping_mul(7));
-        let state = Arc::new(Mutex::new(State { random, down: false, counts: Counts::default() }));
+        let state = Arc::new(Mutex::new(State {
+            random,
+            down: false,
+            throttling_until: None,
+            counts: Counts::default(),
+        }));
         let shared = Arc::clone(&state);
         fake.choose_faults(move |request| shared.lock().unwrap().choose(request));
         Self { proxy: FaultProxy::start(fake.addr()).await, state }
@@ -106,6 +114,11 @@ impl FaultySqs {
         state.counts.outages += 1;
     }
 
+    /// Throttles half of all calls until then.
+    pub(super) fn throttle_half_until(&self, until: Instant) {
+        self.state().throttling_until = Some(until);
+    }
+
     /// Resets all connections, then cuts one within a response.
     pub(super) async fn reset(&self) {
         let before = self.proxy.cuts();
@@ -125,10 +138,15 @@ impl State {
     fn choose(&mut self, request: &Request) -> Option<SqsFault> {
         self.counts.calls += 1;
         self.counts.messages += request.messages.len() as u64;
-        let kind = if self.down { OUTAGE } else { self.draw()? };
+        let throttling = self.throttling_until.is_some_and(|until| Instant::now() < until);
+        let kind = match throttling && self.random.below(2) == 0 {
+            _ if self.down => OUTAGE,
+            true => THROTTLING,
+            false => self.draw()?,
+        };
         *self.counts.faults.entry(kind).or_default() += 1;
         Some(match kind {
-            "throttled" => SqsFault::throttle(),
+            "throttled" | THROTTLING => SqsFault::throttle(),
             "throttled, other code" => SqsFault::throttling_exception(),
             // Refuse the fourth message, or the last of fewer.
             "a message refused" => SqsFault::refuse(3.min(request.messages.len().saturating_sub(1))),
