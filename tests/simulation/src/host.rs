@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use events_core::plan::BatchResponse;
 use events_core::source::dynamodb::decode_batch;
+use events_processor::ports::ErrorKind;
 use events_processor::{BatchOutcome, DrainOutcome};
 use stream_mapping::Response;
 
@@ -21,6 +22,7 @@ use crate::ports::{SimProcessor, processor};
 use crate::rows::Rows;
 use crate::scenario::{MILLI, MINUTE, SECOND};
 use crate::sim::{World, duration};
+use crate::together::{self, Together};
 
 /// The longest time for which a sandbox is frozen, or goes on after its timeout.
 const MAX_ZOMBIE_TIME: u64 = 10 * MINUTE;
@@ -39,6 +41,10 @@ pub(crate) struct Task {
     pub refused_groups: BTreeSet<String>,
     /// True if a call failed that all rows depend on.
     pub shared_failure: bool,
+    /// Systems of which a call failed, or that refused something.
+    pub failed_ports: BTreeSet<Port>,
+    /// Its requests to the events queue that failed together.
+    pub together: Together,
     /// True if it has timed out. The mapping ignores its answer.
     pub timed_out: bool,
     sandbox: Rc<SimProcessor>,
@@ -123,6 +129,8 @@ fn begin(world: &World, shard: Option<usize>, batch: Vec<usize>) {
         deadline: duration(world.now()) + left.saturating_sub(margin),
         refused_groups: BTreeSet::new(),
         shared_failure: false,
+        failed_ports: BTreeSet::new(),
+        together: Together::default(),
         timed_out: false,
         sandbox,
         dead_connection,
@@ -196,6 +204,7 @@ fn poll(world: &World, id: usize) {
 fn finish(world: &World, id: usize, batch: &BatchOutcome) {
     let Some(task) = remove_task(world, id) else { return };
     world.trace(|| format!("task {id} answers {:?}, failures {:?}", batch.response, batch.failures));
+    together::count(world, &task.together, batch.tally.breaker_open > 0);
     answer::finished(world, id, &task, batch);
     if task.timed_out {
         return;
@@ -290,10 +299,23 @@ pub(crate) fn call_made(world: &World, id: usize, port: Port) {
     world.trace(|| format!("task {id} calls {port:?}"));
 }
 
-/// A call failed as a whole.
-pub(crate) fn call_failed(world: &World, id: usize, port: Port) {
+/// A call that began at `began` failed as a whole.
+pub(crate) fn call_failed(world: &World, id: usize, port: Port, kind: ErrorKind, began: u64) {
     if port == Port::Store {
         note_failure(world, id, None);
+    }
+    if let Some(task) = world.host.borrow_mut().tasks.get_mut(&id) {
+        task.failed_ports.insert(port);
+        if port == Port::Queue && matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout) {
+            task.together.failed(began, world.now());
+        }
+    }
+}
+
+/// A queue refused a message of a request that it answered.
+pub(crate) fn message_refused(world: &World, id: usize, port: Port) {
+    if let Some(task) = world.host.borrow_mut().tasks.get_mut(&id).filter(|_| port == Port::DeadLetters) {
+        task.failed_ports.insert(port);
     }
 }
 
