@@ -9,6 +9,7 @@ use events_processor::BatchOutcome;
 use crate::aside;
 use crate::host::Task;
 use crate::ledger::{self, Expectations, check};
+use crate::promptness;
 use crate::reference::{ExpectedOutcome, expected_outcome};
 use crate::rows::Kind;
 use crate::sim::{World, micros};
@@ -46,6 +47,7 @@ pub(crate) fn finished(world: &World, id: usize, task: &Task, batch: &BatchOutco
     if let Some(row) = rows.get(reported).filter(|row| in_time && matches!(row.kind, Kind::Values(_))) {
         aside::check_reported(world, id, task, row, batch);
     }
+    promptness::check_blip(world, id, task, batch);
     // A breaker that is open for a part of the invocation can fail any row. So can a queue that throttles every request.
     let concerns_all =
         |reason: &String| reason.contains("breaker open") || reason.contains("throttled every");

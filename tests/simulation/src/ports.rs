@@ -214,12 +214,23 @@ impl Queue for SimQueue {
         let expected = ledger::expectations(world, task);
         let sent: Vec<Message> = messages.iter().map(|message| (*message).clone()).collect();
         let effect = move |world: &World, extent| send_all(world, port, &expected, &sent, extent);
+        let began = world.now();
         let answers = call(world, port, effect, Err).await;
+        if port == Port::Queue && is_throttled(&answers) {
+            host::throttled(world, task, began);
+        }
         match &answers {
             Ok(answers) => note_answers(world, task, port, messages, answers),
             Err(error) => note_error(world, task, port, messages, error.kind),
         }
         answers
+    }
+}
+
+fn is_throttled(answers: &Result<Vec<SendResult>, PortError>) -> bool {
+    match answers {
+        Ok(answers) => answers.iter().any(|answer| matches!(answer, SendResult::Throttled(_))),
+        Err(error) => error.kind == ErrorKind::Throttled,
     }
 }
 

@@ -3,19 +3,34 @@
 
 use std::collections::BTreeMap;
 
-use events_processor::OutagePolicy;
+use events_processor::{BatchOutcome, OutagePolicy};
 
+use crate::faults::Port;
+use crate::host::Task;
 use crate::ledger::check;
-use crate::rows::Row;
+use crate::rows::{EPOCH_MS, Row};
 use crate::scenario::{LastingFault, MILLI, MINUTE, OutageKind, SECOND};
 use crate::sim::World;
 
 /// How long a record takes from the table to the mapping.
 pub(crate) const TRANSIT: u64 = 200 * MILLI;
 
+/// What was written until a fault ended is delivered within this multiple of the time that the fault lasted, and `BASE`.
+///
+/// - A breaker's open time doubles, so it stays open after the fault for no longer than it was open before: 1.
+/// - The simulated mapping's pause doubles with every attempt, up to 30 s, so it pauses no longer than it had tried before:
+///   for the fault and the open breaker, 2. (Lambda's event source mapping pauses for less.)
 const MULTIPLE: u64 = 3;
-const BASE: u64 = 5 * SECOND;
+
+/// The time lost after the shortest fault: one call that is in flight when the fault ends takes until its timeout (3 s), the
+/// breaker is open for its first open time (20 s / 16), the mapping makes its first pause (0.2 s).
+const BASE: u64 = 4_500 * MILLI;
+
+/// The longest time for one row: it may be alone in its batch, and waits for the rows of its shard before it.
 const PER_ROW: u64 = 100 * MILLI;
+
+/// Throttling for up to this time costs no batch: the processor is patient for 5 s, and its longest pause is 0.3 s.
+const PATIENCE: u64 = 4 * SECOND;
 
 /// The time that outages of one kind cost after their end.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +92,33 @@ fn due(world: &World, row: &Row, delivered: u64) -> u64 {
     let waiting = shard.iter().take_while(|other| **other <= row.index).filter(waited).count() as u64;
     let outbox = if world.scenario.settings.outage == OutagePolicy::Spill { MINUTE } else { 0 };
     start + BASE + waiting * PER_ROW + outbox
+}
+
+/// Checks that an invocation bears a fault of SQS that is shorter than its retries. Only the first fault of a run is judged:
+/// after it, a breaker can be open.
+pub(crate) fn check_blip(world: &World, id: usize, task: &Task, batch: &BatchOutcome) {
+    let mut begun = world.scenario.outages.iter().filter(|outage| outage.from < world.now());
+    let (Some(blip), None, true) = (begun.next(), begun.next(), world.scenario.waves) else { return };
+    let bearable = match blip.kind {
+        OutageKind::Queue => span_of_retries(world.scenario.settings.max_retries),
+        OutageKind::Throttle | OutageKind::ThrottleHalf => PATIENCE,
+        _ => return,
+    };
+    let began = (task.decoded_ms - EPOCH_MS) as u64 * MILLI;
+    // A Lambda whose time is up stops. A sandbox's connection to Redis can die while it sleeps.
+    let out_of_time = batch.failures.values().any(|reason| reason.contains("deadline"));
+    let other_failure = task.failed_ports.iter().any(|port| *port != Port::Queue);
+    if blip.to < began || blip.to - blip.from >= bearable || out_of_time || other_failure {
+        return;
+    }
+    check(world, "a blip costs no batch", batch.failures.is_empty() && batch.tally.spilled == 0, || {
+        format!("task {id}: {} events spilled, {:?}", batch.tally.spilled, batch.failures)
+    });
+}
+
+/// The shortest time from the first try of a message to its last: see the timer's `backoff`.
+fn span_of_retries(max_retries: u32) -> u64 {
+    (1..=max_retries).map(|attempt| (25 * MILLI) << (attempt - 1)).sum()
 }
 
 /// The time lost after each outage, by kind.

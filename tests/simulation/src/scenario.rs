@@ -170,7 +170,7 @@ impl Scenario {
     fn with_shape(mut self, rng: &mut Rng) -> Self {
         self.settings.key_failure_max_age_ms = rng.between(30, 900) as i64 * 1_000;
         let crowd = rng.permille(10);
-        if rng.permille(150) {
+        if rng.permille(if crowd { 700 } else { 150 }) {
             self.waves = true;
             self.rates = Rates::default();
             self.mapping.retries = None;
@@ -196,9 +196,15 @@ impl Scenario {
         let core = &mut self.settings.core;
         (core.max_message_bytes, core.queueing, core.min_priority) = (6_000, true, Priority::Low);
         let outage = |burst: u64| {
-            let longest = rng.pick(&[100 * MILLI, SECOND, 10 * SECOND]);
-            let to = burst + 3 * SECOND + rng.between(longest / 10, longest);
-            LastingFault { kind: OutageKind::Queue, from: burst, to }
+            // Just before the batch begins: its first record takes 200 ms to arrive, and then the batch fills.
+            let from = burst + 2_190 * MILLI;
+            let longest = rng.pick(&[300 * MILLI, SECOND, 10 * SECOND]);
+            let to = from + rng.between(longest / 10, longest);
+            LastingFault {
+                kind: rng.pick(&[OutageKind::Queue, OutageKind::Queue, OutageKind::Throttle]),
+                from,
+                to,
+            }
         };
         let outages: Vec<LastingFault> = CROWD_BURSTS[1..].iter().copied().map(outage).collect();
         if self.waves {
