@@ -157,8 +157,10 @@ async fn put_aside<S, Q, D: Queue, T: Timer>(
     let plan = batch.plan;
     let overdue = refused.into_iter().filter(|(index, _)| {
         let created_ms = plan[*index].created_ms;
+        let group = plan[*index].subject.as_ref().map(|subject| subject.group_id()).unwrap_or_default();
+        let last_success_ms = context.last_success.commit.borrow().of_others_ms(&group);
         key_failures::is_overdue(context, created_ms)
-            && (key_failures::took_others(context, created_ms, context.last_success.commit_ms.get())
+            && (key_failures::took_others(context, created_ms, last_success_ms)
                 || key_failures::later_record_is_done(plan, *index))
     });
     let dead_letters: Vec<(usize, Message)> = overdue
@@ -203,7 +205,10 @@ fn record_commit<S, Q, D, T: Timer>(
     let record = &batch.plan[index];
     match result {
         CommitResult::Applied { published } => {
-            context.last_success.commit_ms.set(context.timer.now_ms());
+            if let Some(subject) = &record.subject {
+                let mut taken = context.last_success.commit.borrow_mut();
+                taken.took(subject.group_id(), context.timer.now_ms());
+            }
             let writes = record.commit.as_ref().map_or(0, |commit| commit.writes.len());
             let spilled = batch.outbox_appends[index].as_ref().map_or(0, |append| append.entries.len());
             batch.tally.cache_updates += writes as u64;

@@ -32,14 +32,38 @@ pub(crate) struct Context<S, Q, D, T> {
     pub(crate) last_success: LastSuccess,
 }
 
-/// When a system last did what it was asked, ms since 1970; 0 for never. If that was while a record kept failing, the
-/// failure belongs to the record's key and not to the system.
+/// When a system last did what it was asked. If that was while a record kept failing, the failure belongs to the record's
+/// key and not to the system.
 #[derive(Debug, Default)]
 pub(crate) struct LastSuccess {
     /// The events queue accepted a message.
-    pub(crate) message_ms: Cell<i64>,
+    pub(crate) message: RefCell<LastTaken>,
     /// Redis committed a row.
-    pub(crate) commit_ms: Cell<i64>,
+    pub(crate) commit: RefCell<LastTaken>,
+}
+
+/// The last two groups of which a system took something, and when, ms since 1970. Two are enough to tell for every group
+/// when the system last took something of another one.
+#[derive(Debug, Default)]
+pub(crate) struct LastTaken {
+    last: Option<(String, i64)>,
+    other: Option<(String, i64)>,
+}
+
+impl LastTaken {
+    /// The system took something of a group.
+    pub(crate) fn took(&mut self, group: String, now_ms: i64) {
+        if self.last.as_ref().is_some_and(|(last, _)| *last != group) {
+            self.other = self.last.take();
+        }
+        self.last = Some((group, now_ms));
+    }
+
+    /// When the system last took something of another group; 0 for never.
+    pub(crate) fn of_others_ms(&self, group: &str) -> i64 {
+        let mut others = [&self.last, &self.other].into_iter().flatten().filter(|(taken, _)| taken != group);
+        others.next().map_or(0, |(_, at_ms)| *at_ms)
+    }
 }
 
 /// One circuit breaker for each way in which a system can fail.
@@ -86,9 +110,11 @@ impl<S, Q, D, T: Timer> Context<S, Q, D, T> {
     {
         let state = QueueState { circuit: Some(&self.circuits.queue), pace: &self.pace };
         let accepted = self.sender(deadline).send(&self.queue, state, dispatch, messages).await;
-        if accepted > 0 {
-            self.last_success.message_ms.set(self.timer.now_ms());
+        let mut taken = self.last_success.message.borrow_mut();
+        for record in dispatch.accepted_groups() {
+            taken.took(messages[record][0].group_id.clone(), self.timer.now_ms());
         }
+        drop(taken);
         accepted
     }
 

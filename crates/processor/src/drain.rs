@@ -163,8 +163,8 @@ async fn send_page<S, Q: Queue, D: Queue, T: Timer>(
         let created_ms =
             row.first().and_then(|message| message.attributes.as_ref()).map(|known| known.timestamp);
         if key_failures::is_overdue(context, created_ms) {
-            let takes_others =
-                key_failures::took_others(context, created_ms, context.last_success.message_ms.get());
+            let last_success_ms = context.last_success.message.borrow().of_others_ms(&row[0].group_id);
+            let takes_others = key_failures::took_others(context, created_ms, last_success_ms);
             dispatch.allow_rejection(index, takes_others);
         }
     }

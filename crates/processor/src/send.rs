@@ -28,9 +28,10 @@ pub(crate) async fn send_batch<S: Store, Q: Queue, D: Queue, T: Timer>(
     }
     for (index, record) in batch.plan.iter().enumerate().filter(|(_, record)| !record.messages.is_empty()) {
         if key_failures::is_overdue(context, record.created_ms) {
-            let takes_others =
-                key_failures::took_others(context, record.created_ms, context.last_success.message_ms.get())
-                    || key_failures::later_record_is_done(batch.plan, index);
+            let last_success_ms =
+                context.last_success.message.borrow().of_others_ms(&record.messages[0].group_id);
+            let takes_others = key_failures::took_others(context, record.created_ms, last_success_ms)
+                || key_failures::later_record_is_done(batch.plan, index);
             dispatch.allow_rejection(index, takes_others);
         }
     }

@@ -195,6 +195,20 @@ async fn an_early_success_is_no_sign_that_the_queue_takes_others() {
     }
 }
 
+/// What the queue takes of the group itself says nothing of others.
+#[tokio::test]
+async fn a_success_of_the_same_group_is_no_sign_that_the_queue_takes_others() {
+    for (protocol, dead_letters) in [(2, 0), (3, 1)] {
+        let fixture = fixture(OutagePolicy::Block);
+        fixture.batch(0, 0).await;
+        fixture.batch_of(&[(protocol, 1)], 2, MAX_AGE_SECS).await;
+        assert_eq!(fixture.queued(), [format!("protocol:{protocol}")]);
+        fixture.0.queue().refuses.set(Some((Refusal::Message, None)));
+        fixture.batch_of(&[(2, 2)], 2, MAX_AGE_SECS + 1).await;
+        assert_eq!(fixture.dead_letters().len(), dead_letters, "protocol {protocol} was taken before");
+    }
+}
+
 /// The failed record is at the start of each redelivery. Those behind it are done, and not sent again.
 #[tokio::test]
 async fn records_that_were_done_before_show_that_the_queue_takes_others() {

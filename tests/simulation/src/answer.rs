@@ -6,8 +6,10 @@ use std::rc::Rc;
 use events_core::plan::BatchResponse;
 use events_processor::BatchOutcome;
 
+use crate::aside;
 use crate::host::Task;
 use crate::ledger::{self, Expectations, check};
+use crate::promptness;
 use crate::reference::{ExpectedOutcome, expected_outcome};
 use crate::rows::Kind;
 use crate::sim::{World, micros};
@@ -42,8 +44,14 @@ pub(crate) fn finished(world: &World, id: usize, task: &Task, batch: &BatchOutco
             format!("task {id} reports row {}, although its dead letter is sent", row.index)
         });
     }
-    // A breaker that is open for a part of the invocation can fail any row.
-    let breaker_open = batch.failures.values().any(|reason| reason.contains("breaker open"));
+    if let Some(row) = rows.get(reported).filter(|row| in_time && matches!(row.kind, Kind::Values(_))) {
+        aside::check_reported(world, id, task, row, batch);
+    }
+    promptness::check_blip(world, id, task, batch);
+    // A breaker that is open for a part of the invocation can fail any row. So can a queue that throttles every request.
+    let concerns_all =
+        |reason: &String| reason.contains("breaker open") || reason.contains("throttled every");
+    let breaker_open = batch.failures.values().any(concerns_all);
     let must_isolate = in_time && !task.shared_failure && !breaker_open;
     for row in rows.iter().filter(|_| must_isolate) {
         let group = match row.kind {
@@ -67,6 +75,13 @@ fn is_done(world: &World, task: &Task, expected: &Expectations, index: usize) ->
     let row = &world.rows.rows[index];
     match row.kind {
         Kind::Skipped => true,
+        // Its record is a dead letter: see `aside`.
+        Kind::Values(_)
+            if world.ledger.borrow().aside.is_put_aside(index)
+                && world.ledger.borrow().dead_letter_records.contains(&row.record_id) =>
+        {
+            true
+        }
         Kind::Poison(_) => world.ledger.borrow().dead_letter_records.contains(&row.record_id),
         Kind::Values(_) => {
             let key = &world.rows.keys[row.key].baseline;

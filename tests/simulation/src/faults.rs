@@ -9,7 +9,7 @@ use crate::scenario::{MILLI, OutageKind, SECOND};
 use crate::sim::{Promise, World};
 
 /// The system that is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Port {
     /// Redis.
     Store,
@@ -116,7 +116,13 @@ pub(crate) fn call<T: 'static>(
     effect: impl Fn(&World, Extent) -> T + 'static,
     failed: impl Fn(PortError) -> T + 'static,
 ) -> Promise<T> {
-    let call = Call { port, task: world.current.get(), promise: Promise::default(), failed: Rc::new(failed) };
+    let call = Call {
+        port,
+        task: world.current.get(),
+        began: world.now(),
+        promise: Promise::default(),
+        failed: Rc::new(failed),
+    };
     let promise = call.promise.clone();
     call.begin(world, Rc::new(effect));
     promise
@@ -125,6 +131,7 @@ pub(crate) fn call<T: 'static>(
 struct Call<T> {
     port: Port,
     task: usize,
+    began: u64,
     promise: Promise<T>,
     failed: Rc<dyn Fn(PortError) -> T>,
 }
@@ -132,7 +139,7 @@ struct Call<T> {
 impl<T> Clone for Call<T> {
     fn clone(&self) -> Self {
         let (promise, failed) = (self.promise.clone(), Rc::clone(&self.failed));
-        Self { port: self.port, task: self.task, promise, failed }
+        Self { port: self.port, task: self.task, began: self.began, promise, failed }
     }
 }
 
@@ -172,6 +179,8 @@ impl<T: 'static> Call<T> {
         match which {
             0 | 1 => self.fail(world, travel, ErrorKind::Unavailable, names.refused),
             2 => self.fail(world, travel, ErrorKind::Throttled, names.throttled),
+            // Redis refuses single rows only: see `OutageKind::RedisKey`. What it says of a whole call concerns every key.
+            3 if self.port == Port::Store => self.fail(world, travel, ErrorKind::Denied, names.denied),
             3 => self.fail(world, travel, ErrorKind::Refused, names.denied),
             4 => self.fail(world, timeout, ErrorKind::Timeout, names.lost),
             5 | 6 => {
@@ -220,7 +229,7 @@ impl<T: 'static> Call<T> {
     fn answer_error(self, world: &World, after: u64, kind: ErrorKind) {
         world.after(after, move |world| {
             world.trace(|| format!("task {} {:?}: {kind:?}", self.task, self.port));
-            host::call_failed(world, self.task, self.port);
+            host::call_failed(world, self.task, self.port, kind, self.began);
             let error = PortError::new(kind, "simulated");
             self.promise.complete((self.failed)(error));
             host::resume(world, self.task);

@@ -10,20 +10,25 @@ use std::time::Duration;
 
 use events_core::plan::BatchResponse;
 use events_core::source::dynamodb::decode_batch;
+use events_processor::ports::ErrorKind;
 use events_processor::{BatchOutcome, DrainOutcome};
 use stream_mapping::Response;
 
 use crate::answer;
 use crate::faults::Port;
-use crate::ledger;
+use crate::ledger::{self, check};
 use crate::mapping::{self, ShardReader};
 use crate::ports::{SimProcessor, processor};
 use crate::rows::Rows;
 use crate::scenario::{MILLI, MINUTE, SECOND};
 use crate::sim::{World, duration};
+use crate::together::{self, Together};
 
 /// The longest time for which a sandbox is frozen, or goes on after its timeout.
 const MAX_ZOMBIE_TIME: u64 = 10 * MINUTE;
+
+/// The shortest pause after a throttled request: see the timer's `backoff`.
+const SHORTEST_PAUSE: u64 = 25 * MILLI;
 
 /// An invocation.
 pub(crate) struct Task {
@@ -39,6 +44,12 @@ pub(crate) struct Task {
     pub refused_groups: BTreeSet<String>,
     /// True if a call failed that all rows depend on.
     pub shared_failure: bool,
+    /// Systems of which a call failed, or that refused something.
+    pub failed_ports: BTreeSet<Port>,
+    /// When the events queue last began to throttle it, µs.
+    throttled_at: Option<u64>,
+    /// Its requests to the events queue that failed together.
+    pub together: Together,
     /// True if it has timed out. The mapping ignores its answer.
     pub timed_out: bool,
     sandbox: Rc<SimProcessor>,
@@ -123,6 +134,9 @@ fn begin(world: &World, shard: Option<usize>, batch: Vec<usize>) {
         deadline: duration(world.now()) + left.saturating_sub(margin),
         refused_groups: BTreeSet::new(),
         shared_failure: false,
+        failed_ports: BTreeSet::new(),
+        throttled_at: None,
+        together: Together::default(),
         timed_out: false,
         sandbox,
         dead_connection,
@@ -196,6 +210,7 @@ fn poll(world: &World, id: usize) {
 fn finish(world: &World, id: usize, batch: &BatchOutcome) {
     let Some(task) = remove_task(world, id) else { return };
     world.trace(|| format!("task {id} answers {:?}, failures {:?}", batch.response, batch.failures));
+    together::count(world, &task.together, batch.tally.breaker_open > 0);
     answer::finished(world, id, &task, batch);
     if task.timed_out {
         return;
@@ -288,12 +303,40 @@ fn time_out(world: &World, id: usize) {
 /// An invocation begins a call.
 pub(crate) fn call_made(world: &World, id: usize, port: Port) {
     world.trace(|| format!("task {id} calls {port:?}"));
+    if port == Port::Queue {
+        let throttled_at = world.host.borrow().tasks.get(&id).and_then(|task| task.throttled_at);
+        let holds = throttled_at.is_none_or(|at| world.now() >= at + SHORTEST_PAUSE);
+        check(world, "throttling slows down", holds, || format!("task {id}, throttled at {throttled_at:?}"));
+    }
 }
 
-/// A call failed as a whole.
-pub(crate) fn call_failed(world: &World, id: usize, port: Port) {
+/// A call that began at `began` failed as a whole.
+pub(crate) fn call_failed(world: &World, id: usize, port: Port, kind: ErrorKind, began: u64) {
     if port == Port::Store {
         note_failure(world, id, None);
+    }
+    if let Some(task) = world.host.borrow_mut().tasks.get_mut(&id) {
+        task.failed_ports.insert(port);
+        if port == Port::Queue && matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout) {
+            task.together.failed(began, world.now());
+        }
+    }
+}
+
+/// The events queue throttled a request that began at `began`, or a message of it. Requests that are in flight then are
+/// throttled with it.
+pub(crate) fn throttled(world: &World, id: usize, began: u64) {
+    if let Some(task) = world.host.borrow_mut().tasks.get_mut(&id) {
+        if task.throttled_at.is_none_or(|at| began > at) {
+            task.throttled_at = Some(world.now());
+        }
+    }
+}
+
+/// A queue refused a message of a request that it answered.
+pub(crate) fn message_refused(world: &World, id: usize, port: Port) {
+    if let Some(task) = world.host.borrow_mut().tasks.get_mut(&id).filter(|_| port == Port::DeadLetters) {
+        task.failed_ports.insert(port);
     }
 }
 

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use events_core::change::RowVersion;
 use events_core::delivery::{KeyRenewal, Message, RowCommit};
 use events_processor::ports::CommitResult;
 
+use crate::aside::Aside;
+use crate::faults::Port;
 use crate::outbox;
 use crate::queue::Entered;
 use crate::redis::ReadBaselines;
@@ -37,6 +40,8 @@ pub(crate) struct Ledger {
     pub dead_letter_records: BTreeSet<String>,
     /// Ids of the events that were published.
     pub published: BTreeSet<String>,
+    /// When each row was done and its events were in the queue, µs.
+    pub delivered: BTreeMap<usize, u64>,
     /// Rows that the mapping dropped.
     pub dropped: BTreeSet<usize>,
     /// How often each invariant was checked.
@@ -61,6 +66,12 @@ pub(crate) struct Ledger {
     pub outbox_pages: BTreeMap<usize, BTreeSet<String>>,
     /// Events of the outbox in flight to the queue, by invocation and id.
     pub sending_from_outbox: BTreeSet<(usize, String)>,
+    /// Invocations that have read that Redis refuses writes.
+    writes_refused: BTreeSet<usize>,
+    /// How many requests to the events queue failed together, and how often.
+    pub failed_together: BTreeMap<usize, u64>,
+    /// What was refused by name, and what was put aside.
+    pub aside: Aside,
 }
 
 impl Ledger {
@@ -71,6 +82,17 @@ impl Ledger {
             ledger.row_of_sequence.insert((Rows::arn(row.stream), row.sequence.to_string()), row.index);
         }
         ledger
+    }
+
+    /// The row of a version.
+    pub(crate) fn row_of(&self, version: &RowVersion) -> Option<usize> {
+        let sequence = (version.stream.clone(), version.sequence.as_str().to_owned());
+        self.row_of_sequence.get(&sequence).copied()
+    }
+
+    /// Rows that may never be committed: the mapping dropped them, or the processor put them aside.
+    pub(crate) fn given_up(&self) -> impl Iterator<Item = usize> + '_ {
+        self.dropped.iter().chain(self.aside.rows()).copied()
     }
 }
 
@@ -85,6 +107,8 @@ pub(crate) fn forget_task(world: &World, task: usize) {
     ledger.tries.retain(|(other, _), _| *other != task);
     ledger.acknowledged.retain(|(other, _)| *other != task);
     ledger.outbox_pages.remove(&task);
+    ledger.writes_refused.remove(&task);
+    ledger.aside.forget_task(task);
 }
 
 /// Checks an invariant. Evaluates `detail` only if it is violated.
@@ -119,8 +143,11 @@ pub(crate) fn expectations(world: &World, task: usize) -> Rc<Expectations> {
     world.ledger.borrow().expectations.get(&task).cloned().unwrap_or_default()
 }
 
-/// An invocation has read its baselines. Works out what its rows must give.
-pub(crate) fn baselines_read(world: &World, task: usize, read: &ReadBaselines) {
+/// An invocation has read its baselines, and whether Redis takes writes. Works out what its rows must give.
+pub(crate) fn baselines_read(world: &World, task: usize, read: &ReadBaselines, takes_writes: bool) {
+    if !takes_writes {
+        world.ledger.borrow_mut().writes_refused.insert(task);
+    }
     let (batch, now_ms) = {
         let host = world.host.borrow();
         let Some(task) = host.tasks.get(&task) else { return };
@@ -171,15 +198,28 @@ pub(crate) fn try_succeeded(world: &World, task: usize, what: String) {
     world.ledger.borrow_mut().tries.remove(&(task, what));
 }
 
+/// The last try of a call or a message does not count: the queue throttled it, or refused it in company.
+pub(crate) fn try_is_free(world: &World, task: usize, what: &str) {
+    if let Some(tries) = world.ledger.borrow_mut().tries.get_mut(&(task, what.to_owned())) {
+        *tries = tries.saturating_sub(1);
+    }
+}
+
 /// An invocation sends a request to a queue.
-pub(crate) fn request_made(world: &World, task: usize, messages: &[&Message]) {
+pub(crate) fn request_made(world: &World, task: usize, port: Port, messages: &[&Message]) {
     let bytes: usize = messages.iter().map(|message| message.size()).sum();
     let fits = messages.len() <= 10
         && (bytes <= world.scenario.settings.core.max_message_bytes || messages.len() == 1);
     check(world, "requests fit the limits", fits, || {
         format!("task {task}: {} messages, {bytes} bytes", messages.len())
     });
+    let refused = port == Port::Queue && world.ledger.borrow().writes_refused.contains(&task);
     for message in messages {
+        // Draining the outbox makes room in Redis.
+        let drained = || is_in_outbox_page(world, task, message);
+        check(world, "nothing is sent while writes are refused", !refused || drained(), || {
+            format!("task {task} sends {}, although Redis refused its small write", message.dedup_id)
+        });
         // If Redis lost a row, its events can be in the outbox twice, so they may be sent twice.
         if world.redis.borrow().lost_anything() {
             continue;
@@ -190,6 +230,11 @@ pub(crate) fn request_made(world: &World, task: usize, messages: &[&Message]) {
             format!("task {task} sends {} again, although it was accepted", message.dedup_id)
         });
     }
+}
+
+fn is_in_outbox_page(world: &World, task: usize, message: &Message) -> bool {
+    let ledger = world.ledger.borrow();
+    ledger.outbox_pages.get(&task).is_some_and(|ids| ids.contains(&message.dedup_id))
 }
 
 /// An invocation has received the answer that a message is accepted.
@@ -219,14 +264,22 @@ pub(crate) fn message_accepted(world: &World, expected: &Rc<Expectations>, messa
         spilled_holds || content_holds(world, expected, message),
         || format!("row {}: {}", row.index, message.body),
     );
-    let order = order_key(world, row.index, &message.group_id);
-    let last = world.ledger.borrow_mut().last_queued.insert(order, row.index);
-    let excused = order_is_excused(world, row.index);
-    let holds = excused || last.is_none_or(|last| last <= row.index);
-    check(world, "order in the queue", holds, || {
-        format!("{}: row {} comes after row {last:?}", message.group_id, row.index)
-    });
-    world.ledger.borrow_mut().accepted.insert(id.clone(), row.index);
+    // An event that was put aside is out of order: a request that timed out can still be executed, as a replay can.
+    if !world.ledger.borrow().dead_letter_events.contains(id) {
+        let order = order_key(world, row.index, &message.group_id);
+        let last = world.ledger.borrow_mut().last_queued.insert(order, row.index);
+        let excused = order_is_excused(world, row.index);
+        let holds = excused || last.is_none_or(|last| last <= row.index);
+        check(world, "order in the queue", holds, || {
+            format!("{}: row {} comes after row {last:?}", message.group_id, row.index)
+        });
+    }
+    let mut ledger = world.ledger.borrow_mut();
+    ledger.accepted.insert(id.clone(), row.index);
+    // An event of the outbox is delivered later than its row is done.
+    if let Some(delivered) = ledger.delivered.get_mut(&row.index) {
+        *delivered = world.now();
+    }
 }
 
 /// Rows with the same order key must stay in order. The order key is the subject if all rows of the subject are in the
@@ -236,15 +289,15 @@ fn order_key(world: &World, row: usize, name: &str) -> String {
     if world.rows.ordered_by_subject { format!("{name} {}", key.group) } else { format!("{name} {}", key.pk) }
 }
 
-/// True if the rows of this subject or key need not stay in order, because some were dropped, the baseline was lost, or
-/// a data time depends on the time of decoding. A redelivered row is then compared with another value than before, and
+/// True if the rows of this subject or key need not stay in order, because some were dropped or put aside, the baseline
+/// was lost, or a data time depends on the time of decoding. A redelivered row is then compared with another value than before, and
 /// can make new events after those of later rows.
 fn order_is_excused(world: &World, row: usize) -> bool {
     let key_of = |row: usize| &world.rows.keys[world.rows.rows[row].key];
     let key = key_of(row);
     world.rows.has_clock_ahead(&key.group)
         || world.redis.borrow().losses(&key.baseline) > 0
-        || world.ledger.borrow().dropped.iter().any(|row| key_of(*row).group == key.group)
+        || world.ledger.borrow().given_up().any(|row| key_of(row).group == key.group)
 }
 
 fn content_holds(world: &World, expected: &ExpectedEvent, message: &Message) -> bool {
@@ -286,6 +339,11 @@ pub(crate) fn dead_letter_accepted(world: &World, message: &Message) {
     }
 }
 
+/// The mapping goes on to the rows after this one, which is done.
+pub(crate) fn row_passed(world: &World, row: usize) {
+    world.ledger.borrow_mut().delivered.insert(row, world.now());
+}
+
 /// The mapping drops a row.
 pub(crate) fn row_dropped(world: &World, row: usize) {
     world.ledger.borrow_mut().dropped.insert(row);
@@ -308,8 +366,7 @@ pub(crate) fn run_commit(
     row_commit: RowCommit<'_>,
 ) -> CommitResult {
     let commit = row_commit.commit;
-    let sequence = (commit.version.stream.clone(), commit.version.sequence.as_str().to_owned());
-    let row = world.ledger.borrow().row_of_sequence.get(&sequence).copied();
+    let row = world.ledger.borrow().row_of(&commit.version);
     let outcome = row.and_then(|row| expected.rows.get(&row));
     let (events, baseline) = match outcome {
         Some(ExpectedOutcome::Applied(events, baseline)) => (events.as_slice(), Some(Rc::clone(baseline))),

@@ -12,13 +12,15 @@
 //! | `redis`, `queue` | the servers |
 //! | `ports`, `faults` | the processor's ports, and the faults of a call |
 //! | `reference` | a second, independent implementation of what a row must give |
-//! | `ledger`, `outbox`, `answer`, [`run`] | observations and invariants: at each call, at each answer, at the end |
+//! | `ledger`, `outbox`, `aside`, `answer`, [`run`] | observations and invariants: at each call, at each answer, at the end |
+//! | `together`, [`promptness`] | requests that fail together; how soon rows are delivered after a fault |
 //! | [`many`] | many seeds, on all cores |
 //!
 //! The reference is applied to the baselines that an invocation really read. So the invariants also hold for runs in
 //! which Redis loses data. Runs without a loss are also checked event by event, as if no baseline was ever forgotten.
 
 mod answer;
+mod aside;
 mod faults;
 mod host;
 mod ledger;
@@ -26,6 +28,7 @@ pub mod many;
 mod mapping;
 mod outbox;
 mod ports;
+pub mod promptness;
 mod queue;
 mod record;
 mod redis;
@@ -35,4 +38,5 @@ mod rows;
 pub mod run;
 pub mod scenario;
 mod sim;
+mod together;
 mod writer;

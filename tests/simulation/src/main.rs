@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use events_simulation::many::{MAX_FAILURES, Summary, run_many};
-use events_simulation::run::run;
+use events_simulation::run::{Report, run};
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn number(name: &str) -> Result<Option<u64>, String> {
@@ -68,6 +68,26 @@ fn replay(seed: u64) -> bool {
     }
 }
 
+fn print_promptness(total: &Report) {
+    let sizes: Vec<String> =
+        total.failed_together.iter().map(|(size, count)| format!("{size}: {count}")).collect();
+    println!("\nrequests to sqs that failed together: {}", sizes.join(", "));
+    println!(
+        "\ntime lost after the end of an outage, s        outages   lasted     mean      max  max share"
+    );
+    for (kind, lost) in &total.time_lost {
+        let mean = |time: u64| time as f64 / 1e6 / lost.outages as f64;
+        println!(
+            "  {kind:<42} {:>9} {:>8.2} {:>8.2} {:>8.2} {:>10.2}",
+            lost.outages,
+            mean(lost.lasted),
+            mean(lost.total),
+            lost.longest as f64 / 1e6,
+            lost.largest_share as f64 / 100.0
+        );
+    }
+}
+
 fn print(summary: &Summary, seconds: f64, threads: u64) {
     let total = &summary.total;
     let table = |title: &str, rows: &std::collections::BTreeMap<&'static str, u64>| {
@@ -78,6 +98,7 @@ fn print(summary: &Summary, seconds: f64, threads: u64) {
     };
     table("faults injected", &total.faults);
     table("invariants checked", &total.checked);
+    print_promptness(total);
     println!("\nschedules run        {}", summary.runs);
     println!("seeds per second     {:.0} on {threads} threads", summary.runs as f64 / seconds);
     println!("simulated hours      {:.0}", total.simulated as f64 / 3.6e9);

@@ -28,6 +28,12 @@ impl Summary {
         self.runs += 1;
         add(&mut self.total.faults, &report.faults);
         add(&mut self.total.checked, &report.checked);
+        for (size, count) in &report.failed_together {
+            *self.total.failed_together.entry(*size).or_default() += count;
+        }
+        for (kind, lost) in &report.time_lost {
+            self.total.time_lost.entry(kind).or_default().add(lost);
+        }
         self.total.simulated += report.simulated;
         self.total.invocations += report.invocations;
         self.total.await_points += report.await_points;

@@ -5,12 +5,11 @@ use stream_mapping::{NextDelivery, Response, next_delivery};
 
 use crate::host;
 use crate::ledger;
+use crate::promptness::TRANSIT;
 use crate::rows::Shard;
 use crate::scenario::{MILLI, SECOND};
 use crate::sim::World;
 
-/// How long a record takes from the table to the mapping.
-const TRANSIT: u64 = 200 * MILLI;
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: u64 = 30 * SECOND;
 /// Quiet time required after the old stream's last invocation, before the next stream of the table is read.
@@ -21,6 +20,8 @@ const QUIET: u64 = 120 * SECOND;
 pub(crate) struct ShardReader {
     /// Position of the first row that is not done.
     pub next: usize,
+    /// Since when the shard may be read: its parents are read to their ends.
+    pub readable: Option<u64>,
     /// Position after the current batch. If the batch is split, the end of each part is pushed on top.
     ends: Vec<usize>,
     /// True while an invocation processes the batch.
@@ -42,9 +43,11 @@ pub(crate) fn tick(world: &World, index: usize) {
             let mut busy_shards = host.tasks.values().filter_map(|task| task.shard);
             let others = busy_shards.any(|busy| world.rows.shards[busy].stream != shard.stream);
             if others || (world.now() < host.last_end + QUIET && host.last_end > 0) {
+                host.readers[index].readable = None;
                 return world.after(SECOND, move |world| tick(world, index));
             }
         }
+        host.readers[index].readable.get_or_insert(world.now());
         match next_batch(world, index, &mut host.readers[index]) {
             Ok(batch) => batch,
             Err(wait) => {
@@ -135,6 +138,7 @@ fn wait_for(world: &World, index: usize, pause: u64, done: bool) {
 fn settle(world: &World, index: usize, reader: &mut ShardReader, response: &Response) -> u64 {
     let (rows, rules) = (&world.rows.shards[index].rows, &world.scenario.mapping);
     let end = reader.ends.last().copied().unwrap_or(reader.next);
+    let before = reader.next;
     let identifiers: Vec<Option<&str>> =
         rows[reader.next..end].iter().map(|row| world.rows.rows[*row].identifier.as_deref()).collect();
     match next_delivery(response, &identifiers) {
@@ -153,6 +157,7 @@ fn settle(world: &World, index: usize, reader: &mut ShardReader, response: &Resp
         }
         NextDelivery::RetryAll => reader.attempt += 1,
     }
+    rows[before..reader.next].iter().for_each(|row| ledger::row_passed(world, *row));
     if reader.next < end {
         give_up(world, rows, reader, end);
     }

@@ -3,12 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use events_core::change::RowVersion;
 use events_core::delivery::{Commit, Message, OutboxAppend, ReadRequest, RowCommit, SendResult};
 use events_processor::Processor;
 use events_processor::ports::{
     CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store, Timer,
 };
 
+use crate::aside::{self, Refusal};
 use crate::faults::{Extent, Port, call};
 use crate::host;
 use crate::ledger::{self, Expectations};
@@ -76,9 +78,13 @@ impl Store for SimStore {
         }
         let expected = ledger::expectations(world, task);
         let groups: Vec<String> = commits.iter().map(|row| group_of(world, row)).collect();
+        let versions: Vec<RowVersion> = commits.iter().map(|row| row.commit.version.clone()).collect();
         let commits: Vec<OwnedCommit> = commits.iter().map(OwnedCommit::of).collect();
         let effect = move |world: &World, extent| commit_all(world, &expected, &commits, extent);
         let answers = call(world, Port::Store, effect, move |error| vec![Err(error); count]).await;
+        for (version, answer) in versions.iter().zip(&answers) {
+            aside::commit_answered(world, task, version, answer);
+        }
         note_failures(world, task, &groups, &answers);
         answers
     }
@@ -144,7 +150,7 @@ fn write_refusal(world: &World) -> Option<PortError> {
 }
 
 /// The error of a key that Redis refuses.
-const KEY_REFUSED: &str = "this key is refused";
+pub(crate) const KEY_REFUSED: &str = "this key is refused";
 
 /// True if Redis refuses to commit a row of this key.
 fn refuses_key(world: &World, commit: &Commit) -> bool {
@@ -200,28 +206,75 @@ pub(crate) struct SimQueue {
 impl Queue for SimQueue {
     async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
         let (world, task, port) = (&self.world, self.world.current.get(), self.port);
-        ledger::request_made(world, task, messages);
+        ledger::request_made(world, task, port, messages);
+        if port == Port::DeadLetters {
+            messages.iter().for_each(|message| aside::dead_letter_sent(world, task, message));
+        }
         let _in_flight = outbox::InFlight::new(world, task, port, messages);
         let expected = ledger::expectations(world, task);
         let sent: Vec<Message> = messages.iter().map(|message| (*message).clone()).collect();
         let effect = move |world: &World, extent| send_all(world, port, &expected, &sent, extent);
+        let began = world.now();
         let answers = call(world, port, effect, Err).await;
-        if answers.as_ref().is_err_and(|error| error.kind == ErrorKind::Invalid) {
-            // Only the group at fault may fail.
-            let at_fault = messages.iter().filter(|message| is_invalid(world, message));
-            at_fault.for_each(|message| host::note_failure(world, task, Some(&message.group_id)));
-            return answers;
+        if port == Port::Queue && is_throttled(&answers) {
+            host::throttled(world, task, began);
         }
-        for (index, message) in messages.iter().enumerate() {
-            match answers.as_ref().ok().and_then(|answers| answers.get(index)) {
-                Some(SendResult::Accepted) => ledger::message_acknowledged(world, task, message),
-                Some(SendResult::Rejected(_)) => {}
-                Some(SendResult::Refused(_) | SendResult::Throttled(_)) | None => {
-                    host::note_failure(world, task, Some(&message.group_id))
-                }
-            }
+        match &answers {
+            Ok(answers) => note_answers(world, task, port, messages, answers),
+            Err(error) => note_error(world, task, port, messages, error.kind),
         }
         answers
+    }
+}
+
+fn is_throttled(answers: &Result<Vec<SendResult>, PortError>) -> bool {
+    match answers {
+        Ok(answers) => answers.iter().any(|answer| matches!(answer, SendResult::Throttled(_))),
+        Err(error) => error.kind == ErrorKind::Throttled,
+    }
+}
+
+/// Records what the answers to the messages of a request mean for the invocation.
+fn note_answers(world: &World, task: usize, port: Port, messages: &[&Message], answers: &[SendResult]) {
+    for (index, message) in messages.iter().enumerate() {
+        match answers.get(index) {
+            Some(SendResult::Accepted) => {
+                ledger::message_acknowledged(world, task, message);
+                aside::message_taken(world, task, port, message);
+            }
+            Some(SendResult::Rejected(_)) => {}
+            Some(SendResult::Throttled(_)) => {
+                ledger::try_is_free(world, task, &message.dedup_id);
+                host::note_failure(world, task, Some(&message.group_id));
+            }
+            Some(SendResult::Refused(_)) | None => {
+                if port == Port::Queue {
+                    aside::message_refused(world, task, message, Refusal::ByName);
+                }
+                host::message_refused(world, task, port);
+                host::note_failure(world, task, Some(&message.group_id));
+            }
+        }
+    }
+}
+
+/// Records what the failure of a whole request means for the invocation.
+fn note_error(world: &World, task: usize, port: Port, messages: &[&Message], kind: ErrorKind) {
+    let is_invalid_request = matches!(kind, ErrorKind::Invalid | ErrorKind::InvalidContent);
+    // The queue throttled the request, or tells which message is at fault only by taking the others without it.
+    if kind == ErrorKind::Throttled || (is_invalid_request && messages.len() > 1) {
+        messages.iter().for_each(|message| ledger::try_is_free(world, task, &message.dedup_id));
+    }
+    for message in messages {
+        match (is_invalid_request, messages.len()) {
+            (true, 1) => aside::message_refused(world, task, message, Refusal::Alone),
+            _ if port == Port::Queue => aside::message_not_judged(world, task, message),
+            _ => {}
+        }
+        // Only the group at fault may fail.
+        if !is_invalid_request || is_invalid(world, message) {
+            host::note_failure(world, task, Some(&message.group_id));
+        }
     }
 }
 
@@ -235,7 +288,12 @@ fn send_all(
 ) -> Result<Vec<SendResult>, PortError> {
     if port == Port::Queue && messages.iter().any(|message| is_invalid(world, message)) {
         world.count_fault("sqs refused a request for one message");
-        return Err(PortError::new(ErrorKind::Invalid, "InvalidRequest"));
+        let kind = if world.scenario.invalid_names_content() {
+            ErrorKind::InvalidContent
+        } else {
+            ErrorKind::Invalid
+        };
+        return Err(PortError::new(kind, "InvalidRequest"));
     }
     let (way, cut) = {
         let mut rng = world.rng.borrow_mut();
@@ -274,6 +332,10 @@ fn send_event(world: &World, expected: &Rc<Expectations>, message: &Message) -> 
     if group.is_some_and(|group| world.has_outage(OutageKind::Group(group))) {
         world.count_fault("sqs refused a group's entry");
         return SendResult::Refused("InternalError".into());
+    }
+    if world.has_outage(OutageKind::ThrottleHalf) && world.rng.borrow_mut().permille(100) {
+        world.count_fault("sqs throttled an entry");
+        return SendResult::Throttled("ThrottlingException".into());
     }
     if world.fault_occurs(world.scenario.rates.entry) {
         world.count_fault("sqs refused an entry");

@@ -8,6 +8,7 @@ use events_processor::OutagePolicy;
 use crate::ledger::{self, check, is_delivered};
 use crate::mapping;
 use crate::outbox;
+use crate::promptness::{self, TimeLost};
 use crate::reference::{ExpectedBaseline, ExpectedOutcome, expected_outcome};
 use crate::rows::{Kind, Row, Table, Values};
 use crate::scenario::{MINUTE, OutageKind, SECOND, Scenario};
@@ -39,6 +40,10 @@ pub struct Report {
     pub queued_again: u64,
     /// Events that are lost because Redis lost data.
     pub lost_with_redis: u64,
+    /// How many requests to the events queue failed together, and how often.
+    pub failed_together: BTreeMap<usize, u64>,
+    /// Time lost after the end of a wave, by kind.
+    pub time_lost: BTreeMap<&'static str, TimeLost>,
     /// Everything that happened, line by line, if tracing was requested.
     pub trace: Option<String>,
 }
@@ -64,6 +69,7 @@ pub fn run_scenario(scenario: Scenario, traced: bool) -> Report {
     world.run(MOST_STEPS);
     if world.violation().is_none() {
         check_end(&world);
+        promptness::check_all(&world);
     }
     let report = report(&world);
     world.dismantle();
@@ -126,6 +132,8 @@ fn report(world: &World) -> Report {
         events: ledger.accepted.len() as u64,
         queued_again: world.queue.borrow().len() - ledger.accepted.len() as u64,
         lost_with_redis: if world.redis.borrow().lost_anything() { count_lost(world) } else { 0 },
+        failed_together: ledger.failed_together.clone(),
+        time_lost: if world.scenario.waves { promptness::time_lost(world) } else { BTreeMap::new() },
         trace: world.traced(),
     }
 }
@@ -186,8 +194,9 @@ fn check_end(world: &World) {
             format!("poison row {} is not in the dead letter queue", row.index)
         });
     }
-    // A lost baseline or a dropped row changes the expected events of later rows, which the ledger checks at each commit.
-    if dropped.is_empty() && !world.redis.borrow().lost_anything() {
+    // A lost baseline or a row that was dropped or put aside changes the expected events of later rows, which the ledger
+    // checks at each commit.
+    if world.ledger.borrow().given_up().next().is_none() && !world.redis.borrow().lost_anything() {
         check_every_event(world);
     }
 }

@@ -19,6 +19,9 @@ pub const HOUR: u64 = 60 * MINUTE;
 /// One day.
 pub const DAY: u64 = 24 * HOUR;
 
+/// When every key of a crowd is written. The first time gives it a baseline.
+pub const CROWD_BURSTS: [u64; 3] = [10 * SECOND, 60 * SECOND, 110 * SECOND];
+
 /// The settings of the event source mapping.
 #[derive(Clone, Debug)]
 pub struct MappingRules {
@@ -126,7 +129,7 @@ pub struct Scenario {
     pub outages: Vec<LastingFault>,
     /// True if the only faults are outages, one after the other, from 10 ms to 10 minutes.
     pub waves: bool,
-    /// True if very many messages are in flight at once.
+    /// True if very many keys are written at once, so that very many requests are in flight together.
     pub crowd: bool,
     /// The number of the await point at which the process always dies.
     pub crash_at: Option<u64>,
@@ -166,23 +169,48 @@ impl Scenario {
     /// Some seeds have a shape of their own. It is drawn from other random numbers than the rest.
     fn with_shape(mut self, rng: &mut Rng) -> Self {
         self.settings.key_failure_max_age_ms = rng.between(30, 900) as i64 * 1_000;
-        if rng.permille(10) {
-            self.crowd = true;
-            self.span = self.span.max(3 * MINUTE);
-            self.faults_end = self.faults_end.max(self.span + MINUTE);
-            self.mapping.batch_size = 400;
-            self.settings.max_requests_in_flight = rng.pick(&[5, 16, 100]);
-            self.settings.core.max_message_bytes = 6_000;
-        }
-        if rng.permille(150) {
+        let crowd = rng.permille(10);
+        if rng.permille(if crowd { 700 } else { 150 }) {
             self.waves = true;
             self.rates = Rates::default();
             self.mapping.retries = None;
             self.mapping.max_age = None;
             self.mapping.retention = DAY;
-            self.outages = waves(rng, self.faults_end);
+            self.outages = waves(rng, self.span, self.faults_end);
+        }
+        if crowd {
+            self.fill_with_a_crowd(rng);
         }
         self
+    }
+
+    /// Very many keys are written at once. SQS is down when their events are in flight.
+    fn fill_with_a_crowd(&mut self, rng: &mut Rng) {
+        self.crowd = true;
+        self.span = self.span.max(3 * MINUTE);
+        self.faults_end = self.faults_end.max(self.span + MINUTE);
+        self.mapping.batch_size = 400;
+        // The whole burst is one batch.
+        self.mapping.window = 2 * SECOND;
+        self.settings.max_requests_in_flight = rng.pick(&[5, 16, 100, 100]);
+        let core = &mut self.settings.core;
+        (core.max_message_bytes, core.queueing, core.min_priority) = (6_000, true, Priority::Low);
+        let outage = |burst: u64| {
+            // Just before the batch begins: its first record takes 200 ms to arrive, and then the batch fills.
+            let from = burst + 2_190 * MILLI;
+            let longest = rng.pick(&[300 * MILLI, SECOND, 10 * SECOND]);
+            let to = from + rng.between(longest / 10, longest);
+            LastingFault {
+                kind: rng.pick(&[OutageKind::Queue, OutageKind::Queue, OutageKind::Throttle]),
+                from,
+                to,
+            }
+        };
+        let outages: Vec<LastingFault> = CROWD_BURSTS[1..].iter().copied().map(outage).collect();
+        if self.waves {
+            self.outages.clear();
+        }
+        self.outages.extend(outages);
     }
 
     /// The same scenario without faults, except that the process dies once, at await point `crash_at`.
@@ -204,6 +232,11 @@ impl Scenario {
         scenario.settings.core.queueing = true;
         scenario.outages = vec![LastingFault { kind: OutageKind::Queue, from: 0, to: scenario.faults_end }];
         scenario
+    }
+
+    /// True if SQS says that the content of a message made it refuse a request. Otherwise that is only a guess.
+    pub fn invalid_names_content(&self) -> bool {
+        self.seed.is_multiple_of(3)
     }
 
     /// True if the mapping or the stream may drop records.
@@ -276,7 +309,7 @@ fn rates(rng: &mut Rng) -> Rates {
 }
 
 /// Outages of 10 ms to 10 minutes, one after the other, with time to recover between them.
-fn waves(rng: &mut Rng, faults_end: u64) -> Vec<LastingFault> {
+fn waves(rng: &mut Rng, span: u64, faults_end: u64) -> Vec<LastingFault> {
     let kinds = [
         OutageKind::Redis,
         OutageKind::RedisPaused,
@@ -287,7 +320,7 @@ fn waves(rng: &mut Rng, faults_end: u64) -> Vec<LastingFault> {
         OutageKind::Throttle,
         OutageKind::ThrottleHalf,
     ];
-    let mut from = rng.below(faults_end / 2);
+    let mut from = rng.between(SECOND, span / 2);
     (0..rng.between(1, 4))
         .map_while(|_| {
             let longest = rng.pick(&[100 * MILLI, SECOND, 10 * SECOND, MINUTE, 10 * MINUTE]);

@@ -10,15 +10,23 @@ use crate::rng::Rng;
 use crate::rows::{
     DataTime, EPOCH_MS, Fields, Key, Kind, OldTvl, Price, Row, Rows, Shard, Table, Tvl, Values,
 };
-use crate::scenario::{MILLI, SECOND, Scenario};
+use crate::scenario::{CROWD_BURSTS, MILLI, SECOND, Scenario};
 
 /// The chains of TVL rows.
 const CHAINS: [&str; 4] = ["arbitrum", "base", "ethereum", "xdai"];
 
+/// Keys of a crowd. Two rows with all their chains fill a request, so more than 100 requests are ready together.
+const CROWD_KEYS: usize = 260;
+
 /// The rows of a scenario.
 pub(crate) fn write(scenario: &Scenario) -> Rows {
     let mut writer = Writer::new(scenario);
-    for at in times(&mut writer.rng, scenario.span) {
+    let times = match scenario.crowd {
+        true => crowd_times(&mut writer.rng),
+        false if scenario.waves => times_in_waves(&mut writer.rng, scenario),
+        false => times(&mut writer.rng, scenario.span),
+    };
+    for at in times {
         writer.advance(at);
         writer.write(at);
     }
@@ -34,6 +42,25 @@ fn times(rng: &mut Rng, span: u64) -> Vec<u64> {
             false => rng.below(span),
         })
         .collect();
+    times.sort_unstable();
+    times
+}
+
+/// Rows are written before, during and after each wave.
+fn times_in_waves(rng: &mut Rng, scenario: &Scenario) -> Vec<u64> {
+    let mut times = times(rng, scenario.span);
+    for wave in &scenario.outages {
+        let (from, to) = (wave.from.saturating_sub(SECOND), wave.to + SECOND);
+        times.extend((0..rng.between(4, 20)).map(|_| rng.between(from, to)));
+    }
+    times.sort_unstable();
+    times
+}
+
+/// Each key of a crowd is written once in each burst.
+fn crowd_times(rng: &mut Rng) -> Vec<u64> {
+    let burst = |burst: &u64| (0..CROWD_KEYS).map(|_| burst + rng.below(SECOND)).collect::<Vec<_>>();
+    let mut times: Vec<u64> = CROWD_BURSTS.iter().flat_map(burst).collect();
     times.sort_unstable();
     times
 }
@@ -80,6 +107,8 @@ struct Writer {
     children_start_lower: bool,
     /// How many of a thousand rows have no creation time and a data time far in the future.
     ahead_permille: u64,
+    /// True if each key is written once in each burst, and every value moves.
+    crowd: bool,
     /// Times to live of baselines and of metadata, s.
     ttls: (u64, u64),
 }
@@ -100,8 +129,9 @@ impl Writer {
     fn new(scenario: &Scenario) -> Self {
         let mut rng = Rng::new(scenario.seed, 2);
         let ordered_by_subject = rng.permille(600);
-        let keys = keys(&mut rng, &scenario.settings.core);
-        let slots = rng.pick(&[1, 1, 2, 3]);
+        let config = &scenario.settings.core;
+        let keys = if scenario.crowd { crowd_keys(config) } else { keys(&mut rng, config) };
+        let slots = if scenario.crowd { 1 } else { rng.pick(&[1, 1, 2, 3]) };
         let slot_of_key = keys
             .iter()
             .enumerate()
@@ -111,7 +141,8 @@ impl Writer {
             })
             .collect();
         let shards = vec![Shard::default(); slots];
-        let mut reshards: Vec<(u64, Reshard)> = (0..rng.pick(&[0, 0, 1, 2]))
+        let reshards = if scenario.crowd { 0 } else { rng.pick(&[0, 0, 1, 2]) };
+        let mut reshards: Vec<(u64, Reshard)> = (0..reshards)
             .map(|_| {
                 let kinds = [Reshard::Roll, Reshard::Split, Reshard::Merge, Reshard::Stream];
                 (rng.below(scenario.span), rng.pick(&kinds))
@@ -128,6 +159,7 @@ impl Writer {
             reshards,
             children_start_lower: rng.permille(200),
             ahead_permille: scenario.ahead_permille,
+            crowd: scenario.crowd,
             ttls: (scenario.settings.core.ttls.baseline, scenario.settings.core.ttls.meta),
             rows: Rows { keys, shards, rows: Vec::new(), ordered_by_subject },
             rng,
@@ -180,7 +212,10 @@ impl Writer {
     }
 
     fn write(&mut self, at: u64) {
-        let key = self.rng.index(self.rows.keys.len());
+        let key = match self.crowd {
+            true => self.rows.rows.len() % self.rows.keys.len(),
+            false => self.rng.index(self.rows.keys.len()),
+        };
         let shard = self.slots[self.slot_of_key[key]];
         self.sequence += u128::from(self.rng.between(1, 40));
         let times = self.times(key, shard, at);
@@ -319,6 +354,9 @@ impl Writer {
         let anything = |rng: &mut Rng| rng.below(scale as u64 * 20) as i64;
         let Some(last) = last else { return anything(&mut self.rng) };
         let sign = if self.rng.permille(500) { 1 } else { -1 };
+        if self.crowd {
+            return last + scale;
+        }
         let moved = match self.rng.below(8) {
             0 => last,
             1 => last + sign * (last / 200),
@@ -340,7 +378,7 @@ impl Writer {
         for chain in CHAINS {
             let before = last.and_then(|last| last.chains.get(chain));
             let keeps = if before.is_some() { 900 } else { 200 };
-            if self.rng.permille(keeps) {
+            if self.crowd || self.rng.permille(keeps) {
                 let value = self.next(before.copied().flatten(), 10_000);
                 tvl.chains.insert(chain, (!self.rng.permille(50)).then_some(value));
             }
@@ -390,6 +428,15 @@ impl Writer {
         }
         Values::Protocol { fields, old }
     }
+}
+
+fn crowd_keys(config: &Config) -> Vec<Key> {
+    let key = |number: usize| {
+        let (pk, subject) = (format!("hourlyTvl#{number}"), Subject::Protocol(number.to_string()));
+        let baseline = config.keys.baseline(&subject, &pk);
+        Key { pk, table: Table::Tvl, group: format!("protocol:{number}"), subject, baseline }
+    };
+    (0..CROWD_KEYS).map(key).collect()
 }
 
 fn keys(rng: &mut Rng, config: &Config) -> Vec<Key> {

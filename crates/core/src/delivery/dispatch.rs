@@ -105,18 +105,24 @@ enum Blame {
 }
 
 /// A lane: the messages of one group that are still to be sent, record by record.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Lane {
+    /// The record that the lane began with.
+    first_record: usize,
     units: VecDeque<Unit>,
     /// Retries of the current request so far.
     attempt: u32,
     sharing: Sharing,
+    /// Why the records after the first one are given up, if they are: a message of the first one was rejected, and the
+    /// queue may yet take it. If its dead letter fails, it is sent again, and must not come after theirs.
+    ends_because: Option<String>,
 }
 
 /// What may be in one request with the messages of a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Sharing {
     /// Messages of other lanes.
+    #[default]
     Lanes,
     /// Only messages of the same record: a request that the lane shared was refused whole.
     Record,
@@ -136,6 +142,9 @@ struct Item {
     message: usize,
     size: usize,
 }
+
+/// Why the records after one with a rejected message are not sent.
+const LATER_RECORDS_WAIT: &str = "an earlier record of the group became a dead letter";
 
 /// Decides which messages the next request holds.
 #[derive(Debug)]
@@ -209,7 +218,7 @@ impl Dispatch {
 
     fn push(&mut self, lane: usize, record: usize, messages: &[Message]) {
         if lane == self.lanes.len() {
-            self.lanes.push(Lane { units: VecDeque::new(), attempt: 0, sharing: Sharing::Lanes });
+            self.lanes.push(Lane { first_record: record, ..Lane::default() });
             self.ready.push_back(lane);
         }
         let items = messages.iter().enumerate().map(|(message, m)| Item { message, size: m.size() });
@@ -336,6 +345,7 @@ impl Dispatch {
         match request.entries.as_slice() {
             [culprit] if content || self.takes_others(lane, culprit.record) => {
                 self.reject(request, *culprit, reason.to_owned());
+                self.lanes[lane].ends_because = Some(LATER_RECORDS_WAIT.to_owned());
                 self.advance(lane);
             }
             // Whether the queue takes other messages may be known when the pause is over.
@@ -399,30 +409,35 @@ impl Dispatch {
                 && self.takes_others(lane, *record)
         });
         match expendable {
-            Some(_) => self.reject_record(lane, reason),
+            Some(_) => self.reject_records(lane, reason),
             None => self.give_up(lane, reason),
         }
     }
 
-    /// Rejects the messages of a lane's first record, and goes on with the next record.
-    fn reject_record(&mut self, lane: usize, reason: &str) {
+    /// Rejects the messages of a lane's first records, as far as that is allowed, and gives up those after them.
+    fn reject_records(&mut self, lane: usize, reason: &str) {
         let retries = self.limits.retries;
         let reason = format!("the queue refused it for too long, while it took others: {reason}");
-        if let Some(unit) = self.lanes[lane].units.pop_front() {
+        let units = &mut self.lanes[lane].units;
+        while let Some(unit) = units.pop_front_if(|unit| self.expendable.contains_key(&unit.record)) {
             let entries =
                 unit.messages.iter().map(|item| MessageRef { record: unit.record, message: item.message });
             self.rejected.extend(entries.map(|entry| Rejection { entry, reason: reason.clone(), retries }));
         }
-        self.advance(lane);
+        self.give_up(lane, LATER_RECORDS_WAIT);
     }
 
     /// Goes on after a request without a refusal: to the remaining messages of the record, or to the next record.
     fn advance(&mut self, lane: usize) {
         let units = &mut self.lanes[lane].units;
-        if units.front().is_some_and(|unit| unit.messages.is_empty()) {
+        let record_is_over = units.front().is_some_and(|unit| unit.messages.is_empty());
+        if record_is_over {
             units.pop_front();
+            if let Some(reason) = self.lanes[lane].ends_because.take() {
+                return self.give_up(lane, &reason);
+            }
         }
-        if !units.is_empty() {
+        if !self.lanes[lane].units.is_empty() {
             self.lanes[lane].attempt = 0;
             self.ready.push_back(lane);
         }
@@ -449,6 +464,11 @@ impl Dispatch {
             self.give_up(lane, reason);
         }
         self.ready.clear();
+    }
+
+    /// A record of each group of which the queue has accepted a message.
+    pub fn accepted_groups(&self) -> impl Iterator<Item = usize> + '_ {
+        self.accepted_lanes.iter().map(|lane| self.lanes[*lane].first_record)
     }
 
     /// Records with messages that were given up, by index, with the reason.

@@ -157,8 +157,9 @@ fn a_request_that_is_refused_whole_costs_only_the_group_at_fault() {
 fn a_group_at_fault_that_is_alone_is_rejected_only_if_its_content_is_known_to_be_at_fault() {
     let batch = [messages("bad", &[1, 1]), messages("bad", &[1])];
     let mut one = dispatch(&batch);
-    assert_eq!(send_all(&mut one, &batch, "bad", true), (Vec::new(), 4), "together, then each alone");
-    assert_eq!(one.take_rejected().len(), 3);
+    assert_eq!(send_all(&mut one, &batch, "bad", true), (Vec::new(), 3), "together, then each alone");
+    assert_eq!(one.take_rejected().len(), 2);
+    assert_eq!(one.failed().keys().copied().collect::<Vec<_>>(), [1], "it waits for the dead letters");
 
     let mut other = dispatch(&batch);
     assert_eq!(send_all(&mut other, &batch, "bad", false), (Vec::new(), 5), "together, then four tries");
@@ -220,6 +221,47 @@ fn a_group_that_is_refused_for_too_long_is_rejected_only_while_the_queue_takes_o
     assert_eq!(refuse(false, Some(true)), (2, vec![1]), "the queue took others before");
     assert_eq!(refuse(false, Some(false)), (0, vec![0, 1]), "the queue takes nothing");
     assert_eq!(refuse(true, None), (0, vec![0, 1]), "record 0 is too young");
+}
+
+/// The dead letter of a rejected message can fail. The message is then sent again, and must not come after those of later
+/// records.
+#[test]
+fn after_a_rejection_that_may_not_be_final_later_records_of_the_group_wait() {
+    let batch = [messages("a", &[1]), messages("a", &[1]), messages("b", &[1])];
+    let send = |fail: &dyn Fn(&mut Dispatch, &Request) -> Option<Retry>| {
+        let mut dispatch = dispatch(&batch);
+        dispatch.allow_rejection(0, true);
+        let mut sent = Vec::new();
+        while let Some(request) = dispatch.next_request(Lanes::All) {
+            sent.extend(records(&request));
+            let retry = match records(&request).contains(&0) {
+                true => fail(&mut dispatch, &request),
+                false => dispatch.answer(&request, &vec![SendResult::Accepted; request.entries.len()]),
+            };
+            if let Some(retry) = retry {
+                dispatch.wake(retry);
+            }
+        }
+        assert_eq!(
+            dispatch.take_rejected().iter().map(|rejected| rejected.entry.record).collect::<Vec<_>>(),
+            [0]
+        );
+        assert_eq!(dispatch.failed().keys().copied().collect::<Vec<_>>(), [1]);
+        sent.retain(|record| *record == 1);
+        sent.len()
+    };
+    let by_name = |dispatch: &mut Dispatch, request: &Request| {
+        let answers = request.entries.iter().map(|entry| match entry.record {
+            0 => refused(),
+            _ => SendResult::Accepted,
+        });
+        dispatch.answer(request, &answers.collect::<Vec<_>>())
+    };
+    let invalid = |dispatch: &mut Dispatch, request: &Request| {
+        let failure = RequestFailure::Invalid { reason: "400".to_owned(), content: false };
+        dispatch.request_failed(request, &failure)
+    };
+    assert_eq!([send(&by_name), send(&invalid)], [0, 0]);
 }
 
 #[test]
