@@ -227,6 +227,7 @@ fn finish(world: &World, id: usize, batch: &BatchOutcome) {
 fn drained(world: &World, id: usize, drain: &DrainOutcome) {
     let Some(task) = remove_task(world, id) else { return };
     world.trace(|| format!("task {id}: {drain:?}"));
+    together::remember(world, &task.together);
     ledger::forget_task(world, id);
     if !task.timed_out {
         world.host.borrow_mut().idle.push((world.now(), task.sandbox));

@@ -193,12 +193,15 @@ impl Scenario {
         // The whole burst is one batch.
         self.mapping.window = 2 * SECOND;
         self.settings.max_requests_in_flight = rng.pick(&[5, 16, 100, 100]);
+        // Many faults are shorter than the retries, and some breakers open meanwhile.
+        self.settings.max_retries = rng.between(2, 5) as u32;
+        self.settings.breaker.failures = rng.pick(&[2, 3, 5]);
         let core = &mut self.settings.core;
         (core.max_message_bytes, core.queueing, core.min_priority) = (6_000, true, Priority::Low);
         let outage = |burst: u64| {
             // Just before the batch begins: its first record takes 200 ms to arrive, and then the batch fills.
             let from = burst + 2_190 * MILLI;
-            let longest = rng.pick(&[300 * MILLI, SECOND, 10 * SECOND]);
+            let longest = rng.pick(&[100 * MILLI, 300 * MILLI, 10 * SECOND]);
             let to = from + rng.between(longest / 10, longest);
             LastingFault {
                 kind: rng.pick(&[OutageKind::Queue, OutageKind::Queue, OutageKind::Throttle]),

@@ -1,5 +1,9 @@
 //! Requests to the events queue that are in flight together and fail together: what one fault of SQS looks like.
 
+use events_processor::OutagePolicy;
+
+use crate::ledger::check;
+use crate::scenario::OutageKind;
 use crate::sim::World;
 
 /// The waves of one invocation.
@@ -24,10 +28,27 @@ impl Together {
     }
 }
 
-/// Counts the waves of an invocation that has ended, with the state in which they left the breakers.
-pub(crate) fn count(world: &World, together: &Together, breaker_open: bool) {
+/// Remembers the waves of an invocation that has ended.
+pub(crate) fn remember(world: &World, together: &Together) {
     for size in &together.sizes {
         *world.ledger.borrow_mut().failed_together.entry(*size).or_default() += 1;
+    }
+}
+
+/// Counts the waves of an invocation that has ended, with the state in which they left the breakers. Checks that a breaker
+/// opens only after enough waves, however many requests failed in each.
+pub(crate) fn count(world: &World, together: &Together, breaker_open: bool) {
+    remember(world, together);
+    let begun = world.scenario.outages.iter().filter(|outage| outage.from <= world.now());
+    let only_queue = world.scenario.waves && begun.into_iter().all(|outage| outage.kind == OutageKind::Queue);
+    // Draining the outbox cuts requests off, which counts against the queue, and their answers come too late to be seen.
+    let drains = world.scenario.settings.outage == OutagePolicy::Spill;
+    if breaker_open && only_queue && !drains {
+        let waves: u64 = world.ledger.borrow().failed_together.values().sum();
+        let enough = waves >= world.scenario.settings.breaker.failures as u64;
+        check(world, "a wave is one failure", enough, || format!("a breaker is open after {waves} waves"));
+    }
+    for size in &together.sizes {
         world.count_fault(match (size, breaker_open) {
             (1, false) => "sqs: 1 request fails alone, closed",
             (1, true) => "sqs: 1 request fails alone, open",
