@@ -13,6 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::message::Message;
 
+/// Why the records behind a rejected one are given up.
+const WAITS_FOR_DEAD_LETTER: &str =
+    "an earlier record of the group became a dead letter: this one is sent next time";
+
 /// Limits of the requests to a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLimits {
@@ -111,6 +115,9 @@ struct Lane {
     /// Retries of the current request so far.
     attempt: u32,
     sharing: Sharing,
+    /// True if a message of the first record was rejected although the queue may take it later. The later records then
+    /// wait until the dead letter is written: if it cannot be, the record comes again, and must not follow them.
+    last_record: bool,
 }
 
 /// What may be in one request with the messages of a lane.
@@ -209,7 +216,12 @@ impl Dispatch {
 
     fn push(&mut self, lane: usize, record: usize, messages: &[Message]) {
         if lane == self.lanes.len() {
-            self.lanes.push(Lane { units: VecDeque::new(), attempt: 0, sharing: Sharing::Lanes });
+            self.lanes.push(Lane {
+                units: VecDeque::new(),
+                attempt: 0,
+                sharing: Sharing::Lanes,
+                last_record: false,
+            });
             self.ready.push_back(lane);
         }
         let items = messages.iter().enumerate().map(|(message, m)| Item { message, size: m.size() });
@@ -335,6 +347,7 @@ impl Dispatch {
     fn isolate(&mut self, request: &Request, lane: usize, reason: &str, content: bool, retry: &mut Retry) {
         match request.entries.as_slice() {
             [culprit] if content || self.takes_others(lane, culprit.record) => {
+                self.lanes[lane].last_record |= !content;
                 self.reject(request, *culprit, reason.to_owned());
                 self.advance(lane);
             }
@@ -404,7 +417,7 @@ impl Dispatch {
         }
     }
 
-    /// Rejects the messages of a lane's first record, and goes on with the next record.
+    /// Rejects the messages of a lane's first record. The later records wait until its dead letters are written.
     fn reject_record(&mut self, lane: usize, reason: &str) {
         let retries = self.limits.retries;
         let reason = format!("the queue refused it for too long, while it took others: {reason}");
@@ -413,7 +426,7 @@ impl Dispatch {
                 unit.messages.iter().map(|item| MessageRef { record: unit.record, message: item.message });
             self.rejected.extend(entries.map(|entry| Rejection { entry, reason: reason.clone(), retries }));
         }
-        self.advance(lane);
+        self.give_up(lane, WAITS_FOR_DEAD_LETTER);
     }
 
     /// Goes on after a request without a refusal: to the remaining messages of the record, or to the next record.
@@ -421,8 +434,11 @@ impl Dispatch {
         let units = &mut self.lanes[lane].units;
         if units.front().is_some_and(|unit| unit.messages.is_empty()) {
             units.pop_front();
+            if self.lanes[lane].last_record {
+                self.give_up(lane, WAITS_FOR_DEAD_LETTER);
+            }
         }
-        if !units.is_empty() {
+        if !self.lanes[lane].units.is_empty() {
             self.lanes[lane].attempt = 0;
             self.ready.push_back(lane);
         }

@@ -222,6 +222,39 @@ fn a_group_that_is_refused_for_too_long_is_rejected_only_while_the_queue_takes_o
     assert_eq!(refuse(true, None), (0, vec![0, 1]), "record 0 is too young");
 }
 
+/// The dead letter can fail, or the commit of its record. The record then comes again, and the queue may take it: it must
+/// not follow a later record.
+#[test]
+fn records_behind_one_that_the_queue_may_take_later_wait_for_its_dead_letter() {
+    let batch = [messages("a", &[1, 1]), messages("a", &[1]), messages("b", &[1])];
+    for whole in [false, true] {
+        let mut dispatch = dispatch(&batch);
+        dispatch.allow_rejection(0, true);
+        let mut sent = Vec::new();
+        while let Some(request) = dispatch.next_request(Lanes::All) {
+            let retry =
+                if whole && request.entries.iter().any(|entry| (entry.record, entry.message) == (0, 0)) {
+                    let failure = RequestFailure::Invalid { reason: "400".into(), content: false };
+                    dispatch.request_failed(&request, &failure)
+                } else {
+                    let is_refused = |entry: &&MessageRef| !whole && entry.record == 0;
+                    sent.extend(request.entries.iter().filter(|entry| !is_refused(entry)).copied());
+                    let answer = |entry| if is_refused(&entry) { refused() } else { SendResult::Accepted };
+                    dispatch.answer(&request, &request.entries.iter().map(answer).collect::<Vec<_>>())
+                };
+            if let Some(retry) = retry {
+                dispatch.wake(retry);
+            }
+        }
+        let rejected = dispatch.take_rejected();
+        assert!(rejected.iter().all(|rejection| rejection.entry.record == 0) && !rejected.is_empty());
+        assert_eq!(rejected.len() + sent.len(), 3, "the other message of record 0 and that of group b");
+        assert!(sent.iter().all(|entry| entry.record != 1), "{sent:?}");
+        assert_eq!(dispatch.failed().keys().copied().collect::<Vec<_>>(), [1]);
+        assert_eq!(dispatch.unsent().len(), 1);
+    }
+}
+
 #[test]
 fn messages_without_order_fill_requests_and_fail_alone() {
     let batch: Vec<_> = (0..12).map(|_| messages("undecodable", &[1])).collect();
