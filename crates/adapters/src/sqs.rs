@@ -27,22 +27,40 @@ const CONTENT_CODES: [&str; 5] = [
     "MissingParameter",
 ];
 
-/// Parts of the codes of errors that concern the queue or the caller, not what is in a request.
-const CALLER_CODES: [&str; 11] = [
+/// Parts of the codes of errors that concern the queue, the caller or the form of every request, not what is in one: the
+/// errors of `SendMessageBatch`, and those that all actions of SQS share, of all versions of its API.
+const CALLER_CODES: [&str; 25] = [
+    // The queue and its key.
     "NonExistentQueue",
     "QueueDoesNotExist",
     "QueueDeletedRecently",
+    "NotFound",
+    "InvalidAddress",
+    "InvalidURI",
     "KMS",
     "Kms",
+    "UnsupportedOperation",
+    // The caller: who it is, what it may do, and its clock.
     "Access",
+    "Auth",
+    "Credential",
     "Token",
     "Signature",
     "Security",
     "Unrecognized",
-    "UnsupportedOperation",
+    "OptIn",
+    "Expired",
+    "Skewed",
+    // The form of the request, and its way.
+    "Action",
+    "UnknownOperation",
+    "Query",
+    "HttpRequest",
+    "Aborted",
+    "Timeout",
 ];
 /// Parts of the codes of throttled messages.
-const THROTTLE_CODES: [&str; 2] = ["Throttl", "OverLimit"];
+const THROTTLE_CODES: [&str; 3] = ["Throttl", "OverLimit", "LimitExceeded"];
 
 /// Connections to SQS, for any number of queues. Clones share them.
 #[derive(Clone)]
@@ -183,14 +201,14 @@ fn is_content(code: &str) -> bool {
     CONTENT_CODES.iter().any(|content| code.ends_with(content))
 }
 
-/// The kind of an error of a whole request. A 400 that concerns neither the queue nor the caller concerns what is in the
-/// request.
+/// The kind of an error of a whole request. A 400 (or 413: too large) that concerns neither the queue nor the caller concerns
+/// what is in the request.
 fn request_error_kind<E: ProvideErrorMetadata>(error: &SdkError<E, Response>) -> ErrorKind {
     let kind = error_kind(error);
     let SdkError::ServiceError(service) = error else { return kind };
     let code = service.err().code().unwrap_or_default();
     match kind {
-        ErrorKind::Refused if service.raw().status().as_u16() != 400 => ErrorKind::Refused,
+        ErrorKind::Refused if ![400, 413].contains(&service.raw().status().as_u16()) => ErrorKind::Refused,
         ErrorKind::Refused if CALLER_CODES.iter().any(|part| code.contains(part)) => ErrorKind::Refused,
         ErrorKind::Refused if is_content(code) => ErrorKind::InvalidContent,
         ErrorKind::Refused => ErrorKind::Invalid,

@@ -7,7 +7,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use events_processor::ports::ErrorKind;
 
 /// Parts of the error codes of throttling.
-const THROTTLE_CODES: [&str; 4] = ["Throttl", "TooManyRequests", "SlowDown", "OverLimit"];
+const THROTTLE_CODES: [&str; 5] = ["Throttl", "TooManyRequests", "SlowDown", "OverLimit", "LimitExceeded"];
 
 /// The kind of an error of any service.
 pub(crate) fn error_kind<E: ProvideErrorMetadata>(error: &SdkError<E, Response>) -> ErrorKind {

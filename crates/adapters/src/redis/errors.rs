@@ -18,13 +18,16 @@ const TRANSIENT: [&str; 9] = [
 /// Prefixes of errors of a server that answers reads and refuses writes: it is out of memory, cannot save its data, or
 /// lacks replicas.
 const WRITES_REFUSED: [&str; 3] = ["OOM", "MISCONF", "NOREPLICAS"];
-/// Prefixes of errors of a credential or a permission.
-const DENIED: [&str; 3] = ["NOAUTH", "NOPERM", "WRONGPASS"];
+/// Prefixes of errors of a credential or a permission. The last two are of a command in a script, of Redis 7.0 and of later
+/// versions.
+const DENIED: [&str; 5] =
+    ["NOAUTH", "NOPERM", "WRONGPASS", "The user executing the script", "ACL failure in script"];
 
 /// Converts an error. Keeps the server's message, which holds no payload.
 pub(super) fn port_error(error: &Error) -> PortError {
     let details = error.details();
-    let begins_with = |prefixes: &[&str]| prefixes.iter().any(|prefix| details.starts_with(prefix));
+    let reason = reason(details);
+    let begins_with = |prefixes: &[&str]| prefixes.iter().any(|prefix| reason.starts_with(prefix));
     let kind = match error.kind() {
         _ if begins_with(&TRANSIENT) => ErrorKind::Unavailable,
         _ if begins_with(&WRITES_REFUSED) => ErrorKind::WritesRefused,
@@ -37,6 +40,17 @@ pub(super) fn port_error(error: &Error) -> PortError {
         _ => ErrorKind::Refused,
     };
     PortError::new(kind, format!("redis: {details}"))
+}
+
+/// The part of an error that says why. An error of a command in a script can begin with `ERR`; before Redis 7, also with
+/// `Error running script (call to f_…): @user_script:76: @user_script: 76: -`.
+fn reason(details: &str) -> &str {
+    let details = details.strip_prefix("ERR ").unwrap_or(details);
+    if !details.starts_with("Error running script") {
+        return details;
+    }
+    let line = details.rsplit_once("@user_script: ").and_then(|(_, line)| line.split_once(": "));
+    line.map_or(details, |(_, reason)| reason.strip_prefix('-').unwrap_or(reason))
 }
 
 /// The error of a call that got no answer within its time limit.
@@ -74,8 +88,37 @@ mod tests {
             (Fred::Auth, "NOAUTH Authentication required.", ErrorKind::Denied),
             (Fred::Auth, "NOPERM this user has no permissions", ErrorKind::Denied),
             (Fred::Unknown, "NOREPLICAS Not enough good replicas to write.", ErrorKind::WritesRefused),
+            (Fred::Unknown, "ERR string exceeds maximum allowed size", ErrorKind::Refused),
         ] {
             assert_eq!(port_error(&Error::new(kind, details)).kind, ours, "{details}");
+        }
+        // In a script: Redis 7, then Redis 6.
+        for (details, ours) in [
+            (
+                "OOM command not allowed when used memory > 'maxmemory'. script: 067e",
+                ErrorKind::WritesRefused,
+            ),
+            (
+                "ERR The user executing the script can't run this command or subcommand script: 067e",
+                ErrorKind::Denied,
+            ),
+            (
+                "ERR ACL failure in script: User app has no permissions to run the 'hset' command",
+                ErrorKind::Denied,
+            ),
+        ] {
+            assert_eq!(port_error(&Error::new(Fred::Unknown, details)).kind, ours, "{details}");
+        }
+        for (error, ours) in [
+            ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::WritesRefused),
+            ("READONLY You can't write against a read only replica.", ErrorKind::Unavailable),
+            ("NOPERM this user has no permissions to access one of the keys", ErrorKind::Denied),
+            ("WRONGTYPE Operation against a key: holding another kind", ErrorKind::Refused),
+        ] {
+            let details = format!(
+                "ERR Error running script (call to f_067e): @user_script:76: @user_script: 76: -{error} "
+            );
+            assert_eq!(port_error(&Error::new(Fred::Unknown, details)).kind, ours, "{error}");
         }
         assert!(is_no_script(&Error::new(Fred::Unknown, "NOSCRIPT No matching script.")));
     }

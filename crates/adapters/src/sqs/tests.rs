@@ -198,6 +198,62 @@ fn the_status_and_the_code_decide_the_kind_of_an_error() {
     assert_eq!(kind(&service(500, None)), ErrorKind::Unavailable);
 }
 
+/// A caller's or a queue's error that counted as one of the content would make dead letters of every message.
+#[test]
+fn an_error_of_every_request_is_not_blamed_on_what_is_in_it() {
+    for code in [
+        // SendMessageBatch.
+        "InvalidAddress",
+        "InvalidSecurity",
+        "KmsAccessDenied",
+        "KmsDisabled",
+        "KmsInvalidKeyUsage",
+        "KmsInvalidState",
+        "KmsNotFound",
+        "KmsOptInRequired",
+        "QueueDoesNotExist",
+        "UnsupportedOperation",
+        // All actions: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html, and older
+        // versions of that page.
+        "AccessDeniedException",
+        "AuthFailure",
+        "ConflictingQueryParameter",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidAction",
+        "InvalidClientTokenId",
+        "InvalidHttpRequest",
+        "InvalidQueryParameter",
+        "InvalidURI",
+        "MalformedHttpRequestException",
+        "MalformedQueryString",
+        "MissingAction",
+        "MissingAuthenticationToken",
+        "MissingCredentials",
+        "NotAuthorized",
+        "OptInRequired",
+        "RequestAbortedException",
+        "RequestExpired",
+        "RequestTimeout",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "UnknownOperationException",
+        "UnrecognizedClientException",
+        // The same in the names of the query protocol and of other services.
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "InvalidSignatureException",
+        "KMS.NotFoundException",
+        "ResourceNotFoundException",
+    ] {
+        assert_eq!(kind(&service(400, Some(code))), ErrorKind::Refused, "{code}");
+    }
+    for code in ["KmsThrottled", "RequestThrottled", "ThrottlingException", "RequestLimitExceeded"] {
+        assert_eq!(kind(&service(400, Some(code))), ErrorKind::Throttled, "{code}");
+    }
+    assert_eq!(kind(&service(413, Some("RequestEntityTooLargeException"))), ErrorKind::Invalid);
+}
+
 /// The log must show the message of SQS, in one line.
 #[test]
 fn an_error_has_the_code_and_message_of_sqs() {

@@ -345,7 +345,9 @@ impl Dispatch {
         match request.entries.as_slice() {
             [culprit] if content || self.takes_others(lane, culprit.record) => {
                 self.reject(request, *culprit, reason.to_owned());
-                self.lanes[lane].ends_because = Some(LATER_RECORDS_WAIT.to_owned());
+                if !content {
+                    self.lanes[lane].ends_because = Some(LATER_RECORDS_WAIT.to_owned());
+                }
                 self.advance(lane);
             }
             // Whether the queue takes other messages may be known when the pause is over.

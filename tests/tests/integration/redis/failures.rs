@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use events_adapters::redis::{RedisSettings, RedisStore};
+use events_adapters::time::SystemTimer;
 use events_core::delivery::{BreakerSettings, KeyStyle};
 use events_core::plan::{BatchResponse, Config};
 use events_harness::faults::fault_proxy::{FaultProxy, ProxyMode};
@@ -14,7 +15,9 @@ use events_harness::rows::{price, sequence_number, tvl};
 use events_harness::servers::redis::RedisServer;
 use events_harness::servers::redis_cluster::RedisCluster;
 use events_harness::servers::tls::{Certificate, TlsProxy};
+use events_processor::memory::MemoryQueue;
 use events_processor::ports::{ErrorKind, Store};
+use events_processor::{Processor, Settings};
 
 use super::{SOON, store, with_redis};
 
@@ -230,6 +233,28 @@ async fn errors_say_what_kind_they_are() {
     let error = RedisStore::new(settings).unwrap().read(&request).await.unwrap_err();
     assert!(matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Denied), "{error}");
     assert!(!error.to_string().contains("wrong"), "the error must not contain the password: {error}");
+}
+
+/// A right that is missing concerns every key, also where only some rows need it: nothing is put aside for it.
+#[tokio::test]
+async fn a_missing_right_within_the_script_puts_no_row_aside() {
+    let server = RedisServer::start().await;
+    server.cmd(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "resetchannels"]).await;
+    // Every record of the fixture is overdue.
+    let settings = Settings { key_failure_max_age_ms: 1, ..Settings::default() };
+    let processor = Processor::new(
+        store(&format!("redis://app:pw@127.0.0.1:{}", server.port())),
+        MemoryQueue::default(),
+        MemoryQueue::default(),
+        SystemTimer::default(),
+        settings,
+    );
+    process(&processor, &[tvl("1", 0, 1, 1e6, &[])]).await;
+    // The first row publishes an event. The second is committed.
+    let batch = process(&processor, &[tvl("1", 1, 2, 2e6, &[]), tvl("2", 1, 3, 1e6, &[])]).await;
+    assert_eq!(batch.failures.keys().copied().collect::<Vec<_>>(), [0], "{:?}", batch.failures);
+    assert!(batch.failures[&0].contains("denied"), "{:?}", batch.failures);
+    assert!(processor.dead_letter_queue().is_empty());
 }
 
 /// The processor replaces a connection that the server has closed, within the deadline. A failed read must not make a
