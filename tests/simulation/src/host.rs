@@ -327,10 +327,10 @@ pub(crate) fn call_failed(world: &World, id: usize, port: Port, kind: ErrorKind,
 /// The events queue throttled a request that began at `began`, or a message of it. Requests that are in flight then are
 /// throttled with it.
 pub(crate) fn throttled(world: &World, id: usize, began: u64) {
-    if let Some(task) = world.host.borrow_mut().tasks.get_mut(&id) {
-        if task.throttled_at.is_none_or(|at| began > at) {
-            task.throttled_at = Some(world.now());
-        }
+    let mut host = world.host.borrow_mut();
+    let is_new = |task: &&mut Task| task.throttled_at.is_none_or(|at| began > at);
+    if let Some(task) = host.tasks.get_mut(&id).filter(is_new) {
+        task.throttled_at = Some(world.now());
     }
 }
 
