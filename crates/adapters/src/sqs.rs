@@ -27,6 +27,9 @@ const CONTENT_CODES: [&str; 5] = [
     "MissingParameter",
 ];
 
+/// Codes of errors of a whole request that can only concern the content of a message. Other codes can name any parameter.
+const WHOLE_CONTENT_CODES: [&str; 2] = ["InvalidMessageContents", "MessageTooLong"];
+
 /// Parts of the codes of errors that concern the queue, the caller or the form of every request, not what is in one: the
 /// errors of `SendMessageBatch`, and those that all actions of SQS share, of all versions of its API.
 const CALLER_CODES: [&str; 25] = [
@@ -210,7 +213,9 @@ fn request_error_kind<E: ProvideErrorMetadata>(error: &SdkError<E, Response>) ->
     match kind {
         ErrorKind::Refused if ![400, 413].contains(&service.raw().status().as_u16()) => ErrorKind::Refused,
         ErrorKind::Refused if CALLER_CODES.iter().any(|part| code.contains(part)) => ErrorKind::Refused,
-        ErrorKind::Refused if is_content(code) => ErrorKind::InvalidContent,
+        ErrorKind::Refused if WHOLE_CONTENT_CODES.iter().any(|content| code.ends_with(content)) => {
+            ErrorKind::InvalidContent
+        }
         ErrorKind::Refused => ErrorKind::Invalid,
         kind => kind,
     }

@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult, Snapshot};
+use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult};
 use events_processor::memory::{MemoryQueue, MemoryStore};
 use events_processor::ports::{
-    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Store, Timer,
+    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store, Timer,
 };
 use events_processor::{Processor, Settings};
 use serde_json::value::RawValue;
@@ -43,7 +43,7 @@ fn count_down(left: &Cell<u32>) -> bool {
 }
 
 impl Store for FakeStore {
-    async fn read(&self, request: &ReadRequest) -> Result<Snapshot, PortError> {
+    async fn read(&self, request: &ReadRequest) -> Result<Reading, PortError> {
         if count_down(&self.failing_reads) {
             return Err(PortError::new(ErrorKind::Timeout, "no answer"));
         }

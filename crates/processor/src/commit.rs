@@ -155,15 +155,22 @@ async fn put_aside<S, Q, D: Queue, T: Timer>(
     refused: RefusedRows,
 ) {
     let plan = batch.plan;
-    let overdue = refused.into_iter().filter(|(index, _)| {
-        let created_ms = plan[*index].created_ms;
-        let group = plan[*index].subject.as_ref().map(|subject| subject.group_id()).unwrap_or_default();
-        let last_success_ms = context.last_success.commit.borrow().of_others_ms(&group);
-        key_failures::is_overdue(context, created_ms)
-            && (key_failures::took_others(context, created_ms, last_success_ms)
-                || key_failures::later_record_is_done(plan, *index))
-    });
+    let mut overdue = Vec::new();
+    {
+        let (mut taken, now_ms) = (context.commits_taken.borrow_mut(), context.timer.now_ms());
+        for (index, reason) in refused {
+            let is_of_one_key = key_failures::is_overdue(context, plan[index].created_ms)
+                && key_failures::is_of_one_key(&taken, plan, index);
+            if is_of_one_key {
+                overdue.push((index, reason));
+            }
+            if let Some(subject) = &plan[index].subject {
+                taken.refused(subject.group_id(), now_ms);
+            }
+        }
+    }
     let dead_letters: Vec<(usize, Message)> = overdue
+        .into_iter()
         .map(|(index, reason)| {
             let record = &plan[index];
             let reason = format!("redis refused the row for too long, while it took others: {reason}");
@@ -206,7 +213,7 @@ fn record_commit<S, Q, D, T: Timer>(
     match result {
         CommitResult::Applied { published } => {
             if let Some(subject) = &record.subject {
-                let mut taken = context.last_success.commit.borrow_mut();
+                let mut taken = context.commits_taken.borrow_mut();
                 taken.took(subject.group_id(), context.timer.now_ms());
             }
             let writes = record.commit.as_ref().map_or(0, |commit| commit.writes.len());

@@ -1,6 +1,7 @@
 //! The context that all parts of the processor share: the external systems, the settings, the circuit breakers.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use events_core::delivery::{DeadLetterWriter, Dispatch, Message, Pace, RequestLimits};
 
@@ -28,41 +29,55 @@ pub(crate) struct Context<S, Q, D, T> {
     pub(crate) outbox_depth: Cell<u64>,
     /// True if Redis refused the last small write.
     pub(crate) writes_refused: Cell<bool>,
-    /// What the systems took last.
-    pub(crate) last_success: LastSuccess,
+    /// What the events queue takes and refuses.
+    pub(crate) messages_taken: RefCell<Taken>,
+    /// What Redis commits and refuses.
+    pub(crate) commits_taken: RefCell<Taken>,
 }
 
-/// When a system last did what it was asked. If that was while a record kept failing, the failure belongs to the record's
-/// key and not to the system.
-#[derive(Debug, Default)]
-pub(crate) struct LastSuccess {
-    /// The events queue accepted a message.
-    pub(crate) message: RefCell<LastTaken>,
-    /// Redis committed a row.
-    pub(crate) commit: RefCell<LastTaken>,
-}
+/// The most groups that are remembered as refused.
+const MAX_REFUSED: usize = 10_000;
 
-/// The last two groups of which a system took something, and when, ms since 1970. Two are enough to tell for every group
-/// when the system last took something of another one.
+/// What a system takes and what it refuses, by group. It tells a failure of one key from a failure of the system.
 #[derive(Debug, Default)]
-pub(crate) struct LastTaken {
+pub(crate) struct Taken {
+    /// The last two groups of which it took something, and when, ms since 1970. Two are enough to tell for every group
+    /// when it last took something of another one.
     last: Option<(String, i64)>,
     other: Option<(String, i64)>,
+    /// The groups that it refuses, and since when, ms since 1970.
+    refused: HashMap<String, i64>,
 }
 
-impl LastTaken {
+impl Taken {
     /// The system took something of a group.
     pub(crate) fn took(&mut self, group: String, now_ms: i64) {
+        self.refused.remove(&group);
         if self.last.as_ref().is_some_and(|(last, _)| *last != group) {
             self.other = self.last.take();
         }
         self.last = Some((group, now_ms));
     }
 
-    /// When the system last took something of another group; 0 for never.
-    pub(crate) fn of_others_ms(&self, group: &str) -> i64 {
-        let mut others = [&self.last, &self.other].into_iter().flatten().filter(|(taken, _)| taken != group);
-        others.next().map_or(0, |(_, at_ms)| *at_ms)
+    /// The system refused something of a group.
+    pub(crate) fn refused(&mut self, group: String, now_ms: i64) {
+        // So many groups show a failure of the system.
+        if self.refused.len() >= MAX_REFUSED {
+            self.refused.clear();
+        }
+        self.refused.entry(group).or_insert(now_ms);
+    }
+
+    /// True if the system refused something of a group, and took nothing of it since.
+    pub(crate) fn refuses(&self, group: &str) -> bool {
+        self.refused.contains_key(group)
+    }
+
+    /// True if the system refuses a group, and took something of another one since.
+    pub(crate) fn refuses_only(&self, group: &str) -> bool {
+        let others = [&self.last, &self.other].into_iter().flatten().filter(|(taken, _)| taken != group);
+        let last_of_others_ms = others.map(|(_, at_ms)| *at_ms).max();
+        self.refused.get(group).is_some_and(|since_ms| last_of_others_ms > Some(*since_ms))
     }
 }
 
@@ -89,7 +104,8 @@ impl<S, Q, D, T: Timer> Context<S, Q, D, T> {
             circuits,
             outbox_depth: Cell::new(0),
             writes_refused: Cell::new(false),
-            last_success: LastSuccess::default(),
+            messages_taken: RefCell::default(),
+            commits_taken: RefCell::default(),
         }
     }
 
@@ -110,9 +126,12 @@ impl<S, Q, D, T: Timer> Context<S, Q, D, T> {
     {
         let state = QueueState { circuit: Some(&self.circuits.queue), pace: &self.pace };
         let accepted = self.sender(deadline).send(&self.queue, state, dispatch, messages).await;
-        let mut taken = self.last_success.message.borrow_mut();
+        let (mut taken, now_ms) = (self.messages_taken.borrow_mut(), self.timer.now_ms());
         for record in dispatch.accepted_groups() {
-            taken.took(messages[record][0].group_id.clone(), self.timer.now_ms());
+            taken.took(messages[record][0].group_id.clone(), now_ms);
+        }
+        for record in dispatch.refused_records() {
+            taken.refused(messages[record][0].group_id.clone(), now_ms);
         }
         drop(taken);
         accepted

@@ -162,10 +162,10 @@ async fn send_page<S, Q: Queue, D: Queue, T: Timer>(
     for (index, row) in rows.iter().enumerate() {
         let created_ms =
             row.first().and_then(|message| message.attributes.as_ref()).map(|known| known.timestamp);
-        if key_failures::is_overdue(context, created_ms) {
-            let last_success_ms = context.last_success.message.borrow().of_others_ms(&row[0].group_id);
-            let takes_others = key_failures::took_others(context, created_ms, last_success_ms);
-            dispatch.allow_rejection(index, takes_others);
+        let is_of_one_key = key_failures::is_overdue(context, created_ms)
+            && context.messages_taken.borrow().refuses_only(&row[0].group_id);
+        if is_of_one_key {
+            dispatch.allow_rejection(index);
         }
     }
     outcome.sent += context.send(deadline, &mut dispatch, &rows).await;

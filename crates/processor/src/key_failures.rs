@@ -4,9 +4,12 @@
 //! bounded time. A failure of a system is reported until the system works again: putting its records aside would put
 //! aside everything.
 
-use events_core::plan::{RecordOutcome, RecordPlan};
+use std::collections::HashSet;
 
-use crate::context::Context;
+use events_core::plan::{RecordOutcome, RecordPlan};
+use events_core::source::Subject;
+
+use crate::context::{Context, Taken};
 use crate::ports::Timer;
 
 /// True if a record is too old to be reported any longer for a failure of its key. A record whose creation time is
@@ -16,24 +19,25 @@ pub(crate) fn is_overdue<S, Q, D, T: Timer>(context: &Context<S, Q, D, T>, creat
     age_ms.is_some_and(|age_ms| age_ms > context.settings.key_failure_max_age_ms)
 }
 
-/// True if a system did for others what it refuses to a record, when it had refused it for half of the longest time. A
-/// success from before that shows nothing: the system may have failed since, with the record among the first.
-pub(crate) fn took_others<S, Q, D, T: Timer>(
-    context: &Context<S, Q, D, T>,
-    created_ms: Option<i64>,
-    last_success_ms: i64,
-) -> bool {
-    created_ms
-        .is_some_and(|created_ms| last_success_ms > created_ms + context.settings.key_failure_max_age_ms / 2)
-}
-
-/// True if a later record of another subject was committed before: the systems work, and have since this record was
-/// made. Each delivery of a batch begins with a record that failed, and the records behind it are done.
-pub(crate) fn later_record_is_done(plan: &[RecordPlan], index: usize) -> bool {
-    let subject = &plan[index].subject;
-    plan[index + 1..].iter().any(|later| {
-        later.outcome == RecordOutcome::AlreadyApplied
-            && later.subject != *subject
-            && later.created_ms >= plan[index].created_ms
-    })
+/// True if the system refuses only this record's key, as far as this process saw: it refused the key before, and took
+/// something of another key since. Or, where it was offered nothing else since, the rest of the shard is done: each
+/// delivery of a batch begins with a record that failed, and most of those behind it were committed before.
+///
+/// The first failure in a process proves nothing, whatever the age of the record: after a long outage every record is old.
+pub(crate) fn is_of_one_key(taken: &Taken, plan: &[RecordPlan], index: usize) -> bool {
+    let group = |record: &RecordPlan| record.subject.as_ref().map(Subject::group_id);
+    let Some(refused_group) = group(&plan[index]) else { return false };
+    if !taken.refuses(&refused_group) {
+        return false;
+    }
+    let done: HashSet<String> = plan[index + 1..]
+        .iter()
+        .filter(|later| later.outcome == RecordOutcome::AlreadyApplied)
+        .filter(|later| later.created_ms >= plan[index].created_ms)
+        .filter_map(group)
+        .filter(|group| !taken.refuses(group))
+        .collect();
+    let refused: HashSet<String> =
+        plan.iter().filter_map(group).filter(|group| taken.refuses(group)).collect();
+    taken.refuses_only(&refused_group) || done.len() >= refused.len()
 }

@@ -27,12 +27,10 @@ pub(crate) async fn send_batch<S: Store, Q: Queue, D: Queue, T: Timer>(
         dispatch.abandon("older events wait in the outbox");
     }
     for (index, record) in batch.plan.iter().enumerate().filter(|(_, record)| !record.messages.is_empty()) {
-        if key_failures::is_overdue(context, record.created_ms) {
-            let last_success_ms =
-                context.last_success.message.borrow().of_others_ms(&record.messages[0].group_id);
-            let takes_others = key_failures::took_others(context, record.created_ms, last_success_ms)
-                || key_failures::later_record_is_done(batch.plan, index);
-            dispatch.allow_rejection(index, takes_others);
+        let is_of_one_key = key_failures::is_overdue(context, record.created_ms)
+            && key_failures::is_of_one_key(&context.messages_taken.borrow(), batch.plan, index);
+        if is_of_one_key {
+            dispatch.allow_rejection(index);
         }
     }
     batch.tally.sqs_published += context.send(batch.deadline, &mut dispatch, &messages).await;

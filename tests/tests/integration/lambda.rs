@@ -142,7 +142,10 @@ async fn a_group_that_is_refused_for_too_long_is_put_aside_and_the_shard_moves_o
         let events_url = sqs.events_url();
         move |request| (request.queue_url == events_url).then(|| SqsFault::refuse_group("protocol:1"))
     });
-    assert_eq!(function.response_to(&rows(1).collect::<Vec<_>>()).await, NO_FAILURES);
+    let batch: Vec<_> = rows(1).collect();
+    let named = format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{}"}}]}}"#, sequence_number(101));
+    assert_eq!(function.response_to(&batch).await, named, "the first failure that this process sees");
+    assert_eq!(function.response_to(&batch[1..]).await, NO_FAILURES);
     let letters = sqs.dead_letters();
     assert_eq!((sqs.events().len(), letters.len()), (2, 1));
     assert_eq!(letters[0].json()["event"]["data"]["protocolId"], "1");

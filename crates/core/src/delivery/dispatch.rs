@@ -160,8 +160,10 @@ pub struct Dispatch {
     unsent: BTreeSet<MessageRef>,
     /// Lanes of which the queue has accepted a message.
     accepted_lanes: BTreeSet<usize>,
-    /// Records whose messages may be rejected after their last retry. True if the queue is known to take others.
-    expendable: HashMap<usize, bool>,
+    /// Records whose messages may be rejected after their last retry.
+    expendable: BTreeSet<usize>,
+    /// Records of which the queue refused a message by itself to the last retry.
+    refused: BTreeSet<usize>,
 }
 
 /// A message that the queue will never take.
@@ -206,14 +208,15 @@ impl Dispatch {
             rejected: Vec::new(),
             unsent: BTreeSet::new(),
             accepted_lanes: BTreeSet::new(),
-            expendable: HashMap::new(),
+            expendable: BTreeSet::new(),
+            refused: BTreeSet::new(),
         }
     }
 
-    /// Allows that messages of a record are rejected if the queue refuses them to the last retry, while it takes messages
-    /// of other groups. `takes_others` says that it is known to take them, whatever this dispatch sees.
-    pub fn allow_rejection(&mut self, record: usize, takes_others: bool) {
-        self.expendable.insert(record, takes_others);
+    /// Allows that messages of a record are rejected if the queue refuses them to the last retry. Call it if the record
+    /// is too old to wait longer, and the queue is known to take messages of other groups.
+    pub fn allow_rejection(&mut self, record: usize) {
+        self.expendable.insert(record);
     }
 
     fn push(&mut self, lane: usize, record: usize, messages: &[Message]) {
@@ -351,7 +354,7 @@ impl Dispatch {
                 self.advance(lane);
             }
             // Whether the queue takes other messages may be known when the pause is over.
-            [_] => self.refuse(lane, reason, Blame::Queue, retry),
+            [_] => self.refuse(lane, reason, Blame::Message, retry),
             _ => {
                 let alone = request.lanes.len() == 1;
                 self.lanes[lane].sharing = if alone { Sharing::Nothing } else { Sharing::Record };
@@ -362,8 +365,7 @@ impl Dispatch {
 
     /// True if the queue takes messages of other lanes.
     fn takes_others(&self, lane: usize, record: usize) -> bool {
-        self.accepted_lanes.iter().any(|accepted| *accepted != lane)
-            || self.expendable.get(&record).is_some_and(|takes_others| *takes_others)
+        self.accepted_lanes.iter().any(|accepted| *accepted != lane) || self.expendable.contains(&record)
     }
 
     /// Takes a message out of its lane as one that the queue will never take.
@@ -405,14 +407,12 @@ impl Dispatch {
             return;
         }
         let record = self.lanes[lane].units.front().map(|unit| unit.record);
-        let expendable = record.filter(|record| {
-            blame == Blame::Message
-                && self.expendable.contains_key(record)
-                && self.takes_others(lane, *record)
-        });
-        match expendable {
-            Some(_) => self.reject_records(lane, reason),
-            None => self.give_up(lane, reason),
+        let at_fault = record.filter(|_| blame == Blame::Message);
+        if at_fault.is_some_and(|record| self.expendable.contains(&record)) {
+            self.reject_records(lane, reason);
+        } else {
+            self.refused.extend(at_fault);
+            self.give_up(lane, reason);
         }
     }
 
@@ -421,7 +421,7 @@ impl Dispatch {
         let retries = self.limits.retries;
         let reason = format!("the queue refused it for too long, while it took others: {reason}");
         let units = &mut self.lanes[lane].units;
-        while let Some(unit) = units.pop_front_if(|unit| self.expendable.contains_key(&unit.record)) {
+        while let Some(unit) = units.pop_front_if(|unit| self.expendable.contains(&unit.record)) {
             let entries =
                 unit.messages.iter().map(|item| MessageRef { record: unit.record, message: item.message });
             self.rejected.extend(entries.map(|entry| Rejection { entry, reason: reason.clone(), retries }));
@@ -471,6 +471,11 @@ impl Dispatch {
     /// A record of each group of which the queue has accepted a message.
     pub fn accepted_groups(&self) -> impl Iterator<Item = usize> + '_ {
         self.accepted_lanes.iter().map(|lane| self.lanes[*lane].first_record)
+    }
+
+    /// Records of which the queue refused a message by itself to the last retry.
+    pub fn refused_records(&self) -> impl Iterator<Item = usize> + '_ {
+        self.refused.iter().copied()
     }
 
     /// Records with messages that were given up, by index, with the reason.

@@ -195,14 +195,11 @@ fn while_a_breaker_is_open_only_lanes_that_failed_before_go_on() {
 }
 
 #[test]
-fn a_group_that_is_refused_for_too_long_is_rejected_only_while_the_queue_takes_others() {
-    let refuse = |others: bool, expendable: Option<bool>| {
-        let mut batch = vec![messages("a", &[1, 1]), messages("a", &[1])];
-        batch.extend(others.then(|| messages("b", &[1])));
+fn a_group_is_rejected_after_its_retries_only_where_that_is_allowed() {
+    let refuse = |allowed: &[usize]| {
+        let batch = [messages("a", &[1, 1]), messages("a", &[1]), messages("b", &[1])];
         let mut dispatch = dispatch(&batch);
-        if let Some(takes_others) = expendable {
-            dispatch.allow_rejection(0, takes_others);
-        }
+        allowed.iter().for_each(|record| dispatch.allow_rejection(*record));
         while let Some(request) = dispatch.next_request(Lanes::All) {
             let answers =
                 request.entries.iter().map(|entry| match batch[entry.record][0].group_id.as_str() {
@@ -214,12 +211,12 @@ fn a_group_that_is_refused_for_too_long_is_rejected_only_while_the_queue_takes_o
                 dispatch.wake(retry);
             }
         }
-        (dispatch.take_rejected().len(), dispatch.failed().keys().copied().collect::<Vec<_>>())
+        let refused: Vec<_> = dispatch.refused_records().collect();
+        (dispatch.take_rejected().len(), dispatch.failed().keys().copied().collect::<Vec<_>>(), refused)
     };
-    assert_eq!(refuse(true, Some(false)), (2, vec![1]), "record 1 may not be rejected yet");
-    assert_eq!(refuse(false, Some(true)), (2, vec![1]), "the queue took others before");
-    assert_eq!(refuse(false, Some(false)), (0, vec![0, 1]), "the queue takes nothing");
-    assert_eq!(refuse(true, None), (0, vec![0, 1]), "record 0 is too young");
+    assert_eq!(refuse(&[0]), (2, vec![1], vec![]), "record 1 may not be rejected yet");
+    assert_eq!(refuse(&[0, 1]), (3, vec![], vec![]));
+    assert_eq!(refuse(&[]), (0, vec![0, 1], vec![0]), "remembered as refused");
 }
 
 /// The dead letter of a rejected message can fail. The message is then sent again, and must not come after those of later
@@ -229,7 +226,7 @@ fn after_a_rejection_that_may_not_be_final_later_records_of_the_group_wait() {
     let batch = [messages("a", &[1]), messages("a", &[1]), messages("b", &[1])];
     let send = |fail: &dyn Fn(&mut Dispatch, &Request) -> Option<Retry>| {
         let mut dispatch = dispatch(&batch);
-        dispatch.allow_rejection(0, true);
+        dispatch.allow_rejection(0);
         let mut sent = Vec::new();
         while let Some(request) = dispatch.next_request(Lanes::All) {
             sent.extend(records(&request));
