@@ -27,6 +27,8 @@ pub(crate) struct Context<S, Q, D, T> {
     pub(crate) pace: RefCell<Pace>,
     /// Number of events in the outbox, as last read.
     pub(crate) outbox_depth: Cell<u64>,
+    /// Number of passes that this process has made over the outbox.
+    pub(crate) drain_passes: Cell<u64>,
     /// True if Redis refused the last small write.
     pub(crate) writes_refused: Cell<bool>,
     /// What the events queue takes and refuses.
@@ -103,6 +105,7 @@ impl<S, Q, D, T: Timer> Context<S, Q, D, T> {
             settings,
             circuits,
             outbox_depth: Cell::new(0),
+            drain_passes: Cell::new(0),
             writes_refused: Cell::new(false),
             messages_taken: RefCell::default(),
             commits_taken: RefCell::default(),

@@ -127,10 +127,13 @@ async fn drain_once<S: Store, Q: Queue, D: Queue, T: Timer>(
     true
 }
 
+/// The first page of a new pass.
 fn first_page<S, Q, D, T>(context: &Context<S, Q, D, T>, limit: usize) -> OutboxRequest {
     let keys = &context.settings.core.keys;
     let (outbox, lease) = (keys.outbox(), keys.outbox_lease());
-    OutboxRequest { outbox, lease, lease_ms: 0, done: Vec::new(), after: None, limit }
+    let pass = context.drain_passes.get() + 1;
+    context.drain_passes.set(pass);
+    OutboxRequest { outbox, lease, pass, lease_ms: 0, done: Vec::new(), after: None, limit }
 }
 
 async fn read_page<S: Store, Q, D, T: Timer>(

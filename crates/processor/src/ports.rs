@@ -45,6 +45,9 @@ pub struct OutboxRequest {
     pub outbox: String,
     /// Key of the lease. Only the process that holds the lease gets entries.
     pub lease: String,
+    /// Number of the pass over the outbox, which grows with every pass of this process. A request of an earlier pass that
+    /// arrives late must not touch the lease of a later one.
+    pub pass: u64,
     /// How long the lease lasts from now, ms.
     pub lease_ms: u64,
     /// Ids of finished entries. The store removes them even if another process holds the lease.

@@ -60,8 +60,8 @@ pub(crate) struct Redis {
     outbox: BTreeMap<u64, String>,
     /// Number of the last entry of the outbox.
     entries: u64,
-    /// The holder of the outbox's lease, and when the lease expires.
-    lease: Option<(usize, u64)>,
+    /// The holder of the outbox's lease, its pass, and when the lease expires.
+    lease: Option<(usize, u64, u64)>,
     losses: BTreeMap<String, u64>,
     total_losses: u64,
 }
@@ -144,14 +144,16 @@ impl Redis {
         }
         self.journal.push(undo);
         let waiting = self.outbox.len() as u64;
-        if self.lease.is_some_and(|(holder, until)| holder != who && now < until) {
+        let is_anothers =
+            |(holder, pass, until): (usize, u64, u64)| now < until && (holder != who || pass > request.pass);
+        if self.lease.is_some_and(is_anothers) {
             return OutboxPage { waiting, entries: None };
         }
         let after = request.after.as_ref().map_or(0, number);
         let page = self.outbox.range(after + 1..).take(request.limit);
         let entries: Vec<OutboxEntry> =
             page.map(|(id, message)| OutboxEntry { id: id.to_string(), message: message.clone() }).collect();
-        self.lease = (!entries.is_empty()).then(|| (who, now + request.lease_ms * MILLI));
+        self.lease = (!entries.is_empty()).then(|| (who, request.pass, now + request.lease_ms * MILLI));
         OutboxPage { waiting, entries: Some(entries) }
     }
 

@@ -30,7 +30,8 @@ pub(super) async fn read_page(
 ) -> Result<OutboxPage, PortError> {
     let command = CustomCommand::new_static("EVAL", redis_keyslot(request.outbox.as_bytes()), false);
     let mut arguments = vec![text(SCRIPT), count(2), text(&request.outbox), text(&request.lease)];
-    arguments.extend([text(holder), text(&request.lease_ms.to_string()), count(request.limit)]);
+    arguments.extend([text(holder), text(&request.pass.to_string())]);
+    arguments.extend([text(&request.lease_ms.to_string()), count(request.limit)]);
     arguments.push(text(request.after.as_deref().unwrap_or_default()));
     arguments.extend(request.done.iter().map(|id| text(id)));
     match tokio::time::timeout(timeout, client.custom::<Value, _>(command, arguments)).await {

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use events_core::delivery::KeyStyle;
 use events_harness::faults::fake_sqs::FakeSqs;
 use events_harness::faults::sqs_faults::{SqsFault, When};
 use events_harness::probes::grouped::tvl_by_group;
 use events_harness::probes::resp::Connection;
 use events_harness::probes::wait::eventually;
 use events_harness::servers::redis::RedisServer;
+use events_processor::ports::{OutboxRequest, Store};
 use events_processor::{DrainOutcome, Settings};
 
 use super::{
@@ -105,6 +107,33 @@ async fn only_the_holder_of_the_lease_drains() {
     // The holder died. Its lease expires.
     eventually(AMPLE, || async { drain(&other).await.waiting == Some(0) }).await;
     assert_complete(&sqs, 3);
+}
+
+/// A slow server can execute a command after its caller has given it up and begun the next pass.
+#[tokio::test]
+async fn a_late_command_of_an_earlier_pass_does_not_touch_the_lease_of_a_later_one() {
+    let (server, _sqs, one) = start_and_take_sqs_down().await;
+    process_all(&one, &rows(1)).await;
+    let keys = KeyStyle::default();
+    let request = |pass, limit| OutboxRequest {
+        outbox: keys.outbox(),
+        lease: keys.outbox_lease(),
+        pass,
+        lease_ms: 60_000,
+        done: Vec::new(),
+        after: None,
+        limit,
+    };
+    let store = one.store();
+    let page = store.outbox_page(&request(7, 10)).await.unwrap();
+    assert_eq!(page.entries.map(|entries| entries.len()), Some(8));
+    for limit in [0, 10] {
+        assert_eq!(store.outbox_page(&request(6, limit)).await.unwrap().entries, None, "too late");
+        assert!(server.cmd(&["PTTL", "outbox:lease"]).await.int().unwrap() > 0, "the lease is still held");
+    }
+    assert!(store.outbox_page(&request(8, 10)).await.unwrap().entries.is_some(), "the next pass goes on");
+    assert!(store.outbox_page(&request(8, 0)).await.unwrap().entries.is_some());
+    assert_eq!(server.cmd(&["EXISTS", "outbox:lease"]).await.int(), Some(0), "given back");
 }
 
 #[tokio::test]
