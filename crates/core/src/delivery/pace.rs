@@ -63,7 +63,7 @@ impl Pace {
     }
 
     /// The queue throttled a request that began at `began`. `backoff` gives the pause for the number of tries in a row
-    /// that were throttled, from 1 to [`LONGEST_PAUSE`].
+    /// that were throttled, from 1 to 3.
     ///
     /// A request that began before the last throttled one was answered belongs to the same wave and changes nothing.
     pub fn request_throttled(&mut self, began: Duration, now: Duration, backoff: impl Fn(u32) -> Duration) {
