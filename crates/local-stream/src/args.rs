@@ -69,7 +69,7 @@ only with YES=1 in the environment, or: make local-stream YES=1. Without AWS_END
 is in AWS, whatever the host of its URL.
 
 Settings, as of the Lambda (an empty one is an unset one):
-  BATCH_SIZE (100), MAX_RETRIES (3), CHANGE_BASELINE (previous | last_event)
+  BATCH_SIZE (100), MAX_RETRIES (3), KEY_FAILURE_MAX_AGE_SECS (900), CHANGE_BASELINE (previous | last_event)
   TVL_MIN_CHANGE_PERCENT (1), TVL_MIN_CHANGE_ABSOLUTE (10000)
   PRICE_MIN_CHANGE_PERCENT (0.1), PRICE_MIN_CHANGE_ABSOLUTE (0.01)
   PROTOCOL_ALWAYS_TRIGGER (true), SQS_MIN_PRIORITY (low | medium | high)

@@ -33,10 +33,14 @@ pub(super) fn port_error(error: &Error) -> PortError {
         _ if begins_with(&WRITES_REFUSED) => ErrorKind::WritesRefused,
         _ if begins_with(&DENIED) => ErrorKind::Denied,
         Fred::Timeout => ErrorKind::Timeout,
-        Fred::IO | Fred::Canceled | Fred::Cluster | Fred::Routing | Fred::Tls | Fred::Protocol => {
-            ErrorKind::Unavailable
-        }
-        Fred::Backpressure => ErrorKind::Throttled,
+        // Backpressure comes from the client: it does not show that the server answers.
+        Fred::Backpressure
+        | Fred::IO
+        | Fred::Canceled
+        | Fred::Cluster
+        | Fred::Routing
+        | Fred::Tls
+        | Fred::Protocol => ErrorKind::Unavailable,
         _ => ErrorKind::Refused,
     };
     PortError::new(kind, format!("redis: {details}"))
@@ -83,7 +87,7 @@ mod tests {
             (Fred::IO, "Connection reset by peer", ErrorKind::Unavailable),
             (Fred::Unknown, "Failed to route command.", ErrorKind::Unavailable),
             (Fred::Canceled, "Canceled.", ErrorKind::Unavailable),
-            (Fred::Backpressure, "", ErrorKind::Throttled),
+            (Fred::Backpressure, "", ErrorKind::Unavailable),
             (Fred::InvalidArgument, "WRONGTYPE Operation against a key", ErrorKind::Refused),
             (Fred::Auth, "NOAUTH Authentication required.", ErrorKind::Denied),
             (Fred::Auth, "NOPERM this user has no permissions", ErrorKind::Denied),
