@@ -181,10 +181,11 @@ fn the_status_and_the_code_decide_the_kind_of_an_error() {
         (ErrorKind::Refused, 404, ["InvalidParameterValue", "Unheard", ""]),
         // Something in the request is at fault: see which.
         (ErrorKind::Invalid, 400, ["BatchRequestTooLong", "Unheard", ""]),
+        (ErrorKind::Invalid, 400, ["InvalidParameterValue", "MissingParameter", "InvalidAttributeValue"]),
         (
             ErrorKind::InvalidContent,
             400,
-            ["InvalidParameterValue", "AWS.SimpleQueueService.InvalidMessageContents", "MessageTooLong"],
+            ["InvalidMessageContents", "AWS.SimpleQueueService.InvalidMessageContents", "MessageTooLong"],
         ),
         (ErrorKind::Unavailable, 500, ["InternalFailure", "AWS.SimpleQueueService.Unheard", ""]),
         (ErrorKind::Unavailable, 503, ["ServiceUnavailable", "InternalError", ""]),
