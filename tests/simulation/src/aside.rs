@@ -9,7 +9,7 @@ use events_processor::BatchOutcome;
 use events_processor::ports::{CommitResult, PortError};
 
 use crate::faults::Port;
-use crate::host::Task;
+use crate::host::{self, Task};
 use crate::ledger::{self, Expectations, check};
 use crate::ports::KEY_REFUSED;
 use crate::reference::ExpectedOutcome;
@@ -52,6 +52,9 @@ pub(crate) struct Aside {
     taken_groups: BTreeMap<String, u64>,
     /// When Redis last took a row of a key, µs.
     taken_keys: BTreeMap<usize, u64>,
+    /// Since when a sandbox knows that a system refuses a group, µs. It forgets that when the system takes something of
+    /// the group.
+    refused_since: BTreeMap<(usize, Port, String), u64>,
 }
 
 impl Aside {
@@ -73,12 +76,29 @@ impl Aside {
     fn known(&mut self, task: usize) -> &mut Known {
         self.known.entry(task).or_default()
     }
+
+    fn refused(&mut self, sandbox: usize, port: Port, group: &str, now: u64) {
+        self.refused_since.entry((sandbox, port, group.to_owned())).or_insert(now);
+    }
+
+    fn taken(&mut self, sandbox: usize, port: Port, group: &str) {
+        self.refused_since.remove(&(sandbox, port, group.to_owned()));
+    }
+
+    /// Since when the system must have taken others, if a record of this row is put aside: since the row was written, or
+    /// since the sandbox knows that the system refuses the group.
+    fn since(&self, sandbox: usize, port: Port, group: &str, written: u64) -> u64 {
+        let refused = self.refused_since.get(&(sandbox, port, group.to_owned()));
+        refused.map_or(written, |refused| written.min(*refused))
+    }
 }
 
 /// An invocation knows that a queue took a message.
 pub(crate) fn message_taken(world: &World, task: usize, port: Port, message: &Message) {
     if port == Port::Queue {
+        let sandbox = host::sandbox_of(world, task);
         let mut ledger = world.ledger.borrow_mut();
+        ledger.aside.taken(sandbox, port, &message.group_id);
         ledger.aside.taken_groups.insert(message.group_id.clone(), world.now());
         ledger.aside.known(task).taken_groups.insert(message.group_id.clone());
     }
@@ -86,7 +106,9 @@ pub(crate) fn message_taken(world: &World, task: usize, port: Port, message: &Me
 
 /// A queue refused a message.
 pub(crate) fn message_refused(world: &World, task: usize, message: &Message, refusal: Refusal) {
+    let sandbox = host::sandbox_of(world, task);
     let mut ledger = world.ledger.borrow_mut();
+    ledger.aside.refused(sandbox, Port::Queue, &message.group_id, world.now());
     let known = ledger.aside.known(task);
     known.groups.insert(message.group_id.clone(), refusal);
     known.messages.insert(message.dedup_id.clone());
@@ -108,15 +130,21 @@ pub(crate) fn commit_answered(
     version: &RowVersion,
     answer: &Result<CommitResult, PortError>,
 ) {
+    let sandbox = host::sandbox_of(world, task);
     let mut ledger = world.ledger.borrow_mut();
     let Some(row) = ledger.row_of(version) else { return };
     let (key, now) = (world.rows.rows[row].key, world.now());
+    let group = &world.rows.keys[key].group;
     match answer {
         Ok(CommitResult::Applied { .. }) => {
             ledger.aside.taken_keys.insert(key, now);
             ledger.aside.known(task).taken_keys.insert(key);
+            ledger.aside.taken(sandbox, Port::Store, group);
         }
-        Err(error) if error.message == KEY_REFUSED => drop(ledger.aside.known(task).rows.insert(row)),
+        Err(error) if error.message == KEY_REFUSED => {
+            ledger.aside.known(task).rows.insert(row);
+            ledger.aside.refused(sandbox, Port::Store, group, now);
+        }
         Ok(_) | Err(_) => drop(ledger.aside.known(task).rows.remove(&row)),
     }
 }
@@ -154,7 +182,8 @@ fn event_put_aside(world: &World, task: usize, id: &str) {
         None => false,
     };
     // A row without a creation time is as old as its data.
-    let since = if row.created_ms.is_some() { row.at } else { 0 };
+    let written = if row.created_ms.is_some() { row.at } else { 0 };
+    let since = world.ledger.borrow().aside.since(host::sandbox_of(world, task), Port::Queue, group, written);
     let others = refusal == Some(Refusal::Alone) && world.scenario.invalid_names_content()
         || world.ledger.borrow().aside.taken_groups.iter().any(|(other, at)| other != group && *at >= since)
         || later_row_of_task_is_done(world, task, row);
@@ -169,8 +198,10 @@ fn row_put_aside(world: &World, task: usize, record_id: &str) {
     let Some(row) = world.rows.rows.iter().find(|row| row.record_id == record_id) else { return };
     let refused = world.ledger.borrow_mut().aside.known(task).rows.contains(&row.index);
     let overdue = is_overdue(world, row, world.now_ms());
+    let group = &world.rows.keys[row.key].group;
+    let since = world.ledger.borrow().aside.since(host::sandbox_of(world, task), Port::Store, group, row.at);
     let others =
-        world.ledger.borrow().aside.taken_keys.iter().any(|(other, at)| *other != row.key && *at >= row.at)
+        world.ledger.borrow().aside.taken_keys.iter().any(|(other, at)| *other != row.key && *at >= since)
             || later_row_of_task_is_done(world, task, row);
     world.count_fault("row put aside");
     check(world, "only what is overdue is put aside", refused && overdue && others, || {

@@ -52,7 +52,7 @@ pub(crate) struct Task {
     pub together: Together,
     /// True if it has timed out. The mapping ignores its answer.
     pub timed_out: bool,
-    sandbox: Rc<SimProcessor>,
+    sandbox: Rc<Sandbox>,
     dead_connection: bool,
     future: Option<Pin<Box<dyn Future<Output = TaskResult>>>>,
     frozen: bool,
@@ -60,6 +60,12 @@ pub(crate) struct Task {
     /// When its sandbox last went on after it was frozen, µs.
     thawed_at: Option<u64>,
     woken: bool,
+}
+
+/// A process, which makes one invocation after the other.
+struct Sandbox {
+    id: usize,
+    processor: SimProcessor,
 }
 
 /// The result of an invocation.
@@ -78,7 +84,7 @@ pub(crate) struct Host {
     /// When the last invocation with a batch ended.
     pub last_end: u64,
     /// Warm sandboxes, and when they became idle.
-    idle: Vec<(u64, Rc<SimProcessor>)>,
+    idle: Vec<(u64, Rc<Sandbox>)>,
     started: usize,
     await_points: u64,
 }
@@ -122,6 +128,7 @@ fn begin(world: &World, shard: Option<usize>, batch: Vec<usize>) {
     let (dead_connection, sandbox) = sandbox(world);
     let (shared, rows, inner) = (Rc::clone(world), batch.clone(), Rc::clone(&sandbox));
     let future = Box::pin(async move {
+        let inner = &inner.processor;
         if shard.is_none() {
             return TaskResult::Drained(inner.drain_outbox(inner.deadline(left, margin)).await);
         }
@@ -154,16 +161,22 @@ fn begin(world: &World, shard: Option<usize>, batch: Vec<usize>) {
 }
 
 /// Picks or creates a sandbox. Also returns whether its connections died while it was idle.
-fn sandbox(world: &World) -> (bool, Rc<SimProcessor>) {
+fn sandbox(world: &World) -> (bool, Rc<Sandbox>) {
     let mut host = world.host.borrow_mut();
     // After the faults end, idle sandboxes are always reused, so that one that never recovers makes the run fail.
     if host.idle.is_empty() || world.fault_occurs(50) {
-        return (false, Rc::new(processor(world)));
+        let id = world.unique_id();
+        return (false, Rc::new(Sandbox { id, processor: processor(world, id) }));
     }
     let index = world.rng.borrow_mut().index(host.idle.len());
     let (since, sandbox) = host.idle.swap_remove(index);
     let slept = world.now() > since + MINUTE;
     (slept && world.fault_occurs(300), sandbox)
+}
+
+/// The id of the sandbox of an invocation.
+pub(crate) fn sandbox_of(world: &World, id: usize) -> usize {
+    world.host.borrow().tasks.get(&id).map_or(0, |task| task.sandbox.id)
 }
 
 /// Returns true, once, if the connections of an invocation's sandbox died while the sandbox was idle.

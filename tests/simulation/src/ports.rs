@@ -23,9 +23,9 @@ use crate::sim::{Promise, World, duration};
 pub(crate) type SimProcessor = Processor<SimStore, SimQueue, SimQueue, SimTimer>;
 
 /// The processor of a new sandbox.
-pub(crate) fn processor(world: &World) -> SimProcessor {
+pub(crate) fn processor(world: &World, sandbox: usize) -> SimProcessor {
     let queue = |port| SimQueue { world: Rc::clone(world), port };
-    let store = SimStore { world: Rc::clone(world), holder: world.unique_id() };
+    let store = SimStore { world: Rc::clone(world), holder: sandbox };
     let timer = SimTimer(Rc::clone(world));
     Processor::new(
         store,
