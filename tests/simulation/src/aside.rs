@@ -46,8 +46,8 @@ struct Known {
 pub(crate) struct Aside {
     known: BTreeMap<usize, Known>,
     rows: BTreeSet<usize>,
-    /// How often each row was reported although it could have been put aside.
-    overdue_reports: BTreeMap<usize, u32>,
+    /// How often each sandbox reported each row although it could have been put aside.
+    overdue_reports: BTreeMap<(usize, usize), u32>,
     /// When the events queue last took a message of a group, µs.
     taken_groups: BTreeMap<String, u64>,
     /// When Redis last took a row of a key, µs.
@@ -248,7 +248,8 @@ pub(crate) fn check_reported(world: &World, id: usize, task: &Task, row: &Row, b
     };
     let reports = {
         let mut ledger = world.ledger.borrow_mut();
-        let reports = ledger.aside.overdue_reports.entry(row.index).or_default();
+        let reports =
+            ledger.aside.overdue_reports.entry((host::sandbox_of(world, id), row.index)).or_default();
         *reports += u32::from(by_redis || by_queue);
         *reports
     };

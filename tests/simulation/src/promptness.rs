@@ -90,7 +90,8 @@ fn due(world: &World, row: &Row, delivered: u64) -> u64 {
     let ledger = world.ledger.borrow();
     let waited = |other: &&usize| ledger.delivered.get(other).is_some_and(|at| *at >= ready);
     let waiting = shard.iter().take_while(|other| **other <= row.index).filter(waited).count() as u64;
-    let outbox = if world.scenario.settings.outage == OutagePolicy::Spill { MINUTE } else { 0 };
+    // The scheduled drain comes each minute. The first one after the fault can find the breaker still open.
+    let outbox = if world.scenario.settings.outage == OutagePolicy::Spill { 2 * MINUTE } else { 0 };
     start + BASE + waiting * PER_ROW + outbox
 }
 
