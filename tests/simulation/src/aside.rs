@@ -55,6 +55,8 @@ pub(crate) struct Aside {
     /// Since when a sandbox knows that a system refuses a group, µs. It forgets that when the system takes something of
     /// the group.
     refused_since: BTreeMap<(usize, Port, String), u64>,
+    /// The row whose messages SQS refuses, for each group with such an outage.
+    pub refused_rows: BTreeMap<String, usize>,
 }
 
 impl Aside {
@@ -121,6 +123,14 @@ pub(crate) fn message_not_judged(world: &World, task: usize, message: &Message) 
     if known.groups.get(&message.group_id) == Some(&Refusal::ByName) {
         known.groups.remove(&message.group_id);
     }
+}
+
+/// True if SQS refuses the messages of this message's row: it is the first row of its group.
+pub(crate) fn is_refused_row(world: &World, expected: &Expectations, message: &Message) -> bool {
+    let mut ledger = world.ledger.borrow_mut();
+    let spilled = || ledger.spilled_events.get(&message.dedup_id).map(|event| event.row);
+    let row = expected.events.get(&message.dedup_id).map(|event| event.row).or_else(spilled);
+    row.is_some_and(|row| *ledger.aside.refused_rows.entry(message.group_id.clone()).or_insert(row) == row)
 }
 
 /// Redis answered the commit of a row.

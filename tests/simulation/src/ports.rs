@@ -128,7 +128,9 @@ impl OwnedCommit {
 fn note_failures(world: &World, task: usize, groups: &[String], answers: &[Result<CommitResult, PortError>]) {
     for (group, answer) in groups.iter().zip(answers) {
         match answer {
-            Err(error) if error.message == KEY_REFUSED => host::note_failure(world, task, Some(group)),
+            Err(error) if error.message == KEY_REFUSED || error.message == KEY_DENIED => {
+                host::note_failure(world, task, Some(group))
+            }
             // The predecessor may be the refused row.
             Ok(CommitResult::MissingPredecessor)
                 if groups.iter().zip(answers).any(|(other, answer)| other == group && answer.is_err()) => {}
@@ -152,10 +154,21 @@ fn write_refusal(world: &World) -> Option<PortError> {
 /// The error of a key that Redis refuses.
 pub(crate) const KEY_REFUSED: &str = "this key is refused";
 
-/// True if Redis refuses to commit a row of this key.
-fn refuses_key(world: &World, commit: &Commit) -> bool {
-    let key = world.rows.keys.iter().position(|key| key.baseline == commit.baseline_key);
-    key.is_some_and(|key| world.has_outage(OutageKind::RedisKey(key)))
+/// The error of a key that the Redis user may not write.
+const KEY_DENIED: &str = "this key is denied";
+
+/// Why Redis does not commit a row of this key, if so.
+fn key_error(world: &World, commit: &Commit) -> Option<PortError> {
+    let key = world.rows.keys.iter().position(|key| key.baseline == commit.baseline_key)?;
+    if world.has_outage(OutageKind::RedisKey(key)) {
+        world.count_fault("redis refused a key");
+        return Some(PortError::new(ErrorKind::Refused, KEY_REFUSED));
+    }
+    if world.has_outage(OutageKind::RedisDenies(key)) {
+        world.count_fault("redis denied a key");
+        return Some(PortError::new(ErrorKind::Denied, KEY_DENIED));
+    }
+    None
 }
 
 /// Runs the script for each commit. With [`Extent::Part`], runs only some of them, or loses all answers.
@@ -180,11 +193,10 @@ fn commit_all(
         (Extent::Part, _) => index < cut,
     };
     let answers = commits.iter().enumerate().map(|(index, commit)| match done(index) {
-        true if refuses_key(world, &commit.commit) => {
-            world.count_fault("redis refused a key");
-            Err(PortError::new(ErrorKind::Refused, KEY_REFUSED))
-        }
-        true => Ok(ledger::run_commit(world, expected, commit.borrowed())),
+        true => match key_error(world, &commit.commit) {
+            Some(error) => Err(error),
+            None => Ok(ledger::run_commit(world, expected, commit.borrowed())),
+        },
         false if way == 0 => Err(out_of_memory()),
         false => Err(disconnected()),
     });
@@ -331,6 +343,12 @@ fn send_event(world: &World, expected: &Rc<Expectations>, message: &Message) -> 
     let group = world.rows.keys.iter().position(|key| key.group == message.group_id);
     if group.is_some_and(|group| world.has_outage(OutageKind::Group(group))) {
         world.count_fault("sqs refused a group's entry");
+        return SendResult::Refused("InternalError".into());
+    }
+    if group.is_some_and(|group| world.has_outage(OutageKind::OneRow(group)))
+        && aside::is_refused_row(world, expected, message)
+    {
+        world.count_fault("sqs refused a row's entry");
         return SendResult::Refused("InternalError".into());
     }
     if world.has_outage(OutageKind::ThrottleHalf) && world.rng.borrow_mut().permille(100) {

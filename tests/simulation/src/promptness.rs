@@ -159,6 +159,8 @@ fn name(kind: OutageKind, lasted: u64) -> &'static str {
         OutageKind::ThrottleHalf if short => "sqs throttles half, less than 1 s",
         OutageKind::ThrottleHalf => "sqs throttles half",
         OutageKind::RedisKey(_)
+        | OutageKind::RedisDenies(_)
+        | OutageKind::OneRow(_)
         | OutageKind::RedisLosesAll
         | OutageKind::RedisFailsOver
         | OutageKind::InvalidGroup(_)

@@ -114,6 +114,8 @@ fn begin_outage(world: &World, kind: OutageKind) {
         OutageKind::RedisSlow => world.count_fault("redis is slow for everybody"),
         OutageKind::RedisRefusesWrites => world.count_fault("redis refuses writes"),
         OutageKind::RedisKey(_) => world.count_fault("redis refuses one key"),
+        OutageKind::RedisDenies(_) => world.count_fault("redis denies one key"),
+        OutageKind::OneRow(_) => world.count_fault("sqs refuses one row"),
         OutageKind::Group(_) => world.count_fault("sqs refuses one group"),
         OutageKind::DeadLetters => world.count_fault("dlq outage"),
     }

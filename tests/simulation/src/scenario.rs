@@ -71,6 +71,8 @@ pub enum OutageKind {
     RedisRefusesWrites,
     /// Redis refuses the commits of one key: the key with this index.
     RedisKey(usize),
+    /// Redis denies the commits of one key, the key with this index: its user lacks a right.
+    RedisDenies(usize),
     /// Redis does not answer, and has lost all its data.
     RedisLosesAll,
     /// Redis does not answer. The replica that takes over lacks the last commits.
@@ -89,6 +91,8 @@ pub enum OutageKind {
     InvalidGroup(usize),
     /// SQS refuses every message of one group: the group of the key with this index.
     Group(usize),
+    /// SQS refuses every message of one row: of the first row of this key's group that it sees.
+    OneRow(usize),
     /// The dead letter queue does not answer.
     DeadLetters,
 }
@@ -180,8 +184,32 @@ impl Scenario {
         }
         if crowd {
             self.fill_with_a_crowd(rng);
+        } else if !self.waves && rng.permille(40) {
+            self.fail_one_key(rng);
         }
         self
+    }
+
+    /// One key fails for longer than its records may be reported. In half of these runs, the dead letter queue does not
+    /// answer meanwhile, so that nothing can be put aside.
+    fn fail_one_key(&mut self, rng: &mut Rng) {
+        self.settings.key_failure_max_age_ms = rng.between(30, 90) as i64 * 1_000;
+        let key = rng.index(4);
+        let kinds = [
+            OutageKind::RedisKey(key),
+            OutageKind::RedisDenies(key),
+            OutageKind::Group(key),
+            OutageKind::InvalidGroup(key),
+            OutageKind::OneRow(key),
+        ];
+        let kind = rng.pick(&kinds);
+        let from = rng.below(self.span / 2);
+        let to = (from + rng.between(2, 15) * MINUTE).min(self.faults_end);
+        self.outages.push(LastingFault { kind, from, to });
+        if rng.permille(500) {
+            let to = (to + 10 * SECOND).min(self.faults_end);
+            self.outages.push(LastingFault { kind: OutageKind::DeadLetters, from, to });
+        }
     }
 
     /// Very many keys are written at once. SQS is down when their events are in flight.
