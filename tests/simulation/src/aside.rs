@@ -258,8 +258,7 @@ pub(crate) fn check_reported(world: &World, id: usize, task: &Task, row: &Row, b
     };
     let reports = {
         let mut ledger = world.ledger.borrow_mut();
-        let reports =
-            ledger.aside.overdue_reports.entry((host::sandbox_of(world, id), row.index)).or_default();
+        let reports = ledger.aside.overdue_reports.entry((task.sandbox_id(), row.index)).or_default();
         *reports += u32::from(by_redis || by_queue);
         *reports
     };

@@ -174,6 +174,13 @@ fn sandbox(world: &World) -> (bool, Rc<Sandbox>) {
     (slept && world.fault_occurs(300), sandbox)
 }
 
+impl Task {
+    /// The id of its sandbox.
+    pub(crate) fn sandbox_id(&self) -> usize {
+        self.sandbox.id
+    }
+}
+
 /// The id of the sandbox of an invocation.
 pub(crate) fn sandbox_of(world: &World, id: usize) -> usize {
     world.host.borrow().tasks.get(&id).map_or(0, |task| task.sandbox.id)
