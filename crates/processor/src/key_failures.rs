@@ -30,14 +30,19 @@ pub(crate) fn is_of_one_key(taken: &Taken, plan: &[RecordPlan], index: usize) ->
     if !taken.refuses(&refused_group) {
         return false;
     }
+    // A group that was refused before, and has nothing left to do, was taken since: by another process.
+    let refused: HashSet<String> = plan
+        .iter()
+        .filter(|record| record.commit.is_some())
+        .filter_map(group)
+        .filter(|group| taken.refuses(group))
+        .collect();
     let done: HashSet<String> = plan[index + 1..]
         .iter()
         .filter(|later| later.outcome == RecordOutcome::AlreadyApplied)
         .filter(|later| later.created_ms >= plan[index].created_ms)
         .filter_map(group)
-        .filter(|group| !taken.refuses(group))
+        .filter(|group| !refused.contains(group))
         .collect();
-    let refused: HashSet<String> =
-        plan.iter().filter_map(group).filter(|group| taken.refuses(group)).collect();
     taken.refuses_only(&refused_group) || done.len() >= refused.len()
 }

@@ -249,11 +249,11 @@ pub(crate) fn check_reported(world: &World, id: usize, task: &Task, row: &Row, b
         let Some(known) = ledger.aside.known.get(&id) else { return };
         let by_redis = known.rows.contains(&row.index)
             && (known.taken_keys.iter().any(|key| world.rows.keys[*key].group != *group)
-                || later_row_is_done(world, task, &expected, row));
+                || later_groups_done(world, task, &expected, row) >= known.rows.len().max(1));
         let mut events = expected.events.values().filter(|event| event.row == row.index);
         let by_queue = events.any(|event| known.messages.contains(&event.id))
             && (known.taken_groups.iter().any(|other| other != group)
-                || later_row_is_done(world, task, &expected, row));
+                || later_groups_done(world, task, &expected, row) >= known.groups.len().max(1));
         (by_redis, by_queue)
     };
     let reports = {
@@ -276,11 +276,18 @@ fn later_row_of_task_is_done(world: &World, id: usize, row: &Row) -> bool {
 
 /// True if a later row of another subject in the batch was committed before.
 fn later_row_is_done(world: &World, task: &Task, expected: &Expectations, row: &Row) -> bool {
+    later_groups_done(world, task, expected, row) > 0
+}
+
+/// How many other groups have later rows in the batch that were committed before.
+fn later_groups_done(world: &World, task: &Task, expected: &Expectations, row: &Row) -> usize {
     let group = |row: usize| &world.rows.keys[world.rows.rows[row].key].group;
-    task.batch.iter().any(|later| {
+    let done = task.batch.iter().filter(|later| {
+        let later = *later;
         *later > row.index
             && group(*later) != group(row.index)
             && world.rows.rows[*later].created_ms >= row.created_ms
             && matches!(expected.rows.get(later), Some(ExpectedOutcome::AlreadyApplied))
-    })
+    });
+    done.map(|later| group(*later)).collect::<BTreeSet<_>>().len()
 }
