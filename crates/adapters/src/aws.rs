@@ -11,6 +11,8 @@ mod errors;
 #[cfg(feature = "credential-chain")]
 pub use chain::{CredentialsError, check_credentials};
 pub use credentials::AwsCredentials;
+#[cfg(feature = "sqs")]
+pub(crate) use errors::is_throttling;
 #[cfg(any(feature = "sqs", feature = "secrets-manager"))]
 pub(crate) use errors::{error_kind, error_text};
 

@@ -15,7 +15,7 @@ use aws_smithy_types::retry::RetryConfig;
 use events_core::delivery::{Message, SendResult};
 use events_processor::ports::{ErrorKind, PortError, Queue};
 
-use crate::aws::{AwsSettings, error_kind, error_text};
+use crate::aws::{AwsSettings, error_kind, error_text, is_throttling};
 use crate::time::now_ms;
 
 /// Error codes that mean the content of an entry: SQS will never accept this message.
@@ -62,8 +62,6 @@ const CALLER_CODES: [&str; 25] = [
     "Aborted",
     "Timeout",
 ];
-/// Parts of the codes of throttled messages.
-const THROTTLE_CODES: [&str; 3] = ["Throttl", "OverLimit", "LimitExceeded"];
 
 /// Connections to SQS, for any number of queues. Clones share them.
 #[derive(Clone)]
@@ -193,7 +191,7 @@ fn failed_result(entry: &BatchResultErrorEntry) -> SendResult {
     let reason = format!("sqs: {} {}", entry.code(), entry.message().unwrap_or_default());
     if entry.sender_fault() && is_content(entry.code()) {
         SendResult::Rejected(reason)
-    } else if THROTTLE_CODES.iter().any(|part| entry.code().contains(part)) {
+    } else if is_throttling(entry.code()) {
         SendResult::Throttled(reason)
     } else {
         SendResult::Refused(reason)

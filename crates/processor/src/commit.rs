@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use events_core::delivery::{Message, RowCommit, Undeliverable};
 use events_core::plan::fail_dependents;
+use events_core::source::Subject;
 use events_core::value;
 
 use crate::context::{Circuits, Context};
 use crate::deadline::Deadline;
 use crate::guarded;
-use crate::key_failures;
 use crate::ports::{CommitResult, ErrorKind, PortError, Queue, Store, Timer};
 use crate::progress::BatchProgress;
 
@@ -155,26 +155,13 @@ async fn put_aside<S, Q, D: Queue, T: Timer>(
     refused: RefusedRows,
 ) {
     let plan = batch.plan;
-    let mut overdue = Vec::new();
-    {
-        let (mut taken, now_ms) = (context.commits_taken.borrow_mut(), context.timer.now_ms());
-        for (index, reason) in refused {
-            let is_of_one_key = key_failures::is_overdue(context, plan[index].created_ms)
-                && key_failures::is_of_one_key(&taken, plan, index);
-            if is_of_one_key {
-                overdue.push((index, reason));
-            }
-            if let Some(subject) = &plan[index].subject {
-                taken.refused(subject.group_id(), now_ms);
-            }
-        }
-    }
-    let dead_letters: Vec<(usize, Message)> = overdue
-        .into_iter()
-        .map(|(index, reason)| {
+    let dead_letters: Vec<(usize, Message)> = refused
+        .iter()
+        .filter(|(index, _)| context.may_put_aside(&context.commits_taken, plan, **index))
+        .map(|(&index, reason)| {
             let record = &plan[index];
             let reason = format!("redis refused the row for too long, while it took others: {reason}");
-            let group = record.subject.as_ref().map(|subject| subject.group_id());
+            let group = record.subject.as_ref().map(Subject::group_id);
             let id = value::of_text(&record.raw);
             let dead_letter = context.dead_letters().write(
                 Undeliverable::Record(&record.raw),
@@ -186,6 +173,10 @@ async fn put_aside<S, Q, D: Queue, T: Timer>(
             (index, dead_letter)
         })
         .collect();
+    // Only now, because the first refusal in a process puts nothing aside.
+    for subject in refused.keys().filter_map(|index| plan[*index].subject.as_ref()) {
+        context.commits_taken.borrow_mut().refused(subject.group_id(), context.timer.now_ms());
+    }
     let references: Vec<(usize, &Message)> =
         dead_letters.iter().map(|(index, dead_letter)| (*index, dead_letter)).collect();
     let sender = context.sender(batch.deadline);

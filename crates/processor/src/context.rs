@@ -1,12 +1,13 @@
 //! The context that all parts of the processor share: the external systems, the settings, the circuit breakers.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 
 use events_core::delivery::{DeadLetterWriter, Dispatch, Message, Pace, RequestLimits};
+use events_core::plan::RecordPlan;
 
 use crate::deadline::Deadline;
 use crate::guarded::Circuit;
+use crate::key_failures::Taken;
 use crate::ports::{Queue, Timer};
 use crate::sender::{QueueState, Sender};
 use crate::settings::Settings;
@@ -35,52 +36,6 @@ pub(crate) struct Context<S, Q, D, T> {
     pub(crate) messages_taken: RefCell<Taken>,
     /// What Redis commits and refuses.
     pub(crate) commits_taken: RefCell<Taken>,
-}
-
-/// The most groups that are remembered as refused.
-const MAX_REFUSED: usize = 10_000;
-
-/// What a system takes and what it refuses, by group. It tells a failure of one key from a failure of the system.
-#[derive(Debug, Default)]
-pub(crate) struct Taken {
-    /// The last two groups of which it took something, and when, ms since 1970. Two are enough to tell for every group
-    /// when it last took something of another one.
-    last: Option<(String, i64)>,
-    other: Option<(String, i64)>,
-    /// The groups that it refuses, and since when, ms since 1970.
-    refused: HashMap<String, i64>,
-}
-
-impl Taken {
-    /// The system took something of a group.
-    pub(crate) fn took(&mut self, group: String, now_ms: i64) {
-        self.refused.remove(&group);
-        if self.last.as_ref().is_some_and(|(last, _)| *last != group) {
-            self.other = self.last.take();
-        }
-        self.last = Some((group, now_ms));
-    }
-
-    /// The system refused something of a group.
-    pub(crate) fn refused(&mut self, group: String, now_ms: i64) {
-        // So many groups show a failure of the system.
-        if self.refused.len() >= MAX_REFUSED {
-            self.refused.clear();
-        }
-        self.refused.entry(group).or_insert(now_ms);
-    }
-
-    /// True if the system refused something of a group, and took nothing of it since.
-    pub(crate) fn refuses(&self, group: &str) -> bool {
-        self.refused.contains_key(group)
-    }
-
-    /// True if the system refuses a group, and took something of another one since.
-    pub(crate) fn refuses_only(&self, group: &str) -> bool {
-        let others = [&self.last, &self.other].into_iter().flatten().filter(|(taken, _)| taken != group);
-        let last_of_others_ms = others.map(|(_, at_ms)| *at_ms).max();
-        self.refused.get(group).is_some_and(|since_ms| last_of_others_ms > Some(*since_ms))
-    }
 }
 
 /// One circuit breaker for each way in which a system can fail.
@@ -138,6 +93,18 @@ impl<S, Q, D, T: Timer> Context<S, Q, D, T> {
         }
         drop(taken);
         accepted
+    }
+
+    /// True if a record is too old to be reported any longer for a failure of its key. A record whose creation time is
+    /// unknown never is.
+    pub(crate) fn is_overdue(&self, created_ms: Option<i64>) -> bool {
+        let age_ms = created_ms.map(|created_ms| self.timer.now_ms() - created_ms);
+        age_ms.is_some_and(|age_ms| age_ms > self.settings.key_failure_max_age_ms)
+    }
+
+    /// True if a record that a system refuses may be put aside: it is overdue, and the failure is one of its key.
+    pub(crate) fn may_put_aside(&self, taken: &RefCell<Taken>, plan: &[RecordPlan], index: usize) -> bool {
+        self.is_overdue(plan[index].created_ms) && taken.borrow().refuses_only_key_of(plan, index)
     }
 
     /// The limits of requests to a queue.

@@ -15,7 +15,6 @@ use events_core::delivery::{
 use crate::context::Context;
 use crate::deadline::Deadline;
 use crate::guarded;
-use crate::key_failures;
 use crate::outcome::DrainOutcome;
 use crate::ports::{OutboxPage, OutboxRequest, Queue, Store, Timer};
 
@@ -163,11 +162,9 @@ async fn send_page<S, Q: Queue, D: Queue, T: Timer>(
     let limits = RequestLimits { retries: 0, ..context.request_limits() };
     let mut dispatch = Dispatch::new(rows.iter().copied().enumerate(), limits);
     for (index, row) in rows.iter().enumerate() {
-        let created_ms =
-            row.first().and_then(|message| message.attributes.as_ref()).map(|known| known.timestamp);
-        let is_of_one_key = key_failures::is_overdue(context, created_ms)
-            && context.messages_taken.borrow().refuses_only(&row[0].group_id);
-        if is_of_one_key {
+        let created_ms = row[0].attributes.as_ref().map(|attributes| attributes.timestamp);
+        let taken = context.messages_taken.borrow();
+        if context.is_overdue(created_ms) && taken.refuses_only(&row[0].group_id) {
             dispatch.allow_rejection(index);
         }
     }

@@ -7,7 +7,6 @@ use events_core::delivery::{
 };
 
 use crate::context::Context;
-use crate::key_failures;
 use crate::ports::{Queue, Store, Timer};
 use crate::progress::BatchProgress;
 use crate::settings::OutagePolicy;
@@ -26,10 +25,8 @@ pub(crate) async fn send_batch<S: Store, Q: Queue, D: Queue, T: Timer>(
     if outbox_occupied {
         dispatch.abandon("older events wait in the outbox");
     }
-    for (index, record) in batch.plan.iter().enumerate().filter(|(_, record)| !record.messages.is_empty()) {
-        let is_of_one_key = key_failures::is_overdue(context, record.created_ms)
-            && key_failures::is_of_one_key(&context.messages_taken.borrow(), batch.plan, index);
-        if is_of_one_key {
+    for (index, record) in batch.plan.iter().enumerate() {
+        if !record.messages.is_empty() && context.may_put_aside(&context.messages_taken, batch.plan, index) {
             dispatch.allow_rejection(index);
         }
     }

@@ -8,7 +8,7 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use common::{AMPLE, HOUR_0, SleepClock, decode, tvl_row};
+use common::{AMPLE, HOUR_0, SleepClock, decode, raw, tvl_row};
 use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult};
 use events_core::plan::BatchResponse;
 use events_processor::memory::{MemoryQueue, MemoryStore};
@@ -64,7 +64,7 @@ impl Queue for PickyQueue {
     }
 }
 
-/// A store that refuses the commits of one row key, or all commits.
+/// A store that refuses the commits of the keys with this ending, or all commits.
 #[derive(Default)]
 struct PickyStore {
     inner: MemoryStore,
@@ -79,8 +79,10 @@ impl Store for PickyStore {
     async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
         let mut answers = Vec::new();
         for commit in commits {
-            let is_refused =
-                self.refuses.get().is_some_and(|key| key.is_none_or(|key| commit.commit.baseline_key == key));
+            let is_refused = self
+                .refuses
+                .get()
+                .is_some_and(|end| end.is_none_or(|end| commit.commit.baseline_key.ends_with(end)));
             if is_refused {
                 answers.push(Err(PortError::new(ErrorKind::Refused, "ERR value is too large")));
             } else {
@@ -277,6 +279,28 @@ async fn the_next_row_of_a_key_that_is_put_aside_comes_again() {
     fixture.0.store().refuses.set(None);
     let batch = fixture.batch_of(&rows[1..], 2, 0).await;
     assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
+}
+
+/// A protocol has two keys in one group. The refusal of one is no earlier refusal of the other.
+#[tokio::test]
+async fn two_keys_of_one_group_that_are_refused_for_the_first_time_are_reported() {
+    let fixture = fixture(OutagePolicy::Block);
+    fixture.batch(0, 0).await;
+    fixture.batch_of(&[(1, 1)], 1, 0).await;
+    fixture.0.store().refuses.set(Some(Some("#2")));
+    let metadata = raw(format!(
+        r#"{{"eventID":"m","eventName":"INSERT","eventSourceARN":"arn:s","dynamodb":{{"SequenceNumber":"150","ApproximateCreationDateTime":{at},
+        "Keys":{{"PK":{{"S":"protocol#2"}},"SK":{{"N":"{at}"}}}},"NewImage":{{"name":{{"S":"Two"}}}}}}}}"#,
+        at = HOUR_0 + 3_600
+    ));
+    let rows = [metadata, tvl_row(2, 1), tvl_row(1, 1)];
+    let now_secs = u64::try_from(HOUR_0 + 3_600 + MAX_AGE_SECS + 1).unwrap();
+    fixture.0.timer().now.set(Duration::from_secs(now_secs));
+    let process = || fixture.0.process(decode(&rows), fixture.0.deadline(AMPLE, Duration::ZERO));
+    let batch = process().await;
+    assert_eq!((failed(&batch), fixture.dead_letters().len()), (vec![0, 1], 0), "{:?}", batch.failures);
+    let batch = process().await;
+    assert_eq!((batch.response, fixture.dead_letters().len()), (BatchResponse::AllDone, 2));
 }
 
 #[tokio::test]

@@ -16,13 +16,18 @@ pub(crate) fn error_kind<E: ProvideErrorMetadata>(error: &SdkError<E, Response>)
         SdkError::TimeoutError(_) => ErrorKind::Timeout,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => ErrorKind::Timeout,
         SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => ErrorKind::Unavailable,
-        _ if THROTTLE_CODES.iter().any(|part| code.contains(part)) => ErrorKind::Throttled,
+        _ if is_throttling(code) => ErrorKind::Throttled,
         // Caller errors do not count: the service works, so the breaker stays closed.
         SdkError::ServiceError(response) if !is_caller_error(response.raw().status()) => {
             ErrorKind::Unavailable
         }
         _ => ErrorKind::Refused,
     }
+}
+
+/// True if an error code asks for fewer calls.
+pub(crate) fn is_throttling(code: &str) -> bool {
+    THROTTLE_CODES.iter().any(|part| code.contains(part))
 }
 
 /// What went wrong, in one line. Of an error that the service states, only its code and message: the raw response is long

@@ -113,9 +113,9 @@ struct Lane {
     /// Retries of the current request so far.
     attempt: u32,
     sharing: Sharing,
-    /// Why the records after the first one are given up, if they are: a message of the first one was rejected, and the
-    /// queue may yet take it. If its dead letter fails, it is sent again, and must not come after theirs.
-    ends_because: Option<String>,
+    /// True if the records after the first one are given up: a message of the first one was rejected, and the queue may
+    /// yet take it. If its dead letter fails, it is sent again, and must not come after theirs.
+    ends: bool,
 }
 
 /// What may be in one request with the messages of a lane.
@@ -348,9 +348,7 @@ impl Dispatch {
         match request.entries.as_slice() {
             [culprit] if content || self.takes_others(lane, culprit.record) => {
                 self.reject(request, *culprit, reason.to_owned());
-                if !content {
-                    self.lanes[lane].ends_because = Some(LATER_RECORDS_WAIT.to_owned());
-                }
+                self.lanes[lane].ends |= !content;
                 self.advance(lane);
             }
             // Whether the queue takes other messages may be known when the pause is over.
@@ -435,8 +433,8 @@ impl Dispatch {
         let record_is_over = units.front().is_some_and(|unit| unit.messages.is_empty());
         if record_is_over {
             units.pop_front();
-            if let Some(reason) = self.lanes[lane].ends_because.take() {
-                return self.give_up(lane, &reason);
+            if self.lanes[lane].ends {
+                self.give_up(lane, LATER_RECORDS_WAIT);
             }
         }
         if !self.lanes[lane].units.is_empty() {

@@ -339,6 +339,7 @@ proptest! {
         let mut answers = answers.into_iter().cycle();
         let mut late = late.into_iter().cycle();
         let (mut accepted, mut in_flight, mut asleep) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        let mut is_over = false;
         for _ in 0..10_000 {
             if let Some(request) = dispatch.next_request(Lanes::All) {
                 prop_assert!(request.entries.len() <= 10);
@@ -370,8 +371,13 @@ proptest! {
             } else if let Some(retry) = asleep.pop_front() {
                 dispatch.wake(retry);
             } else {
+                is_over = true;
                 break;
             }
+        }
+        if !is_over {
+            // The queue throttles for ever. The sender then gives up.
+            dispatch.abandon("the queue throttled every request");
         }
         let rejected: Vec<_> = dispatch.take_rejected().into_iter().map(|rejection| rejection.entry).collect();
         for group in 0..4 {
