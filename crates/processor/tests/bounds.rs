@@ -8,10 +8,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{decode, error, tvl_row};
+use common::{FailingStore, decode, error, tvl_row};
 use events_core::delivery::{BreakerSettings, Message, ReadRequest, RowCommit, SendResult};
 use events_core::plan::BatchResponse;
-use events_processor::memory::{MemoryQueue, MemoryStore};
+use events_processor::memory::MemoryQueue;
 use events_processor::ports::{
     CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store, Timer,
 };
@@ -114,11 +114,9 @@ impl SlowSystem {
 
 #[derive(Default)]
 struct SlowStore {
-    inner: MemoryStore,
+    inner: FailingStore,
     read: SlowSystem,
     commit: SlowSystem,
-    /// A baseline key whose commits fail, although others of the same call succeed.
-    failing_key: Cell<Option<&'static str>>,
     /// Why it refuses the small write of a read.
     write_refusal: RefCell<Option<PortError>>,
 }
@@ -134,15 +132,7 @@ impl Store for SlowStore {
         if let Err(error) = self.commit.call().await {
             return vec![Err(error); commits.len()];
         }
-        let mut answers = Vec::new();
-        for commit in commits {
-            if self.failing_key.get() == Some(&*commit.commit.baseline_key) {
-                answers.push(Err(PortError::new(ErrorKind::Unavailable, "TRYAGAIN")));
-            } else {
-                answers.extend(self.inner.commit(&[*commit]).await);
-            }
-        }
-        answers
+        self.inner.commit(commits).await
     }
 
     async fn outbox_page(&self, request: &OutboxRequest) -> Result<OutboxPage, PortError> {
@@ -397,7 +387,9 @@ async fn requests_wait_for_the_trial_and_are_sent_after_it() {
 #[tokio::test]
 async fn a_key_whose_commits_fail_among_others_stops_only_itself() {
     let fixture = fixture(Settings::default()).with_baselines(5).await;
-    fixture.processor.store().failing_key.set(Some("cache:hourlyTvl#1"));
+    let store = &fixture.processor.store().inner;
+    store.failing_keys.set(Some("cache:hourlyTvl#1"));
+    store.commit_error.set(Some(ErrorKind::Unavailable));
     for hour in 1..5 {
         let batch = fixture.batch(hour, 5, TIME, MARGIN).await;
         assert_eq!(batch.failures.keys().collect::<Vec<_>>(), [&1], "hour {hour}: {:?}", batch.failures);

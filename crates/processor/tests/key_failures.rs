@@ -8,13 +8,11 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use common::{AMPLE, HOUR_0, SleepClock, decode, raw, tvl_row};
-use events_core::delivery::{Message, ReadRequest, RowCommit, SendResult};
+use common::{AMPLE, FailingStore, HOUR_0, SleepClock, decode, raw, tvl_row};
+use events_core::delivery::{Message, SendResult};
 use events_core::plan::BatchResponse;
-use events_processor::memory::{MemoryQueue, MemoryStore};
-use events_processor::ports::{
-    CommitResult, ErrorKind, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store,
-};
+use events_processor::memory::MemoryQueue;
+use events_processor::ports::{ErrorKind, PortError, Queue};
 use events_processor::{BatchOutcome, OutagePolicy, Processor, Settings};
 use serde_json::Value;
 
@@ -64,40 +62,7 @@ impl Queue for PickyQueue {
     }
 }
 
-/// A store that refuses the commits of the keys with this ending, or all commits.
-#[derive(Default)]
-struct PickyStore {
-    inner: MemoryStore,
-    refuses: Cell<Option<Option<&'static str>>>,
-}
-
-impl Store for PickyStore {
-    async fn read(&self, request: &ReadRequest) -> Result<Reading, PortError> {
-        self.inner.read(request).await
-    }
-
-    async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
-        let mut answers = Vec::new();
-        for commit in commits {
-            let is_refused = self
-                .refuses
-                .get()
-                .is_some_and(|end| end.is_none_or(|end| commit.commit.baseline_key.ends_with(end)));
-            if is_refused {
-                answers.push(Err(PortError::new(ErrorKind::Refused, "ERR value is too large")));
-            } else {
-                answers.extend(self.inner.commit(&[*commit]).await);
-            }
-        }
-        answers
-    }
-
-    async fn outbox_page(&self, request: &OutboxRequest) -> Result<OutboxPage, PortError> {
-        self.inner.outbox_page(request).await
-    }
-}
-
-struct Fixture(Processor<PickyStore, PickyQueue, PickyQueue, SleepClock>);
+struct Fixture(Processor<FailingStore, PickyQueue, PickyQueue, SleepClock>);
 
 /// The longest time for which a failure of one key is reported, s.
 const MAX_AGE_SECS: i64 = 900;
@@ -105,7 +70,7 @@ const MAX_AGE_SECS: i64 = 900;
 fn fixture(outage: OutagePolicy) -> Fixture {
     let settings = Settings { outage, key_failure_max_age_ms: MAX_AGE_SECS * 1_000, ..Settings::default() };
     Fixture(Processor::new(
-        PickyStore::default(),
+        FailingStore::default(),
         PickyQueue::default(),
         PickyQueue::default(),
         SleepClock::default(),
@@ -125,6 +90,12 @@ impl Fixture {
         self.0.timer().now.set(Duration::from_secs(now_secs));
         let rows: Vec<_> = rows.iter().map(|(protocol, hour)| tvl_row(*protocol, *hour)).collect();
         self.0.process(decode(&rows), self.0.deadline(AMPLE, Duration::ZERO)).await
+    }
+
+    /// Makes Redis refuse the commits of the keys with this ending, or all commits.
+    fn refuse_commits(&self, keys: Option<&'static str>) {
+        self.0.store().failing_keys.set(keys);
+        self.0.store().commit_error.set(Some(ErrorKind::Refused));
     }
 
     fn dead_letters(&self) -> Vec<Value> {
@@ -210,7 +181,7 @@ async fn a_success_before_the_first_failure_is_no_sign_that_redis_takes_others()
         let fixture = fixture(OutagePolicy::Block);
         fixture.batch(0, 0).await;
         fixture.batch_of(&[(4, 0)], 1, MAX_AGE_SECS).await;
-        fixture.0.store().refuses.set(Some(key));
+        fixture.refuse_commits(key);
         for age_secs in [MAX_AGE_SECS + 1, MAX_AGE_SECS + 2] {
             fixture.batch_of(&[(2, 1)], 1, age_secs).await;
             assert!(fixture.dead_letters().is_empty(), "{key:?}: redis was offered nothing else");
@@ -224,12 +195,12 @@ async fn a_success_before_the_first_failure_is_no_sign_that_redis_takes_others()
 /// The failed record is at the start of each redelivery. Those behind it are done, and not sent again.
 #[tokio::test]
 async fn records_that_were_done_before_show_that_the_queue_takes_others() {
-    let before = fixture(OutagePolicy::Block);
-    before.batch(0, 0).await;
-    before.0.queue().refuses.set(Some((Refusal::Message, Some("protocol:1"))));
-    assert_eq!(failed(&before.batch(1, 0).await), [0]);
-    let batch = before.batch(1, MAX_AGE_SECS + 1).await;
-    assert_eq!((batch.response, before.dead_letters().len()), (BatchResponse::AllDone, 1));
+    let fixture = fixture(OutagePolicy::Block);
+    fixture.batch(0, 0).await;
+    fixture.0.queue().refuses.set(Some((Refusal::Message, Some("protocol:1"))));
+    assert_eq!(failed(&fixture.batch(1, 0).await), [0]);
+    let batch = fixture.batch(1, MAX_AGE_SECS + 1).await;
+    assert_eq!((batch.response, fixture.dead_letters().len()), (BatchResponse::AllDone, 1));
 }
 
 #[tokio::test]
@@ -251,7 +222,7 @@ async fn groups_of_a_refused_request_are_tried_alone_and_the_culprit_is_put_asid
 async fn a_row_that_redis_refuses_for_too_long_is_put_aside_whole() {
     let fixture = fixture(OutagePolicy::Block);
     fixture.batch(0, 0).await;
-    fixture.0.store().refuses.set(Some(Some("cache:hourlyTvl#2")));
+    fixture.refuse_commits(Some("cache:hourlyTvl#2"));
     let batch = fixture.batch(1, MAX_AGE_SECS).await;
     assert_eq!((failed(&batch), fixture.dead_letters().len()), (vec![1], 0));
 
@@ -271,12 +242,12 @@ async fn a_row_that_redis_refuses_for_too_long_is_put_aside_whole() {
 async fn the_next_row_of_a_key_that_is_put_aside_comes_again() {
     let fixture = fixture(OutagePolicy::Block);
     fixture.batch(0, 0).await;
-    fixture.0.store().refuses.set(Some(Some("cache:hourlyTvl#2")));
+    fixture.refuse_commits(Some("cache:hourlyTvl#2"));
     let rows = [(2, 1), (2, 2), (1, 1)];
     fixture.batch_of(&rows, 1, 3_600).await;
     let batch = fixture.batch_of(&rows, 1, 3_600 + MAX_AGE_SECS / 2).await;
     assert_eq!((failed(&batch), fixture.dead_letters().len()), (vec![1], 1), "{:?}", batch.failures);
-    fixture.0.store().refuses.set(None);
+    fixture.0.store().commit_error.set(None);
     let batch = fixture.batch_of(&rows[1..], 2, 0).await;
     assert_eq!(batch.response, BatchResponse::AllDone, "{:?}", batch.failures);
 }
@@ -287,7 +258,7 @@ async fn two_keys_of_one_group_that_are_refused_for_the_first_time_are_reported(
     let fixture = fixture(OutagePolicy::Block);
     fixture.batch(0, 0).await;
     fixture.batch_of(&[(1, 1)], 1, 0).await;
-    fixture.0.store().refuses.set(Some(Some("#2")));
+    fixture.refuse_commits(Some("#2"));
     let metadata = raw(format!(
         r#"{{"eventID":"m","eventName":"INSERT","eventSourceARN":"arn:s","dynamodb":{{"SequenceNumber":"150","ApproximateCreationDateTime":{at},
         "Keys":{{"PK":{{"S":"protocol#2"}},"SK":{{"N":"{at}"}}}},"NewImage":{{"name":{{"S":"Two"}}}}}}}}"#,
@@ -307,7 +278,7 @@ async fn two_keys_of_one_group_that_are_refused_for_the_first_time_are_reported(
 async fn a_redis_that_refuses_everything_puts_nothing_aside() {
     let fixture = fixture(OutagePolicy::Block);
     fixture.batch(0, 0).await;
-    fixture.0.store().refuses.set(Some(None));
+    fixture.refuse_commits(None);
     for age_secs in [0, MAX_AGE_SECS + 1, 20 * MAX_AGE_SECS] {
         let batch = fixture.batch(1, age_secs).await;
         assert_eq!((failed(&batch), fixture.dead_letters().len()), (vec![0, 1, 2], 0));
@@ -318,7 +289,7 @@ async fn a_redis_that_refuses_everything_puts_nothing_aside() {
 async fn a_record_that_cannot_be_put_aside_is_reported() {
     let fixture = fixture(OutagePolicy::Block);
     fixture.batch(0, 0).await;
-    fixture.0.store().refuses.set(Some(Some("cache:hourlyTvl#2")));
+    fixture.refuse_commits(Some("cache:hourlyTvl#2"));
     fixture.0.dead_letter_queue().refuses.set(Some((Refusal::Message, None)));
     fixture.batch(1, MAX_AGE_SECS).await;
     let batch = fixture.batch(1, MAX_AGE_SECS + 1).await;

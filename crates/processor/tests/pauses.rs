@@ -13,7 +13,7 @@ use events_processor::memory::MemoryQueue;
 use events_processor::ports::{ErrorKind, PortError, Queue};
 use events_processor::{OutagePolicy, Processor, Settings};
 
-/// A queue that accepts a number of requests and is_down all later ones.
+/// A queue that accepts a number of requests and is down for all later ones.
 struct LimitedQueue(Cell<usize>);
 
 impl LimitedQueue {

@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use events_core::change::RowVersion;
 use events_core::delivery::Message;
 use events_processor::BatchOutcome;
-use events_processor::ports::{CommitResult, PortError};
+use events_processor::ports::{CommitResult, ErrorKind, PortError};
 
 use crate::faults::Port;
 use crate::host::{self, Task};
 use crate::ledger::{self, Expectations, check};
-use crate::ports::KEY_REFUSED;
 use crate::reference::ExpectedOutcome;
 use crate::rows::{DataTime, EPOCH_MS, Row};
 use crate::scenario::MILLI;
@@ -151,7 +150,7 @@ pub(crate) fn commit_answered(
             ledger.aside.known(task).taken_keys.insert(key);
             ledger.aside.taken(sandbox, Port::Store, group);
         }
-        Err(error) if error.message == KEY_REFUSED => {
+        Err(error) if error.kind == ErrorKind::Refused => {
             ledger.aside.known(task).rows.insert(row);
             ledger.aside.refused(sandbox, Port::Store, group, now);
         }
@@ -270,13 +269,8 @@ pub(crate) fn check_reported(world: &World, id: usize, task: &Task, row: &Row, b
 
 fn later_row_of_task_is_done(world: &World, id: usize, row: &Row) -> bool {
     let host = world.host.borrow();
-    let later = |task| later_row_is_done(world, task, &ledger::expectations(world, id), row);
+    let later = |task| later_groups_done(world, task, &ledger::expectations(world, id), row) > 0;
     host.tasks.get(&id).is_some_and(later)
-}
-
-/// True if a later row of another subject in the batch was committed before.
-fn later_row_is_done(world: &World, task: &Task, expected: &Expectations, row: &Row) -> bool {
-    later_groups_done(world, task, expected, row) > 0
 }
 
 /// How many other groups have later rows in the batch that were committed before.

@@ -233,7 +233,7 @@ fn poll(world: &World, id: usize) {
 fn finish(world: &World, id: usize, batch: &BatchOutcome) {
     let Some(task) = remove_task(world, id) else { return };
     world.trace(|| format!("task {id} answers {:?}, failures {:?}", batch.response, batch.failures));
-    together::count(world, &task.together, batch.tally.breaker_open > 0);
+    together::count(world, task.sandbox_id(), &task.together, batch.tally.breaker_open > 0);
     answer::finished(world, id, &task, batch);
     if task.timed_out {
         return;
@@ -250,7 +250,7 @@ fn finish(world: &World, id: usize, batch: &BatchOutcome) {
 fn drained(world: &World, id: usize, drain: &DrainOutcome) {
     let Some(task) = remove_task(world, id) else { return };
     world.trace(|| format!("task {id}: {drain:?}"));
-    together::remember(world, &task.together);
+    together::remember(world, task.sandbox_id(), &task.together);
     ledger::forget_task(world, id);
     if !task.timed_out {
         world.host.borrow_mut().idle.push((world.now(), task.sandbox));

@@ -71,6 +71,8 @@ pub(crate) struct Ledger {
     writes_refused: BTreeSet<usize>,
     /// How many requests to the events queue failed together, and how often.
     pub failed_together: BTreeMap<usize, u64>,
+    /// How many waves each sandbox has seen.
+    pub waves: BTreeMap<usize, u64>,
     /// What was refused by name, and what was put aside.
     pub aside: Aside,
 }

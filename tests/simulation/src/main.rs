@@ -75,7 +75,8 @@ fn print_promptness(total: &Report) {
     println!(
         "\ntime lost after the end of an outage, s        outages   lasted     mean      max  max share"
     );
-    for (kind, lost) in &total.time_lost {
+    for ((kind, is_short), lost) in &total.time_lost {
+        let kind = format!("{kind}{}", if *is_short { ", less than 1 s" } else { "" });
         let mean = |time: u64| time as f64 / 1e6 / lost.outages as f64;
         println!(
             "  {kind:<42} {:>9} {:>8.2} {:>8.2} {:>8.2} {:>10.2}",

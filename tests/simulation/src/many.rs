@@ -28,11 +28,9 @@ impl Summary {
         self.runs += 1;
         add(&mut self.total.faults, &report.faults);
         add(&mut self.total.checked, &report.checked);
-        for (size, count) in &report.failed_together {
-            *self.total.failed_together.entry(*size).or_default() += count;
-        }
+        add(&mut self.total.failed_together, &report.failed_together);
         for (kind, lost) in &report.time_lost {
-            self.total.time_lost.entry(kind).or_default().add(lost);
+            self.total.time_lost.entry(*kind).or_default().add(lost);
         }
         self.total.simulated += report.simulated;
         self.total.invocations += report.invocations;
@@ -52,9 +50,9 @@ impl Summary {
     }
 }
 
-fn add(sum: &mut BTreeMap<&'static str, u64>, more: &BTreeMap<&'static str, u64>) {
-    for (name, count) in more {
-        *sum.entry(name).or_default() += count;
+fn add<K: Ord + Copy>(sum: &mut BTreeMap<K, u64>, more: &BTreeMap<K, u64>) {
+    for (key, count) in more {
+        *sum.entry(*key).or_default() += count;
     }
 }
 

@@ -128,7 +128,7 @@ impl OwnedCommit {
 fn note_failures(world: &World, task: usize, groups: &[String], answers: &[Result<CommitResult, PortError>]) {
     for (group, answer) in groups.iter().zip(answers) {
         match answer {
-            Err(error) if error.message == KEY_REFUSED || error.message == KEY_DENIED => {
+            Err(error) if matches!(error.kind, ErrorKind::Refused | ErrorKind::Denied) => {
                 host::note_failure(world, task, Some(group))
             }
             // The predecessor may be the refused row.
@@ -151,22 +151,16 @@ fn write_refusal(world: &World) -> Option<PortError> {
     refuses.then(|| PortError::new(ErrorKind::WritesRefused, "OOM"))
 }
 
-/// The error of a key that Redis refuses.
-pub(crate) const KEY_REFUSED: &str = "this key is refused";
-
-/// The error of a key that the Redis user may not write.
-const KEY_DENIED: &str = "this key is denied";
-
 /// Why Redis does not commit a row of this key, if so.
 fn key_error(world: &World, commit: &Commit) -> Option<PortError> {
     let key = world.rows.keys.iter().position(|key| key.baseline == commit.baseline_key)?;
     if world.has_outage(OutageKind::RedisKey(key)) {
         world.count_fault("redis refused a key");
-        return Some(PortError::new(ErrorKind::Refused, KEY_REFUSED));
+        return Some(PortError::new(ErrorKind::Refused, "this key is refused"));
     }
     if world.has_outage(OutageKind::RedisDenies(key)) {
         world.count_fault("redis denied a key");
-        return Some(PortError::new(ErrorKind::Denied, KEY_DENIED));
+        return Some(PortError::new(ErrorKind::Denied, "this key is denied"));
     }
     None
 }
@@ -330,23 +324,26 @@ fn send_all(
     Ok(answers)
 }
 
+/// True during an outage of this kind for a key of the message's group.
+fn group_has_outage(world: &World, message: &Message, kind: fn(usize) -> OutageKind) -> bool {
+    let mut keys = world.rows.keys.iter().enumerate();
+    keys.any(|(index, key)| key.group == message.group_id && world.has_outage(kind(index)))
+}
+
 /// True if SQS refuses every request with this message.
 fn is_invalid(world: &World, message: &Message) -> bool {
-    let group = world.rows.keys.iter().position(|key| key.group == message.group_id);
-    group.is_some_and(|group| world.has_outage(OutageKind::InvalidGroup(group)))
+    group_has_outage(world, message, OutageKind::InvalidGroup)
 }
 
 fn send_event(world: &World, expected: &Rc<Expectations>, message: &Message) -> SendResult {
     if ledger::is_rejected(world, &message.dedup_id) {
         return SendResult::Rejected("InvalidMessageContents".into());
     }
-    let group = world.rows.keys.iter().position(|key| key.group == message.group_id);
-    if group.is_some_and(|group| world.has_outage(OutageKind::Group(group))) {
+    if group_has_outage(world, message, OutageKind::Group) {
         world.count_fault("sqs refused a group's entry");
         return SendResult::Refused("InternalError".into());
     }
-    if group.is_some_and(|group| world.has_outage(OutageKind::OneRow(group)))
-        && aside::is_refused_row(world, expected, message)
+    if group_has_outage(world, message, OutageKind::OneRow) && aside::is_refused_row(world, expected, message)
     {
         world.count_fault("sqs refused a row's entry");
         return SendResult::Refused("InternalError".into());

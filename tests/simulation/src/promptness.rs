@@ -9,7 +9,7 @@ use crate::faults::Port;
 use crate::host::Task;
 use crate::ledger::check;
 use crate::rows::{EPOCH_MS, Row};
-use crate::scenario::{LastingFault, MILLI, MINUTE, OutageKind, SECOND};
+use crate::scenario::{MILLI, MINUTE, OutageKind, SECOND};
 use crate::sim::World;
 
 /// How long a record takes from the table to the mapping.
@@ -72,7 +72,7 @@ pub(crate) fn check_all(world: &World) {
     }
     for row in &world.rows.rows {
         let Some(delivered) = world.ledger.borrow().delivered.get(&row.index).copied() else { continue };
-        let due = due(world, row, delivered);
+        let due = due(world, row);
         check(world, "delivery is prompt", delivered <= due, || {
             let late = (delivered - due) / MILLI;
             format!("row {} is delivered at {} s, {late} ms too late", row.index, delivered / SECOND)
@@ -80,11 +80,8 @@ pub(crate) fn check_all(world: &World) {
     }
 }
 
-fn due(world: &World, row: &Row, delivered: u64) -> u64 {
+fn due(world: &World, row: &Row) -> u64 {
     let ready = ready_at(world, row);
-    let recovered = |outage: &LastingFault| outage.to + MULTIPLE * (outage.to - outage.from);
-    let begun = world.scenario.outages.iter().filter(|outage| outage.from < delivered);
-    let start = begun.map(recovered).fold(ready, u64::max);
     // Rows of the shard that waited with this one.
     let shard = &world.rows.shards[row.shard].rows;
     let ledger = world.ledger.borrow();
@@ -92,7 +89,12 @@ fn due(world: &World, row: &Row, delivered: u64) -> u64 {
     let waiting = shard.iter().take_while(|other| **other <= row.index).filter(waited).count() as u64;
     // The scheduled drain comes each minute. The first one after the fault can find the breaker still open.
     let outbox = if world.scenario.settings.outage == OutagePolicy::Spill { 2 * MINUTE } else { 0 };
-    start + BASE + waiting * PER_ROW + outbox
+    let allowance = BASE + waiting * PER_ROW + outbox;
+    // An outage that begins after the row was due is no excuse.
+    world.scenario.outages.iter().fold(ready + allowance, |due, outage| {
+        let recovered = outage.to + MULTIPLE * (outage.to - outage.from);
+        if outage.from < due { due.max(recovered + allowance) } else { due }
+    })
 }
 
 /// Checks that an invocation bears a fault of SQS that is shorter than its retries. Only the first fault of a run is judged:
@@ -122,9 +124,9 @@ fn span_of_retries(max_retries: u32) -> u64 {
     (1..=max_retries).map(|attempt| (25 * MILLI) << (attempt - 1)).sum()
 }
 
-/// The time lost after each outage, by kind.
-pub(crate) fn time_lost(world: &World) -> BTreeMap<&'static str, TimeLost> {
-    let mut lost: BTreeMap<&'static str, TimeLost> = BTreeMap::new();
+/// The time lost after each outage, by kind and whether it was shorter than a second.
+pub(crate) fn time_lost(world: &World) -> BTreeMap<(&'static str, bool), TimeLost> {
+    let mut lost: BTreeMap<(&'static str, bool), TimeLost> = BTreeMap::new();
     let ledger = world.ledger.borrow();
     for outage in &world.scenario.outages {
         let waited = world.rows.rows.iter().filter(|row| ready_at(world, row) < outage.to);
@@ -134,37 +136,7 @@ pub(crate) fn time_lost(world: &World) -> BTreeMap<&'static str, TimeLost> {
         let (lasted, time) = (outage.to - outage.from, last - outage.to);
         let share = if lasted >= SECOND { time * 100 / lasted } else { 0 };
         let one = TimeLost { outages: 1, lasted, total: time, longest: time, largest_share: share };
-        lost.entry(name(outage.kind, lasted)).or_default().add(&one);
+        lost.entry((outage.kind.name(), lasted < SECOND)).or_default().add(&one);
     }
     lost
-}
-
-fn name(kind: OutageKind, lasted: u64) -> &'static str {
-    let short = lasted < SECOND;
-    match kind {
-        OutageKind::Redis if short => "redis down, less than 1 s",
-        OutageKind::Redis => "redis down",
-        OutageKind::RedisPaused if short => "redis stands still, less than 1 s",
-        OutageKind::RedisPaused => "redis stands still",
-        OutageKind::RedisSlow if short => "redis slow, less than 1 s",
-        OutageKind::RedisSlow => "redis slow",
-        OutageKind::RedisRefusesWrites if short => "redis refuses writes, less than 1 s",
-        OutageKind::RedisRefusesWrites => "redis refuses writes",
-        OutageKind::Queue if short => "sqs down, less than 1 s",
-        OutageKind::Queue => "sqs down",
-        OutageKind::QueueSlow if short => "sqs slow, less than 1 s",
-        OutageKind::QueueSlow => "sqs slow",
-        OutageKind::Throttle if short => "sqs throttles everything, less than 1 s",
-        OutageKind::Throttle => "sqs throttles everything",
-        OutageKind::ThrottleHalf if short => "sqs throttles half, less than 1 s",
-        OutageKind::ThrottleHalf => "sqs throttles half",
-        OutageKind::RedisKey(_)
-        | OutageKind::RedisDenies(_)
-        | OutageKind::OneRow(_)
-        | OutageKind::RedisLosesAll
-        | OutageKind::RedisFailsOver
-        | OutageKind::InvalidGroup(_)
-        | OutageKind::Group(_)
-        | OutageKind::DeadLetters => "other",
-    }
 }

@@ -43,7 +43,7 @@ pub struct Report {
     /// How many requests to the events queue failed together, and how often.
     pub failed_together: BTreeMap<usize, u64>,
     /// Time lost after the end of a wave, by kind.
-    pub time_lost: BTreeMap<&'static str, TimeLost>,
+    pub time_lost: BTreeMap<(&'static str, bool), TimeLost>,
     /// Everything that happened, line by line, if tracing was requested.
     pub trace: Option<String>,
 }
@@ -94,30 +94,14 @@ fn describe(world: &World) {
 
 fn begin_outage(world: &World, kind: OutageKind) {
     world.trace(|| format!("outage: {kind:?}"));
+    world.count_fault(kind.name());
     match kind {
-        OutageKind::RedisLosesAll => {
-            world.count_fault("redis restarts empty");
-            world.redis.borrow_mut().lose_all();
-        }
+        OutageKind::RedisLosesAll => world.redis.borrow_mut().lose_all(),
         OutageKind::RedisFailsOver => {
-            world.count_fault("redis fails over, suffix lost");
             let lost = world.span(1, 12);
             world.redis.borrow_mut().lose_last(lost);
         }
-        OutageKind::Redis => world.count_fault("redis restarts with its data"),
-        OutageKind::RedisPaused => world.count_fault("redis stands still"),
-        OutageKind::Queue => world.count_fault("sqs outage"),
-        OutageKind::QueueSlow => world.count_fault("sqs is slow for everybody"),
-        OutageKind::Throttle => world.count_fault("sqs throttles everything"),
-        OutageKind::ThrottleHalf => world.count_fault("sqs throttles half of all requests"),
-        OutageKind::InvalidGroup(_) => world.count_fault("sqs refuses requests with one group"),
-        OutageKind::RedisSlow => world.count_fault("redis is slow for everybody"),
-        OutageKind::RedisRefusesWrites => world.count_fault("redis refuses writes"),
-        OutageKind::RedisKey(_) => world.count_fault("redis refuses one key"),
-        OutageKind::RedisDenies(_) => world.count_fault("redis denies one key"),
-        OutageKind::OneRow(_) => world.count_fault("sqs refuses one row"),
-        OutageKind::Group(_) => world.count_fault("sqs refuses one group"),
-        OutageKind::DeadLetters => world.count_fault("dlq outage"),
+        _ => {}
     }
 }
 

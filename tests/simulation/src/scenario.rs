@@ -41,6 +41,13 @@ pub struct MappingRules {
     pub timeout: u64,
 }
 
+impl MappingRules {
+    /// Makes the mapping and the stream keep every record.
+    fn drop_nothing(&mut self) {
+        (self.retries, self.max_age, self.retention) = (None, None, DAY);
+    }
+}
+
 /// How often faults occur, per thousand calls.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
@@ -95,6 +102,30 @@ pub enum OutageKind {
     OneRow(usize),
     /// The dead letter queue does not answer.
     DeadLetters,
+}
+
+impl OutageKind {
+    /// Its name in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis restarts with its data",
+            Self::RedisSlow => "redis is slow for everybody",
+            Self::RedisRefusesWrites => "redis refuses writes",
+            Self::RedisKey(_) => "redis refuses one key",
+            Self::RedisDenies(_) => "redis denies one key",
+            Self::RedisLosesAll => "redis restarts empty",
+            Self::RedisFailsOver => "redis fails over, suffix lost",
+            Self::RedisPaused => "redis stands still",
+            Self::Queue => "sqs outage",
+            Self::QueueSlow => "sqs is slow for everybody",
+            Self::Throttle => "sqs throttles everything",
+            Self::ThrottleHalf => "sqs throttles half of all requests",
+            Self::InvalidGroup(_) => "sqs refuses requests with one group",
+            Self::Group(_) => "sqs refuses one group",
+            Self::OneRow(_) => "sqs refuses one row",
+            Self::DeadLetters => "dlq outage",
+        }
+    }
 }
 
 /// An outage.
@@ -177,9 +208,7 @@ impl Scenario {
         if rng.permille(if crowd { 700 } else { 150 }) {
             self.waves = true;
             self.rates = Rates::default();
-            self.mapping.retries = None;
-            self.mapping.max_age = None;
-            self.mapping.retention = DAY;
+            self.mapping.drop_nothing();
             self.outages = waves(rng, self.span, self.faults_end);
         }
         if crowd {
@@ -242,6 +271,12 @@ impl Scenario {
             self.outages.clear();
         }
         self.outages.extend(outages);
+        // Without retries, an outage is one wave, or few: more than that must not open a breaker.
+        if self.waves && rng.permille(500) {
+            self.settings.max_retries = 0;
+            self.settings.breaker.failures = 5;
+            self.settings.outage = OutagePolicy::Block;
+        }
     }
 
     /// The same scenario without faults, except that the process dies once, at await point `crash_at`. It has no crowd:
@@ -249,9 +284,7 @@ impl Scenario {
     pub fn calm(mut self, crash_at: Option<u64>) -> Self {
         (self.rates, self.outages, self.crash_at) = (Rates::default(), Vec::new(), crash_at);
         (self.waves, self.crowd) = (false, false);
-        self.mapping.retries = None;
-        self.mapping.max_age = None;
-        self.mapping.retention = DAY;
+        self.mapping.drop_nothing();
         // The events of such rows depend on when they are processed, so on faults.
         self.ahead_permille = 0;
         self

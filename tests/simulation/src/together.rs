@@ -29,7 +29,8 @@ impl Together {
 }
 
 /// Remembers the waves of an invocation that has ended.
-pub(crate) fn remember(world: &World, together: &Together) {
+pub(crate) fn remember(world: &World, sandbox: usize, together: &Together) {
+    *world.ledger.borrow_mut().waves.entry(sandbox).or_default() += together.sizes.len() as u64;
     for size in &together.sizes {
         *world.ledger.borrow_mut().failed_together.entry(*size).or_default() += 1;
     }
@@ -37,14 +38,14 @@ pub(crate) fn remember(world: &World, together: &Together) {
 
 /// Counts the waves of an invocation that has ended, with the state in which they left the breakers. Checks that a breaker
 /// opens only after enough waves, however many requests failed in each.
-pub(crate) fn count(world: &World, together: &Together, breaker_open: bool) {
-    remember(world, together);
+pub(crate) fn count(world: &World, sandbox: usize, together: &Together, breaker_open: bool) {
+    remember(world, sandbox, together);
     let begun = world.scenario.outages.iter().filter(|outage| outage.from <= world.now());
     let only_queue = world.scenario.waves && begun.into_iter().all(|outage| outage.kind == OutageKind::Queue);
     // Draining the outbox cuts requests off, which counts against the queue, and their answers come too late to be seen.
     let drains = world.scenario.settings.outage == OutagePolicy::Spill;
     if breaker_open && only_queue && !drains {
-        let waves: u64 = world.ledger.borrow().failed_together.values().sum();
+        let waves: u64 = world.ledger.borrow().waves.get(&sandbox).copied().unwrap_or(0);
         let enough = waves >= world.scenario.settings.breaker.failures as u64;
         check(world, "a wave is one failure", enough, || format!("a breaker is open after {waves} waves"));
     }

@@ -79,6 +79,8 @@ pub(crate) struct FailingStore {
     pub(crate) inner: MemoryStore,
     pub(crate) read_error: Cell<Option<ErrorKind>>,
     pub(crate) commit_error: Cell<Option<ErrorKind>>,
+    /// Only commits of baseline keys with this ending fail.
+    pub(crate) failing_keys: Cell<Option<&'static str>>,
     pub(crate) outbox_error: Cell<Option<ErrorKind>>,
 }
 
@@ -91,10 +93,17 @@ impl Store for FailingStore {
     }
 
     async fn commit(&self, commits: &[RowCommit<'_>]) -> Vec<Result<CommitResult, PortError>> {
-        match self.commit_error.get() {
-            Some(kind) => commits.iter().map(|_| error(kind)).collect(),
-            None => self.inner.commit(commits).await,
+        let fails = |commit: &RowCommit<'_>| {
+            self.failing_keys.get().is_none_or(|end| commit.commit.baseline_key.ends_with(end))
+        };
+        let mut answers = Vec::new();
+        for commit in commits {
+            match self.commit_error.get().filter(|_| fails(commit)) {
+                Some(kind) => answers.push(error(kind)),
+                None => answers.extend(self.inner.commit(&[*commit]).await),
+            }
         }
+        answers
     }
 
     async fn outbox_page(&self, request: &OutboxRequest) -> Result<OutboxPage, PortError> {

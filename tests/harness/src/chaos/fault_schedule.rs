@@ -14,7 +14,7 @@ use super::{ChaosPlan, RedisData};
 /// The interval between checks of the progress.
 const POLL: Duration = Duration::from_millis(5);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Fault {
     RedisKilled,
     RedisFailsOver,
@@ -113,6 +113,7 @@ impl FaultSchedule {
             }
             mapping.pause_at(faults.peek().map_or(usize::MAX, |(due, _)| *due));
             let from = Instant::now();
+            let mut lasts = None;
             match fault {
                 Fault::RedisKilled => redis.kill().await,
                 Fault::RedisFailsOver => redis.fail_over().await,
@@ -126,9 +127,12 @@ impl FaultSchedule {
                 Fault::SqsOutage => queue.outage().await,
                 Fault::SqsReset => queue.reset().await,
                 // The other faults go on meanwhile.
-                Fault::SqsThrottles => queue.throttle_half_until(from + self.throttling),
+                Fault::SqsThrottles => {
+                    queue.throttle_half_until(from + self.throttling);
+                    lasts = Some(self.throttling);
+                }
             }
-            let to = if fault == Fault::SqsThrottles { from + self.throttling } else { Instant::now() };
+            let to = lasts.map_or_else(Instant::now, |lasts| from + lasts);
             spans.push(FaultSpan { kind: fault.name(), from, to });
         }
         (redis, spans)

@@ -96,7 +96,7 @@ impl FinishedRun {
     /// One line for each kind of fault.
     fn time_lost(&self) -> Vec<(&'static str, String)> {
         let kinds = time_lost::by_kind(&self.faults, &self.traces);
-        let line = |(position, (kind, lost)): (usize, (&str, &TimeLost))| {
+        let line = |(position, (kind, lost)): (usize, (&&str, &TimeLost))| {
             let mean = |sum: Duration| sum.as_secs_f64() / f64::from(lost.faults.max(1));
             let text = format!(
                 "{kind} ({} times, {:.2} s each): {:.2} s, {:.2} s at most",
@@ -107,7 +107,7 @@ impl FinishedRun {
             );
             (if position == 0 { "time lost" } else { "" }, text)
         };
-        kinds.iter().map(|(kind, lost)| (*kind, lost)).enumerate().map(line).collect()
+        kinds.iter().enumerate().map(line).collect()
     }
 
     fn outcome(&self, judgement: &Judgement) -> Vec<(&'static str, String)> {

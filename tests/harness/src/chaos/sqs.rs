@@ -139,10 +139,12 @@ impl State {
         self.counts.calls += 1;
         self.counts.messages += request.messages.len() as u64;
         let throttling = self.throttling_until.is_some_and(|until| Instant::now() < until);
-        let kind = match throttling && self.random.below(2) == 0 {
-            _ if self.down => OUTAGE,
-            true => THROTTLING,
-            false => self.draw()?,
+        let kind = if self.down {
+            OUTAGE
+        } else if throttling && self.random.below(2) == 0 {
+            THROTTLING
+        } else {
+            self.draw()?
         };
         *self.counts.faults.entry(kind).or_default() += 1;
         Some(match kind {
