@@ -1,20 +1,25 @@
--- Commits one row, atomically or not at all: baseline, hot keys, renewed times to live, dedupe markers, publications,
--- outbox entries.
+-- Commits rows one after the other. Each row is committed atomically or not at all, whatever happens to the others:
+-- baseline, hot keys, renewed times to live, dedupe markers, publications, outbox entries.
 --
--- KEYS  1 the baseline
---       2 the baseline of the predecessor: the row of the same batch that must be committed first
---       then the keys to set, the keys to delete, the markers, the keys to renew, and the outbox where events wait
--- ARGV  1 data time (ms)  2 stream  3 sequence number  4 values  5 baseline ttl (s)  6 occurrence
---       7 data time, 8 stream, 9 sequence number of the predecessor ('' without one)
---       10 number of keys to set  11 of keys to delete  12 of publications  13 of outbox entries  14 of keys to renew
---       then for each key to set: value, ttl (s)
---       then for each publication: marker ttl (s), payload, number of channels, channels
---       then the text of each outbox entry
---       then for each key to renew: ttl (s)
--- Returns the number of events published; or -1 late, -2 already applied, -3 missing predecessor. A negative result
--- means that nothing was changed.
+-- KEYS  for each row:
+--         the baseline
+--         with a predecessor: the baseline of the row of the same batch that must be committed first
+--         the keys to set, the keys to delete, the markers, the keys to renew
+--         with outbox entries: the outbox where events wait
+-- ARGV  1 number of rows
+--       then for each row:
+--         1 data time (ms)  2 stream  3 sequence number  4 values  5 baseline ttl (s)  6 occurrence
+--         7 data time, 8 stream, 9 sequence number of the predecessor ('' without one)
+--         10 number of keys to set  11 of keys to delete  12 of publications  13 of keys to renew  14 of outbox entries
+--         15 number of arguments that follow for this row
+--         then for each key to set: value, ttl (s)
+--         then for each publication: marker ttl (s), payload, number of channels, channels
+--         then for each key to renew: ttl (s)
+--         then the text of each outbox entry
+-- Returns for each row the number of events published; or -1 late, -2 already applied, -3 missing predecessor; or the
+-- text of an error. A negative number means that nothing was changed.
 
--- 1. Decide. This is the rule commit_decision of events-core.
+local HEADER = 15
 
 -- True if sequence number a is at most b. They have up to 40 digits, beyond 2^53: compare by length, then as text.
 local function at_most(a, b)
@@ -29,62 +34,97 @@ local function version(key)
   local fields = redis.pcall('HMGET', key, 'time', 'stream', 'sequence')
   if not fields.err then return fields, false end
   if string.find(fields.err, 'WRONGTYPE', 1, true) then return {}, true end
-  return redis.call('HMGET', key, 'time', 'stream', 'sequence'), false -- the same error, which ends the script
+  return redis.call('HMGET', key, 'time', 'stream', 'sequence'), false -- the same error, which ends the row
 end
 
-local stored, replace = version(KEYS[1])
-local time, stream, sequence = stored[1], stored[2], stored[3]
-if time and tonumber(time) and stream and sequence then
-  if tonumber(ARGV[1]) < tonumber(time) then return -1 end
-  if tonumber(ARGV[1]) == tonumber(time) and ARGV[2] == stream and at_most(ARGV[3], sequence) then return -2 end
-end
-if ARGV[7] ~= '' then
-  local first = version(KEYS[2])
-  local same_row = first[1] == ARGV[7] and first[2] == ARGV[8] and first[3]
-  if not same_row or not (at_most(first[3], ARGV[9]) and at_most(ARGV[9], first[3])) then return -3 end
-end
-
--- 2. Provoke every foreseeable error here, before the first change: Redis does not undo what a script wrote before an
--- error. The errors are an outbox of another type, and a server that refuses writes. PUBLISH does not
--- count as a write: an out-of-memory server executes it and refuses the writes after it. Therefore first make a write
--- that changes nothing: set a marker only if it exists. Afterwards only a missing permission can fail.
-if ARGV[13] ~= '0' then redis.call('XLEN', KEYS[#KEYS]) end
-if ARGV[12] ~= '0' then
-  redis.call('SET', KEYS[3 + tonumber(ARGV[10]) + tonumber(ARGV[11])], '1', 'XX', 'KEEPTTL')
-end
-
--- 3. Publish, append to the outbox, write the hot keys, renew times to live.
-local sets, deletes, publications, entries, renewals =
-  tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
-local key, arg = 3 + sets + deletes, 15 + 2 * sets
-local published = 0
-for _ = 1, publications do
-  local payload, channels = ARGV[arg + 1], tonumber(ARGV[arg + 2])
-  if redis.call('EXISTS', KEYS[key]) == 0 then
-    published = published + 1
-    for channel = arg + 3, arg + 2 + channels do
-      redis.call('PUBLISH', ARGV[channel], payload)
-    end
-    redis.call('SET', KEYS[key], '1', 'EX', ARGV[arg])
+-- Commits the row whose keys begin at key, and whose arguments begin at arg.
+local function commit(key, arg)
+  -- 1. Decide. This is the rule commit_decision of events-core.
+  local baseline, time, stream, sequence = KEYS[key], ARGV[arg], ARGV[arg + 1], ARGV[arg + 2]
+  local stored, replace = version(baseline)
+  if stored[1] and tonumber(stored[1]) and stored[2] and stored[3] then
+    if tonumber(time) < tonumber(stored[1]) then return -1 end
+    if tonumber(time) == tonumber(stored[1]) and stream == stored[2] and at_most(sequence, stored[3]) then return -2 end
   end
-  key, arg = key + 1, arg + 3 + channels
-end
-for index = arg, arg + entries - 1 do
-  redis.call('XADD', KEYS[#KEYS], '*', 'message', ARGV[index])
-end
-for set = 1, sets do
-  redis.call('SET', KEYS[2 + set], ARGV[13 + 2 * set], 'EX', ARGV[14 + 2 * set])
-end
-for delete = 1, deletes do
-  redis.call('DEL', KEYS[2 + sets + delete])
-end
-for renewal = 0, renewals - 1 do
-  redis.call('EXPIRE', KEYS[key + renewal], ARGV[arg + entries + renewal])
+  key = key + 1
+  if ARGV[arg + 6] ~= '' then
+    local first = version(KEYS[key])
+    local same_row = first[1] == ARGV[arg + 6] and first[2] == ARGV[arg + 7] and first[3]
+    if not same_row or not (at_most(first[3], ARGV[arg + 8]) and at_most(ARGV[arg + 8], first[3])) then return -3 end
+    key = key + 1
+  end
+  local sets, deletes, publications, renewals, entries = tonumber(ARGV[arg + 9]), tonumber(ARGV[arg + 10]),
+    tonumber(ARGV[arg + 11]), tonumber(ARGV[arg + 12]), tonumber(ARGV[arg + 13])
+  local first_set, first_delete = key, key + sets
+  local first_marker = first_delete + deletes
+  local first_renewal = first_marker + publications
+  local outbox = KEYS[first_renewal + renewals]
+
+  -- 2. Provoke every foreseeable error here, before the first change: Redis does not undo what a script wrote before an
+  -- error. The errors are an outbox of another type, and a server that refuses writes. PUBLISH does not
+  -- count as a write: an out-of-memory server executes it and refuses the writes after it. Therefore first make a write
+  -- that changes nothing: set a marker only if it exists. Afterwards only a missing permission can fail.
+  if entries > 0 then redis.call('XLEN', outbox) end
+  if publications > 0 then redis.call('SET', KEYS[first_marker], '1', 'XX', 'KEEPTTL') end
+
+  -- 3. Publish, append to the outbox, write the hot keys, renew times to live.
+  local set_arg = arg + HEADER
+  local next_arg = set_arg + 2 * sets
+  local published = 0
+  for marker = first_marker, first_renewal - 1 do
+    local ttl, payload, channels = ARGV[next_arg], ARGV[next_arg + 1], tonumber(ARGV[next_arg + 2])
+    if redis.call('EXISTS', KEYS[marker]) == 0 then
+      published = published + 1
+      for channel = next_arg + 3, next_arg + 2 + channels do
+        redis.call('PUBLISH', ARGV[channel], payload)
+      end
+      redis.call('SET', KEYS[marker], '1', 'EX', ttl)
+    end
+    next_arg = next_arg + 3 + channels
+  end
+  local renewal_arg = next_arg
+  for entry = renewal_arg + renewals, renewal_arg + renewals + entries - 1 do
+    redis.call('XADD', outbox, '*', 'message', ARGV[entry])
+  end
+  for set = 0, sets - 1 do
+    redis.call('SET', KEYS[first_set + set], ARGV[set_arg + 2 * set], 'EX', ARGV[set_arg + 2 * set + 1])
+  end
+  for delete = first_delete, first_marker - 1 do
+    redis.call('DEL', KEYS[delete])
+  end
+  for renewal = 0, renewals - 1 do
+    redis.call('EXPIRE', KEYS[first_renewal + renewal], ARGV[renewal_arg + renewal])
+  end
+
+  -- 4. Write the baseline last. If the server denies a command above, because the user lacks a permission, the row is not
+  -- committed and is delivered again. The markers then keep its events from being published twice.
+  if replace then redis.call('DEL', baseline) end
+  redis.call('HSET', baseline, 'time', time, 'stream', stream, 'sequence', sequence,
+    'values', ARGV[arg + 3], 'occurrence', ARGV[arg + 5])
+  redis.call('EXPIRE', baseline, ARGV[arg + 4])
+  return published
 end
 
--- 4. Write the baseline last. If the server denies a command above, because the user lacks a permission, the row is not
--- committed and is delivered again. The markers then keep its events from being published twice.
-if replace then redis.call('DEL', KEYS[1]) end
-redis.call('HSET', KEYS[1], 'time', ARGV[1], 'stream', ARGV[2], 'sequence', ARGV[3], 'values', ARGV[4], 'occurrence', ARGV[6])
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-return published
+-- The number of keys of the row whose arguments begin at arg.
+local function key_count(arg)
+  local keys = 1
+  if ARGV[arg + 6] ~= '' then keys = keys + 1 end
+  for count = arg + 9, arg + 12 do keys = keys + tonumber(ARGV[count]) end
+  if ARGV[arg + 13] ~= '0' then keys = keys + 1 end
+  return keys
+end
+
+local results, key, arg = {}, 1, 2
+for row = 1, tonumber(ARGV[1]) do
+  local done, result = pcall(commit, key, arg)
+  if not done then
+    -- A command's error is a table, or a text before Redis 7.
+    if type(result) == 'table' then result = result.err end
+    -- A replica refuses every row. The client connects anew when the whole call fails with this error.
+    local read_only = string.find(result, 'READONLY', 1, true)
+    if read_only then return redis.error_reply(string.sub(result, read_only)) end
+  end
+  results[row] = result
+  key, arg = key + key_count(arg), arg + HEADER + tonumber(ARGV[arg + 14])
+end
+return results

@@ -5,7 +5,9 @@ use std::time::Duration;
 use events_processor::ports::{ErrorKind, PortError};
 use fred::clients::{Client, Pipeline};
 use fred::error::Error;
+use fred::interfaces::ClientLike;
 use fred::types::Value;
+use fred::util::redis_keyslot;
 
 use super::errors;
 
@@ -17,6 +19,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// The slot of a key. Without a cluster there is one slot, so that one call can have any keys.
+    pub(super) fn slot(&self, key: &str) -> u16 {
+        if self.client.is_clustered() { redis_keyslot(key.as_bytes()) } else { 0 }
+    }
+
     /// Sends a pipeline. Returns the answer to each of its commands.
     pub(super) async fn run(
         &self,

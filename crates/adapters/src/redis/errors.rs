@@ -46,11 +46,16 @@ pub(super) fn port_error(error: &Error) -> PortError {
     PortError::new(kind, format!("redis: {details}"))
 }
 
+/// Converts the text of an error that a script caught and returned.
+pub(super) fn of_text(details: &str) -> PortError {
+    port_error(&Error::new(Fred::Unknown, details.trim_end().to_owned()))
+}
+
 /// The part of an error that says why. An error of a command in a script can begin with `ERR`; before Redis 7, also with
-/// `Error running script (call to f_…): @user_script:76: @user_script: 76: -`.
+/// `Error running script (call to f_…): @user_script:76: @user_script: 76: -`, or with the last part of it.
 fn reason(details: &str) -> &str {
     let details = details.strip_prefix("ERR ").unwrap_or(details);
-    if !details.starts_with("Error running script") {
+    if !details.starts_with("Error running script") && !details.starts_with("@user_script") {
         return details;
     }
     let line = details.rsplit_once("@user_script: ").and_then(|(_, line)| line.split_once(": "));
@@ -60,11 +65,6 @@ fn reason(details: &str) -> &str {
 /// The error of a call that got no answer within its time limit.
 pub(super) fn timed_out() -> PortError {
     PortError::new(ErrorKind::Timeout, "redis gave no answer in time")
-}
-
-/// True when a key has another type than expected.
-pub(super) fn is_wrong_type(error: &Error) -> bool {
-    error.details().starts_with("WRONGTYPE")
 }
 
 /// True when the server does not know the script.
@@ -123,6 +123,9 @@ mod tests {
                 "ERR Error running script (call to f_067e): @user_script:76: @user_script: 76: -{error} "
             );
             assert_eq!(port_error(&Error::new(Fred::Unknown, details)).kind, ours, "{error}");
+            // The script caught it.
+            assert_eq!(of_text(&format!("@user_script: 76: -{error}\r\n")).kind, ours, "{error}");
+            assert_eq!(of_text(error).kind, ours, "{error}");
         }
         assert!(is_no_script(&Error::new(Fred::Unknown, "NOSCRIPT No matching script.")));
     }

@@ -1,7 +1,8 @@
 //! The store: Redis or Valkey through fred, one server (with replicas) or a cluster.
 //!
 //! Baselines are hashes with the fields `time`, `stream`, `sequence` and `values`. Everything else is JSON text. A batch
-//! is read in one pipeline and committed in another, by one atomic script per row.
+//! is read in one round trip and committed in another. A script takes many keys or rows in one command: a command costs a
+//! write to the socket, a wake-up of the server and, with TLS, a record.
 
 mod commit;
 mod connect;
@@ -9,6 +10,7 @@ mod connection;
 mod errors;
 mod outbox_page;
 mod read;
+mod script;
 mod values;
 
 pub use connect::{ConnectError, RedisSettings, SCHEMES, Scheme, ServerName, check_ca_file, check_url};
@@ -25,8 +27,8 @@ use fred::interfaces::ClientLike;
 use crate::time::now_ms;
 use connection::Connection;
 
-/// Most commands in one pipeline. A larger batch takes several, so that none outlives its timeout.
-const MAX_PIPELINE: usize = 1_000;
+/// Most rows in one round trip. A larger batch takes several, so that none outlives its timeout.
+const MAX_ROWS: usize = 1_000;
 
 /// Redis behind the processor's `Store`.
 pub struct RedisStore {
@@ -90,7 +92,7 @@ impl Store for RedisStore {
             Err(error) => return vec![Err(error); commits.len()],
         };
         let mut results = Vec::with_capacity(commits.len());
-        for chunk in commits.chunks(MAX_PIPELINE) {
+        for chunk in commits.chunks(MAX_ROWS) {
             results.extend(commit::commit_chunk(&connection, chunk).await);
         }
         results

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use events_core::delivery::KeyStyle;
+use events_core::delivery::{BreakerSettings, KeyStyle};
 use events_harness::faults::fake_sqs::FakeSqs;
 use events_harness::faults::sqs_faults::{SqsFault, When};
 use events_harness::probes::grouped::tvl_by_group;
@@ -20,7 +20,10 @@ use super::{
 #[tokio::test]
 async fn a_drain_with_an_open_breaker_or_no_time_sends_nothing_and_reports_what_waits() {
     let (server, sqs) = (RedisServer::start().await, FakeSqs::start().await);
-    let processor = processor_with(&server.url(), &sqs, Settings { max_retries: 5, ..spill_settings() });
+    // The breaker stays open for the whole test, however slow the machine is.
+    let breaker = BreakerSettings { open_ms: 600_000, ..BreakerSettings::default() };
+    let settings = Settings { max_retries: 5, breaker, ..spill_settings() };
+    let processor = processor_with(&server.url(), &sqs, settings);
     process_all(&processor, &rows(0)).await;
     sqs.go_down();
     process_all(&processor, &rows(1)).await;

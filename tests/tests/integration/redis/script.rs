@@ -14,7 +14,7 @@ use events_harness::random::Random;
 use events_harness::rows::{START, price, tvl};
 use events_harness::servers::redis::RedisServer;
 use events_processor::memory::MemoryStore;
-use events_processor::ports::{CommitResult, Store};
+use events_processor::ports::{CommitResult, ErrorKind, Store};
 
 use super::{store, with_redis};
 
@@ -258,6 +258,68 @@ async fn a_commit_renews_keys_that_exist_and_creates_none() {
     server.cmd(&["EXPIRE", "protocol:1:meta", "100"]).await;
     assert_eq!(store.commit(&[row]).await, [Ok(CommitResult::AlreadyApplied)]);
     assert!(server.cmd(&["TTL", "protocol:1:meta"]).await.int().unwrap() <= 100);
+}
+
+/// One call of the script commits many rows. A row that fails must neither stop the others nor be committed itself.
+#[tokio::test]
+async fn a_row_that_fails_leaves_the_other_rows_of_its_call_alone() {
+    let server = RedisServer::start().await;
+    let store = store(&server.url());
+    let mut rows: Vec<Commit> =
+        (0..5).map(|n| commit(&format!("cache:{n}"), version(1, "s", "1"), None)).collect();
+    // Redis refuses a time to live of 0.
+    rows[1].writes[0].ttl = 0;
+    rows[3].predecessor = Some(Predecessor { baseline_key: "cache:1".into(), version: version(1, "s", "1") });
+    let (outbox, entries) = ("no stream".to_owned(), vec!["one".to_owned()]);
+    server.cmd(&["SET", &outbox, "text"]).await;
+    let append = OutboxAppend { key: outbox, entries };
+    let mut all: Vec<RowCommit<'_>> = rows.iter().map(row).collect();
+    all[2].outbox = Some(&append);
+    let results = store.commit(&all).await;
+    let kinds: Vec<_> = results.iter().map(|result| result.as_ref().map_err(|error| error.kind)).collect();
+    let applied = &CommitResult::Applied { published: 0 };
+    let refused = Err(ErrorKind::Refused);
+    let expected = [Ok(applied), refused, refused, Ok(&CommitResult::MissingPredecessor), Ok(applied)];
+    assert_eq!(kinds, expected, "{results:?}");
+    let committed = server.cmd(&["EXISTS", "cache:0", "cache:4"]).await.int();
+    let others = server.cmd(&["EXISTS", "cache:1", "cache:2", "cache:3", "cache:2:hot"]).await.int();
+    assert_eq!((committed, others), (Some(2), Some(0)));
+}
+
+/// A command costs a write to the socket. A call that takes long keeps every other client of Redis waiting.
+#[tokio::test]
+async fn a_batch_takes_few_calls_and_none_executes_many_commands() {
+    let server = RedisServer::start().await;
+    let processor = with_redis(store(&server.url()), Config::default());
+    let chains: Vec<(String, f64)> = (0..10).map(|chain| (format!("c{chain}"), 1e6)).collect();
+    let batch = |hour: i64| -> Vec<_> {
+        let chains: Vec<(&str, f64)> =
+            chains.iter().map(|(chain, tvl)| (chain.as_str(), tvl * (1 + hour) as f64)).collect();
+        let id = |n: u64| (n.to_string(), hour as u64 * 100 + n);
+        (0..100)
+            .map(id)
+            .map(|(id, sequence)| tvl(&id, hour, sequence, 1e7 * (1 + hour) as f64, &chains))
+            .collect()
+    };
+    process(&processor, &batch(0)).await;
+    let mut monitor = Connection::open(&server.url()).await.unwrap();
+    monitor.call(&["MONITOR"]).await.unwrap();
+    assert_eq!(process(&processor, &batch(1)).await.tally.events, 1_100);
+    server.cmd(&["PING", "end"]).await;
+    let mut calls: Vec<usize> = Vec::new();
+    loop {
+        let line = monitor.receive().await.unwrap().text().unwrap();
+        match line.split('"').nth(1) {
+            Some("PING") => break,
+            Some("EVALSHA") => calls.push(0),
+            // Redis shows the commands of a script after the call.
+            Some(_) => *calls.last_mut().unwrap() += 1,
+            None => {}
+        }
+    }
+    assert!(calls.iter().all(|commands| (1..=1_000).contains(commands)), "{calls:?}");
+    let all: usize = calls.iter().sum();
+    assert!(calls.len() <= 2 + all / 900, "{calls:?}");
 }
 
 /// A publication that the client sent after the script would be lost if the client died in between.
