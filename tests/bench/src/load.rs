@@ -86,6 +86,8 @@ pub(crate) async fn run(options: &Options) -> Res<()> {
     let before = sink.counts();
     lock(&seen).clear();
     let pids: Vec<u32> = shards.iter().map(|(running, _)| running.pid()).collect();
+    let delays = || pids.iter().map(|pid| proc::run_delay_ns(*pid)).sum::<Res<u64>>();
+    let delay = delays()?;
     let (began, end) = (Instant::now(), Duration::from_secs(options.secs));
     let mut tasks = JoinSet::new();
     for (shard, (running, stream)) in shards.into_iter().enumerate() {
@@ -108,6 +110,8 @@ pub(crate) async fn run(options: &Options) -> Res<()> {
     // The last messages may still be on their way to the subscriber.
     tokio::time::sleep(Duration::from_secs(1)).await;
     subscriber.abort();
+    let delay = (delays()? - delay) as f64 / 1e6 / lock(&seen).processing.len().max(1) as f64;
+    println!("the processes were ready but had no processor for {delay:.2} ms a batch");
     drop(kept);
     let queued = sink.counts().messages - before.messages;
     judge(&lock(&seen), &sink.take_processing_ms(), queued, elapsed, options)

@@ -16,6 +16,8 @@ pub(crate) struct Sample {
     pub(crate) cpu_us: f64,
     /// CPU of the process for each batch, ms.
     pub(crate) cpu_ms_batch: f64,
+    /// How long the process was ready but had no processor, for each batch, ms.
+    pub(crate) run_delay_ms: f64,
     /// Median time of an invocation, ms.
     pub(crate) p50_ms: f64,
     /// 99th percentile of it.
@@ -87,6 +89,7 @@ pub(crate) async fn window(stage: &Stage, running: &Running, batches: &[Batch]) 
     let counts = stage.sink.counts();
     let calls = redis_calls(&stage.redis).await;
     let (cpu, redis_cpu) = (proc::cpu_ns(running.pid())?, proc::cpu_ns(stage.redis.pid())?);
+    let delay = proc::run_delay_ns(running.pid())?;
     let began = Instant::now();
     let mut times = Vec::with_capacity(batches.len());
     for batch in batches {
@@ -94,6 +97,7 @@ pub(crate) async fn window(stage: &Stage, running: &Running, batches: &[Batch]) 
     }
     let elapsed = began.elapsed();
     let cpu = proc::cpu_ns(running.pid())?.saturating_sub(cpu) as f64;
+    let delay = proc::run_delay_ns(running.pid())?.saturating_sub(delay) as f64;
     let redis_cpu = proc::cpu_ns(stage.redis.pid())?.saturating_sub(redis_cpu) as f64;
     let calls = redis_calls(&stage.redis).await.saturating_sub(calls) as f64;
     let after = stage.sink.counts();
@@ -103,6 +107,7 @@ pub(crate) async fn window(stage: &Stage, running: &Running, batches: &[Batch]) 
     Ok(Sample {
         cpu_us: cpu / 1e3 / records,
         cpu_ms_batch: cpu / 1e6 / invocations,
+        run_delay_ms: delay / 1e6 / invocations,
         p50_ms: stats::median(&times),
         p99_ms: stats::percentile(&times, 0.99),
         per_second: records / elapsed.as_secs_f64(),

@@ -6,12 +6,22 @@ use crate::Res;
 
 /// The CPU time of all threads of a process, ns. It is exact only while the process waits.
 pub(crate) fn cpu_ns(pid: u32) -> Res<u64> {
+    let fine = schedstat(pid, 0)?;
+    if fine > 0 { Ok(fine) } else { ticks(pid).map(|ticks| ticks * 10_000_000) }
+}
+
+/// How long the threads of a process were ready but had no processor, ns: what other processes cost it.
+pub(crate) fn run_delay_ns(pid: u32) -> Res<u64> {
+    schedstat(pid, 1)
+}
+
+/// The sum of one field over all threads.
+fn schedstat(pid: u32, field: usize) -> Res<u64> {
     let folder = format!("/proc/{pid}/task");
     let tasks = fs::read_dir(&folder).map_err(|error| format!("{folder}: {error}"))?;
     // A thread that ends meanwhile has no file.
     let texts = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
-    let fine: u64 = texts.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum();
-    if fine > 0 { Ok(fine) } else { ticks(pid).map(|ticks| ticks * 10_000_000) }
+    Ok(texts.filter_map(|text| text.split_whitespace().nth(field)?.parse::<u64>().ok()).sum())
 }
 
 /// utime + stime, in ticks of 10 ms: for kernels without `schedstat`.

@@ -7,7 +7,7 @@ use events_harness::servers::redis::RedisServer;
 
 use crate::measure::{Sample, Stage, start_warm, window};
 use crate::sink::{Keep, Sink};
-use crate::stats::{median, short, spread, table};
+use crate::stats::{percentile, short, spread, table};
 use crate::subject::Subject;
 use crate::workload::{Batch, Shape, Stream};
 use crate::{Res, bootstrap, proc};
@@ -17,7 +17,7 @@ const LIMIT: f64 = 1.5;
 /// How much larger the resident set may be after ten times the invocations.
 const GROWTH: f64 = 1.1;
 /// Records of a window, whatever the size of its batches.
-const RECORDS: usize = 20_000;
+const RECORDS: usize = 8_000;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ fn size(name: usize, shape: &Shape, batch: usize, records: usize) -> Size {
     let mut stream = Stream::new(shape);
     let keys = usize::try_from(shape.keys()).unwrap_or(usize::MAX);
     let warm = stream.batches((2 * keys / 100).max(30), 100);
-    let batches = stream.batches((records / batch).max(4), batch);
+    let batches = stream.batches((records / batch).max(2), batch);
     Size { name, warm, batches }
 }
 
@@ -120,10 +120,10 @@ fn print(title: &str, rows: &Rows) -> String {
     table(&header, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
-/// Compares the last row with the row of `base`. With `is_each`, the cost may grow with the size, but not faster.
+/// Compares the last row with the row of `base`, by their cheapest rounds, because noise only adds. With `is_each`, the cost may grow with the size, but not faster.
 fn grows(title: &str, rows: &Rows, base: usize, is_each: bool) -> Option<String> {
     let cost = |(name, samples): &(usize, Vec<Sample>)| {
-        let cpu = median(&column(samples, |sample| sample.cpu_us));
+        let cpu = percentile(&column(samples, |sample| sample.cpu_us), 0.0);
         if is_each { cpu / *name as f64 } else { cpu }
     };
     let (last, base) = (rows.last()?, rows.iter().find(|(name, _)| *name == base)?);

@@ -155,7 +155,7 @@ fn tvl(
     padding: usize,
     random: &mut Random,
 ) -> Box<RawValue> {
-    let up = if round % 2 == 0 { 1.0 } else { -1.0 };
+    let up = if round.is_multiple_of(2) { 1.0 } else { -1.0 };
     let step = 1.0 + up * (0.02 + random.below(20_000) as f64 / 1e6);
     let moved = if random.below(10) < 7 { Some(random.below(values.len() as u64) as usize) } else { None };
     for (position, value) in values.iter_mut().enumerate() {
@@ -188,7 +188,7 @@ fn chain(position: usize) -> String {
 }
 
 fn price(key: u64, round: u64, n: u64, values: &mut [f64], random: &mut Random) -> Box<RawValue> {
-    let up = if round % 2 == 0 { 1.0 } else { -1.0 };
+    let up = if round.is_multiple_of(2) { 1.0 } else { -1.0 };
     let step = 1.0 + up * (0.004 + random.below(4_000) as f64 / 1e6);
     for value in values.iter_mut() {
         *value *= step;
