@@ -1,6 +1,6 @@
 # `make help` lists the targets.
 .PHONY: help local-stream package package-test rehearse plan-snapshot test check check-features check-infra tools coverage verify \
-	simulate planted-bugs needs-terraform fuzz chaos mutants
+	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale
 .DEFAULT_GOAL := help
 
 # Quotes a value as one word of the shell.
@@ -91,3 +91,18 @@ fuzz: ## fuzz each target for SECS=60 seconds; TARGET=NAME runs one; KEEP=1 keep
 mutants: ## find mutants of core that its tests miss, in target/mutants.out; MUTANTS='--file crates/core/src/plan/planner.rs'
 	@cargo mutants --version >/dev/null 2>&1 || { echo 'cargo-mutants is missing: cargo install --locked cargo-mutants' >&2; exit 1; }
 	PROPTEST_CASES=128 cargo mutants --package events-core --jobs 2 --output target $(MUTANTS)
+
+# The release binary, and the program that measures it from outside.
+measure = cargo build --release --package events-lambda && cargo run --quiet --profile measure --package events-bench --
+bench: ## measure CPU, calls and price of bootstrap beside the floor; PEER='COMMAND' ROUNDS=N STREAM=FILE; WRITE=1 writes docs/bench.md
+	$(measure) bench $(if $(PEER),--peer $(call quoted,$(PEER))) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(STREAM),--stream $(call quoted,$(STREAM))) $(if $(WRITE),--write)
+
+timeline: ## draw one batch on a time line, with 15 ms of SQS and 1 ms of Redis latency
+	$(measure) timeline
+
+load: ## run RATE=N events a second for SECS=600 seconds through four shards and check the latencies
+	$(measure) load $(if $(SECS),--secs $(SECS)) $(if $(RATE),--rate $(RATE))
+
+scale: ## measure the cost of a record against the size of batches and rows, and memory against invocations
+	$(measure) scale

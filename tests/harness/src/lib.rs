@@ -7,6 +7,7 @@
 //! | [`servers::sqs`] | an SQS FIFO emulator, one per test binary |
 //! | [`servers::tls`] | a TLS proxy in front of a plain server |
 //! | [`servers::aws_client`] | a client that calls DynamoDB and other AWS services of the emulator |
+//! | [`servers::http`] | a minimal HTTP server, for fakes of AWS services |
 //! | [`servers::process`] | child processes that end with the test |
 //! | **faults** | |
 //! | [`faults::fault_proxy`] | a TCP proxy that delays, stalls, cuts or resets connections on command |

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -75,6 +75,7 @@ struct State {
     waiting: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
     polls: AtomicU64,
     idle: AtomicU64,
+    first_poll: OnceLock<Instant>,
     registrations: AtomicU64,
     init_errors: Mutex<Vec<Value>>,
     next_id: AtomicU64,
@@ -96,6 +97,7 @@ impl RuntimeApi {
             waiting: Mutex::default(),
             polls: AtomicU64::new(0),
             idle: AtomicU64::new(0),
+            first_poll: OnceLock::new(),
             registrations: AtomicU64::new(0),
             init_errors: Mutex::default(),
             next_id: AtomicU64::new(1),
@@ -148,6 +150,11 @@ impl RuntimeApi {
         self.state.polls.load(Ordering::Relaxed)
     }
 
+    /// When a function polled for the first time.
+    pub fn first_poll(&self) -> Option<Instant> {
+        self.state.first_poll.get().copied()
+    }
+
     /// How many functions wait for an event now. A dead process counts until the server notices its closed connection.
     /// Wait for 0 before the next event, otherwise the dead process may get it.
     pub fn idle(&self) -> u64 {
@@ -190,6 +197,7 @@ async fn handle(state: Arc<State>, request: Request) -> Response {
 
 impl State {
     async fn next(&self) -> Response {
+        self.first_poll.get_or_init(Instant::now);
         self.polls.fetch_add(1, Ordering::Relaxed);
         let idle = Idle::new(&self.idle);
         let event = self.events.lock().await.recv().await?;

@@ -13,19 +13,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A request with its complete body.
-pub(crate) type Request = hyper::Request<Bytes>;
+pub type Request = hyper::Request<Bytes>;
 /// A response. `None` closes the connection without one.
-pub(crate) type Response = Option<hyper::Response<Full<Bytes>>>;
+pub type Response = Option<hyper::Response<Full<Bytes>>>;
 
 /// A running server. Stops on drop and closes every connection.
 #[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) addr: SocketAddr,
+pub struct Server {
+    /// Its address.
+    pub addr: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    pub(crate) async fn start<F, Fut>(handler: F) -> Self
+    /// Starts it on a free port of loopback. `handler` answers every request.
+    pub async fn start<F, Fut>(handler: F) -> Self
     where
         F: Fn(Request) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Response> + Send + 'static,
@@ -67,7 +69,7 @@ where
 }
 
 /// A response with a status, headers and a body.
-pub(crate) fn respond(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response {
+pub fn respond(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response {
     let mut response = hyper::Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);

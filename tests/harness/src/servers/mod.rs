@@ -1,7 +1,7 @@
 //! Real servers and emulators, each a child process of the test, and TLS in front of them.
 
 pub mod aws_client;
-pub(crate) mod http;
+pub mod http;
 pub mod process;
 pub mod redis;
 pub mod redis_cluster;
