@@ -151,11 +151,14 @@ fn entry(index: usize, message: &Message) -> Result<SendMessageBatchRequestEntry
         .message_deduplication_id(&message.dedup_id)
         .message_body(&*message.body);
     if let Some(attributes) = &message.attributes {
-        entry = entry
-            .message_attributes("eventType", attribute("String", attributes.event_type.name())?)
-            .message_attributes("priority", attribute("String", attributes.priority.name())?)
-            .message_attributes("timestamp", attribute("Number", &attributes.timestamp.to_string())?)
-            .message_attributes("correlationId", attribute("String", &attributes.correlation_id)?);
+        let all = [
+            ("eventType", attribute("String", attributes.event_type.name())?),
+            ("priority", attribute("String", attributes.priority.name())?),
+            ("timestamp", attribute("Number", &attributes.timestamp.to_string())?),
+            ("correlationId", attribute("String", &attributes.correlation_id)?),
+        ];
+        let named = all.into_iter().map(|(name, attribute)| (name.to_owned(), attribute));
+        entry = entry.set_message_attributes(Some(named.collect()));
     }
     entry.build()
 }

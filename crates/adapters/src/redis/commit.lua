@@ -37,6 +37,9 @@ local function version(key)
   return redis.call('HMGET', key, 'time', 'stream', 'sequence'), false -- the same error, which ends the row
 end
 
+-- True once the server has taken a write of this call. It then takes all others.
+local writable = false
+
 -- Commits the row whose keys begin at key, and whose arguments begin at arg.
 local function commit(key, arg)
   -- 1. Decide. This is the rule commit_decision of events-core.
@@ -65,7 +68,10 @@ local function commit(key, arg)
   -- count as a write: an out-of-memory server executes it and refuses the writes after it. Therefore first make a write
   -- that changes nothing: set a marker only if it exists. Afterwards only a missing permission can fail.
   if entries > 0 then redis.call('XLEN', outbox) end
-  if publications > 0 then redis.call('SET', KEYS[first_marker], '1', 'XX', 'KEEPTTL') end
+  if publications > 0 and not writable then
+    redis.call('SET', KEYS[first_marker], '1', 'XX', 'KEEPTTL')
+    writable = true
+  end
 
   -- 3. Publish, append to the outbox, write the hot keys, renew times to live.
   local set_arg = arg + HEADER
