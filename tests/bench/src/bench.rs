@@ -69,8 +69,9 @@ pub(crate) struct Measured {
 pub(crate) async fn run(options: &Options) -> Res<()> {
     let functions = functions(options)?;
     let tvl = options.stream.as_deref().map_or_else(|| Ok(Shape::tvl()), Shape::file)?;
+    let first = if options.stream.is_some() { "recorded rows" } else { "TVL rows" };
     let mut measured = Vec::new();
-    for (workload, shape) in [("TVL rows", tvl), ("price ticks", Shape::prices())] {
+    for (workload, shape) in [(first, tvl), ("price ticks", Shape::prices())] {
         measured.push(one(options, workload, &shape, &functions).await?);
     }
     let figures = money::figures(&measured);
