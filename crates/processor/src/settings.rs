@@ -36,7 +36,8 @@ impl Default for Settings {
         Self {
             core: Config::default(),
             max_retries: 3,
-            max_requests_in_flight: 16,
+            // A batch of 100 TVL records makes about 20 requests: they go out in one wave.
+            max_requests_in_flight: 32,
             outage: OutagePolicy::default(),
             breaker: BreakerSettings::default(),
             key_failure_max_age_ms: 900_000,
