@@ -3,13 +3,14 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use events_counts::{Batch, Kind, Stage, run};
+use events_counts::{Batch, Kind, Stage, Work, counted_work};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let kind = arguments.next().as_deref().and_then(Kind::named);
     let stage = arguments.next().as_deref().and_then(Stage::named);
     let (Some(kind), Some(stage)) = (kind, stage) else { return ExitCode::from(2) };
-    black_box(run(black_box(&Batch::of(kind)), stage));
+    let batch = Batch::of(kind);
+    black_box(counted_work(black_box(Work::new(&batch, stage))));
     ExitCode::SUCCESS
 }

@@ -65,14 +65,14 @@ fn size(attribute: &Attribute) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Batch, Kind, Stage, run};
+    use crate::{Batch, Kind, Stage, Work, counted_work};
 
     #[test]
     fn the_yardstick_reads_every_record() {
         for kind in Kind::ALL {
             let batch = Batch::of(kind);
             assert!(batch.records.iter().all(|record| super::parse(record.get()) > 0), "{kind:?}");
-            assert!(run(&batch, Stage::Parse) > 10_000, "{kind:?}");
+            assert!(counted_work(Work::new(&batch, Stage::Parse)) > 10_000, "{kind:?}");
         }
     }
 }

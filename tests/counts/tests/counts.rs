@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 
-use events_counts::{Batch, Kind, Stage, run};
+use events_counts::{Batch, Kind, Stage, Work, counted_work};
 
 /// How much a count may rise, in per cent.
 const MAY_RISE: f64 = 2.0;
@@ -69,39 +69,23 @@ fn count(with_instructions: bool) -> Counts {
     let mut counts = Counts::new();
     for kind in Kind::ALL {
         let batch = Batch::of(kind);
-        let mut instructions_of = BTreeMap::new();
-        if with_instructions {
-            for stage in [Stage::Nothing].into_iter().chain(Stage::COUNTED) {
-                instructions_of.insert(stage.name(), instructions(kind, stage));
-            }
-        }
-        for stage in Stage::COUNTED {
-            let (done, before) = (allocations(&batch, stage), allocations(&batch, stage.before()));
-            let instructions = if with_instructions {
-                instructions_of[stage.name()].saturating_sub(instructions_of[stage.before().name()])
-            } else {
-                0
-            };
-            counts.insert(
-                format!("{} {}", kind.name(), stage.name()),
-                [done.0 - before.0, done.1 - before.1, instructions],
-            );
+        for stage in Stage::ALL {
+            let mut work = Some(Work::new(&batch, stage));
+            let counted = allocation_counter::measure(|| {
+                black_box(work.take().map(counted_work));
+            });
+            let instructions = if with_instructions { instructions(kind, stage) } else { 0 };
+            let name = format!("{} {}", kind.name(), stage.name());
+            counts.insert(name, [counted.count_total, counted.bytes_total, instructions]);
         }
     }
     counts
 }
 
-fn allocations(batch: &Batch, stage: Stage) -> (u64, u64) {
-    let counted = allocation_counter::measure(|| {
-        black_box(run(black_box(batch), stage));
-    });
-    (counted.count_total, counted.bytes_total)
-}
-
-/// The instructions of a whole run of the program.
+/// The instructions of a stage, without its preparation.
 fn instructions(kind: Kind, stage: Stage) -> u64 {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*counted_work"])
         .args([env!("CARGO_BIN_EXE_events-counts"), kind.name(), stage.name()])
         .output()
         .expect("valgrind is missing: install it (Debian: apt-get install valgrind)");
