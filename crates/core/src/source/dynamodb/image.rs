@@ -3,16 +3,11 @@
 //! This module decides which attributes of a TVL row name a chain. The rule follows the contents of the real tables
 //! (specification, section 1).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_dynamo::AttributeValue;
-
-use super::attribute::{field, nesting_depth};
+use super::attribute::{Attribute, Image, field, nesting_depth};
 use crate::source::{PriceRow, ProtocolRow, TvlRow};
 use crate::value::{Number, NumberError};
-
-/// An item image: attribute name → value.
-pub(super) type Image = HashMap<String, AttributeValue>;
 
 /// Attributes of a TVL row that are not data, so never a chain.
 const ENVELOPE: [&str; 9] =
@@ -76,29 +71,27 @@ impl std::fmt::Display for RowError {
 }
 
 /// Reads a TVL image. The row may hold no value at all: see [`TvlRow::is_empty`].
-pub(super) fn tvl_row(protocol_id: String, image: &Image) -> Result<TvlRow, RowError> {
+pub(super) fn tvl_row(protocol_id: String, image: &Image<'_>) -> Result<TvlRow, RowError> {
     let mut row = TvlRow { protocol_id, ..TvlRow::default() };
     row.total = number(image, "tvl")?;
     row.previous_hour = number(image, "tvlPrev1Hour")?.filter(|value| !value.is_zero());
     let suffixes = section_suffixes(image);
-    let mut refused = BTreeMap::new();
     for (key, value) in image {
-        if !is_chain_key(key) || suffixes.contains(key.as_str()) {
+        let key = key.as_str();
+        if !is_chain_key(key) || suffixes.contains(key) {
             continue;
         }
         match value {
-            AttributeValue::N(text) => match parse_number(key, text) {
-                Ok(number) => drop(row.chains.insert(key.clone(), number)),
-                Err(error) => drop(refused.insert(key, error)),
-            },
-            AttributeValue::S(text) if is_non_finite(text) => {
-                row.unknown_chains.insert(key.clone());
+            Attribute::Number(text) => {
+                row.chains.insert(key.to_owned(), parse_number(key, text.as_str())?);
+            }
+            Attribute::Text(text) if is_non_finite(text.as_str()) => {
+                row.unknown_chains.insert(key.to_owned());
             }
             _ => {}
         }
     }
-    // A hash map has no order. Report the first error by key, so that the same image always reports the same error.
-    refused.into_values().next().map_or(Ok(row), Err)
+    Ok(row)
 }
 
 /// The content of an image of a price key.
@@ -115,7 +108,7 @@ pub(super) enum PriceImage {
 pub(super) fn price_row(
     token_id: String,
     chain: Option<String>,
-    image: &Image,
+    image: &Image<'_>,
 ) -> Result<PriceImage, RowError> {
     let Some(price) = number(image, "price")? else {
         let redirect = image.contains_key("redirect") && !image.contains_key("price");
@@ -139,16 +132,16 @@ pub(super) fn price_row(
 }
 
 /// Reads a metadata image.
-pub(super) fn protocol_row(protocol_id: String, image: &Image) -> Result<ProtocolRow, RowError> {
+pub(super) fn protocol_row(protocol_id: String, image: &Image<'_>) -> Result<ProtocolRow, RowError> {
     let mut fields = BTreeMap::new();
-    // A hash map has no order. Go by key, so that the same image always reports the same error.
-    for (key, value) in image.iter().collect::<BTreeMap<_, _>>() {
-        if !PROTOCOL_ENVELOPE.contains(&key.as_str()) {
+    for (key, value) in image {
+        let key = key.as_str();
+        if !PROTOCOL_ENVELOPE.contains(&key) {
             if nesting_depth(value) > MAX_NESTING {
-                return Err(RowError::TooDeep(key.clone()));
+                return Err(RowError::TooDeep(key.to_owned()));
             }
-            let field = field(value).map_err(|error| RowError::Number(key.clone(), error))?;
-            fields.insert(key.clone(), if key == "chains" { field.into_set() } else { field });
+            let field = field(value).map_err(|error| RowError::Number(key.to_owned(), error))?;
+            fields.insert(key.to_owned(), if key == "chains" { field.into_set() } else { field });
         }
     }
     Ok(ProtocolRow { protocol_id, fields })
@@ -166,13 +159,14 @@ fn is_chain_key(key: &str) -> bool {
 
 /// The text after each `-` of each attribute name. `ethereum-staking` shows that `staking` is a section, even where
 /// [`SECTIONS`] does not list it.
-fn section_suffixes(image: &Image) -> BTreeSet<&str> {
-    image.keys().flat_map(|key| key.match_indices('-').map(|(at, _)| &key[at + 1..])).collect()
+fn section_suffixes<'a>(image: &'a Image<'_>) -> BTreeSet<&'a str> {
+    let suffixes = |key: &'a str| key.match_indices('-').map(move |(at, _)| &key[at + 1..]);
+    image.keys().flat_map(|key| suffixes(key.as_str())).collect()
 }
 
-fn number(image: &Image, name: &str) -> Result<Option<Number>, RowError> {
+fn number(image: &Image<'_>, name: &str) -> Result<Option<Number>, RowError> {
     match image.get(name) {
-        Some(AttributeValue::N(text)) => parse_number(name, text).map(Some),
+        Some(Attribute::Number(text)) => parse_number(name, text.as_str()).map(Some),
         _ => Ok(None),
     }
 }
@@ -186,9 +180,9 @@ fn small_integer(value: f64) -> Option<u8> {
     (value.fract() == 0.0 && (0.0..=255.0).contains(&value)).then_some(value as u8)
 }
 
-fn text(image: &Image, name: &str) -> Option<String> {
+fn text(image: &Image<'_>, name: &str) -> Option<String> {
     match image.get(name) {
-        Some(AttributeValue::S(text)) if !text.is_empty() => Some(text.clone()),
+        Some(Attribute::Text(text)) if !text.as_str().is_empty() => Some(text.as_str().to_owned()),
         _ => None,
     }
 }

@@ -1,10 +1,16 @@
 //! Tests of [`super`].
 
 use super::*;
+use bigdecimal::BigDecimal;
 use proptest::prelude::*;
 
 fn n(text: &str) -> Number {
     text.parse().unwrap()
+}
+
+/// The number as the decimal library holds it.
+fn big(number: &Number) -> BigDecimal {
+    BigDecimal::new(number.mantissa.into(), -i64::from(number.exponent))
 }
 
 #[test]
@@ -62,7 +68,7 @@ fn insignificant_zeros_are_dropped() {
         (format!("0.{zeros}7E300001"), "7"),
     ] {
         let (number, same) = (n(&text), n(same));
-        assert_eq!((number.exact.to_string(), number.to_f64()), (same.exact.to_string(), same.to_f64()));
+        assert_eq!((number, number.to_f64()), (same, same.to_f64()));
         let change = Change::between(&n("1"), &number);
         assert_eq!(change.absolute(), same.to_f64() - 1.0);
         assert!(change.reaches_percent(&number) || !number.is_zero());
@@ -101,7 +107,7 @@ proptest! {
     fn any_text_is_parsed_or_refused_without_panic(text in "[-+0-9.eE_ ]{0,60}|\\PC{0,20}") {
         if let Ok(number) = text.parse::<Number>() {
             prop_assert!(number.to_f64().is_finite());
-            let again: Number = number.exact.to_string().parse().unwrap();
+            let again: Number = big(&number).to_string().parse().unwrap();
             prop_assert_eq!(&again, &number);
             prop_assert_eq!(again.to_f64(), number.to_f64());
         }
@@ -119,13 +125,74 @@ proptest! {
         let previous = BigDecimal::new(previous.into(), i64::from(scale));
         let step = &previous * BigDecimal::new(hundredths.into(), 4);
         let percent = Number::from_str(&BigDecimal::new(hundredths.into(), 2).to_string()).unwrap();
-        let number = |d: &BigDecimal| Number { exact: d.clone(), approximate: 1.0 };
+        // Some of these have more digits than a number.
+        let change = |current: &BigDecimal| Change::of(Exact::Large(previous.clone()), &Exact::Large(current.clone()));
         let (up, down) = (&previous + &step, &previous - &step);
         for current in [up, down] {
-            prop_assert!(Change::between(&number(&previous), &number(&current)).reaches_percent(&percent));
+            prop_assert!(change(&current).reaches_percent(&percent));
         }
         let short = &previous + &step - BigDecimal::new(1.into(), 60);
-        prop_assert!(!Change::between(&number(&previous), &number(&short)).reaches_percent(&percent));
+        prop_assert!(!change(&short).reaches_percent(&percent));
+    }
+
+    /// The decimal library gives the same text, the same doubles and the same comparisons.
+    #[test]
+    fn numbers_are_those_of_the_decimal_library(a in any_number(), b in any_number(), percent in "[0-9]{1,3}(\\.[0-9]{1,4})?") {
+        let (before, now, percent) = (n(&a), n(&b), n(&percent));
+        let exact: BigDecimal = a.parse().unwrap();
+        prop_assert_eq!(&big(&before), &exact);
+        prop_assert_eq!(Text::stored(&before).as_str().to_owned(), exact.normalized().to_string());
+        prop_assert_eq!(before.to_f64(), a.parse::<f64>().unwrap());
+        prop_assert_eq!(before == now, big(&before) == big(&now));
+        prop_assert_eq!(before.magnitude_at_least(&now), big(&before).abs() >= big(&now).abs());
+
+        let change = Change::between(&before, &now);
+        let difference = big(&now) - big(&before);
+        let rounded = |exact: &BigDecimal| exact.to_scientific_notation().parse::<f64>().unwrap();
+        prop_assert_eq!(change.absolute(), rounded(&difference));
+        prop_assert_eq!(change.reaches_absolute(&percent), difference.abs() >= big(&percent));
+        if !before.is_zero() {
+            prop_assert_eq!(change.percent(), rounded(&(&difference * 100)) / before.to_f64().abs());
+            let (scaled, bound) = (difference.abs() * 100, big(&percent) * big(&before).abs());
+            prop_assert_eq!(change.reaches_percent(&percent), scaled >= bound);
+            prop_assert_eq!(change.exceeds_percent(10), difference.abs() * 100 > big(&before).abs() * 10);
+        }
+    }
+
+    /// The way of short texts and the way of all texts lead to the same number.
+    #[test]
+    fn a_short_text_is_read_as_any_text(text in "-?[0-9]{0,22}(\\.[0-9]{0,22})?|-?0{0,19}\\.?0{0,19}[0-9]?") {
+        if let Some(number) = short(&text) {
+            prop_assert_eq!(Ok(number), significant(&text));
+        }
+    }
+}
+
+/// Texts of few digits and of many, near each other and far apart.
+fn any_number() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "-?[0-9]{1,12}(\\.[0-9]{1,12})?",
+        2 => "-?[0-9]{1,3}0{0,22}(\\.0{0,10}[0-9]{1,2})?",
+        1 => "-?[1-9][0-9]{0,37}E-?[0-8]?[0-9]",
+        1 => Just("0".to_owned()),
+    ]
+}
+
+#[test]
+fn stored_numbers_have_a_point_or_an_exponent() {
+    for (text, stored) in [
+        ("0", "0"),
+        ("-1200000", "-1200000"),
+        ("12E15", "12000000000000000"),
+        ("12E16", "12e+16"),
+        ("-12.50", "-12.5"),
+        ("-0.5", "-0.5"),
+        ("0.0000012", "0.0000012"),
+        ("0.00000012", "1.2E-7"),
+        ("-1E-130", "-1E-130"),
+        ("12345678901234567890.123456789012345678", "12345678901234567890.123456789012345678"),
+    ] {
+        assert_eq!(Text::stored(&n(text)).as_str(), stored, "{text}");
     }
 }
 

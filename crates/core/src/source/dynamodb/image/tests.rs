@@ -2,9 +2,8 @@
 
 use super::*;
 
-fn image(json: &str) -> Image {
-    let item: serde_dynamo::Item = serde_json::from_str(json).unwrap();
-    item.into_inner()
+fn image(json: &str) -> Image<'_> {
+    serde_json::from_str(json).unwrap()
 }
 
 fn tvl(json: &str) -> TvlRow {
@@ -59,7 +58,7 @@ fn a_value_nested_deeper_than_dynamodb_allows_is_refused() {
 fn of_several_faults_the_first_by_name_is_reported() {
     let faulty = image(r#"{"c":{"N":"?"},"b":{"N":"1E+400"},"a":{"N":"x"},"d":{"N":""},"e":{"N":"1"}}"#);
     let nested = image(r#"{"n":{"M":{"c":{"N":"?"},"b":{"N":"1E+400"},"d":{"N":"?"},"e":{"N":"-"}}}}"#);
-    let protocol = |image: &Image| protocol_row("1".into(), image).unwrap_err();
+    let protocol = |image: &Image<'_>| protocol_row("1".into(), image).unwrap_err();
     let expected = RowError::Number("a".into(), NumberError::Syntax);
     for _ in 0..20 {
         assert_eq!(tvl_row("1".into(), &faulty.clone()).unwrap_err(), expected);
