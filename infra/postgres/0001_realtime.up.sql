@@ -1,0 +1,111 @@
+-- Detection in the database: what a significant change is, and where it waits for the relay.
+--
+-- One statement-level trigger per statement kind judges all rows of a statement at once. It locks the rows of
+-- realtime.subject in the order of their ids until the commit, so the order of versions is the order of commits.
+-- Significant changes go into one of two outbox tables, in the same transaction. The tables are only inserted into,
+-- and emptied by TRUNCATE: nothing is deleted, so nothing bloats.
+
+CREATE SCHEMA realtime;
+COMMENT ON SCHEMA realtime IS 'Changes of TVL, prices and protocols on their way to the event processor.';
+
+-- Thresholds ----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE realtime.threshold (
+  kind text NOT NULL CHECK (kind IN ('tvl', 'price')),
+  id text NOT NULL DEFAULT '',
+  percent numeric NOT NULL CHECK (percent > 0 AND percent < 'Infinity'),
+  absolute numeric NOT NULL CHECK (absolute > 0 AND absolute < 'Infinity'),
+  PRIMARY KEY (kind, id)
+);
+COMMENT ON TABLE realtime.threshold IS
+  'A change is significant from percent (%) or absolute (USD) on, inclusive. id is a protocol or token; the row with id '''' is the default of its kind. In effect with the next statement.';
+INSERT INTO realtime.threshold VALUES ('tvl', '', 1, 10000), ('price', '', 0.1, 0.01);
+
+-- State ---------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE realtime.subject (
+  kind text NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  version bigint NOT NULL,
+  at bigint,
+  parts jsonb NOT NULL,
+  PRIMARY KEY (kind, id)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE realtime.subject IS
+  'What the next row of a protocol or token is compared with. version grows with each row; at is the data time, ms since 1970, NULL before the first row. parts: for tvl and price {"<chain or empty>": [value, data time]}; for protocol the fields.';
+
+-- Outbox --------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE realtime.outbox (
+  slot smallint NOT NULL,
+  xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  lane smallint NOT NULL,
+  kind text NOT NULL,
+  id text NOT NULL,
+  version bigint NOT NULL,
+  at bigint NOT NULL,
+  created bigint NOT NULL,
+  silent boolean NOT NULL,
+  body jsonb NOT NULL
+) PARTITION BY LIST (slot);
+CREATE TABLE realtime.outbox_0 PARTITION OF realtime.outbox FOR VALUES IN (0);
+CREATE TABLE realtime.outbox_1 PARTITION OF realtime.outbox FOR VALUES IN (1);
+CREATE INDEX ON realtime.outbox (xid);
+COMMENT ON TABLE realtime.outbox IS
+  'slot: writers insert into one partition while the relay empties the other. Significant changes, one row for each row of a protocol or token. lane is a hash of the subject; at and created are ms since 1970; silent: update caches, make no events. body: for tvl and price {"parts": {chain: [value, previous, previous data time]}, "known": was the subject known, "gone": [removed chains], "percent", "absolute": thresholds in effect, "extra": other columns}; for protocol {"fields", "previous"}.';
+
+CREATE TABLE realtime.outbox_state (
+  one boolean PRIMARY KEY DEFAULT true CHECK (one),
+  active smallint NOT NULL DEFAULT 0 CHECK (active IN (0, 1)),
+  sleeping boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE realtime.outbox_state IS
+  'active: the slot that writers insert into. sleeping: a relay waits for a NOTIFY on the channel realtime.';
+INSERT INTO realtime.outbox_state DEFAULT VALUES;
+
+-- Figures on the triggers ---------------------------------------------------------------------------------------------
+
+CREATE TABLE realtime.call (
+  slot smallint NOT NULL,
+  at timestamptz NOT NULL,
+  relation regclass NOT NULL,
+  seen integer NOT NULL,
+  significant integer NOT NULL,
+  late integer NOT NULL,
+  invalid integer NOT NULL,
+  took_us integer NOT NULL
+) PARTITION BY LIST (slot);
+CREATE UNLOGGED TABLE realtime.call_0 PARTITION OF realtime.call FOR VALUES IN (0);
+CREATE UNLOGGED TABLE realtime.call_1 PARTITION OF realtime.call FOR VALUES IN (1);
+
+CREATE VIEW realtime.trigger_stats AS
+  SELECT relation, count(*) AS calls, sum(seen) AS rows_seen, sum(significant) AS rows_significant,
+    sum(late) AS rows_late, sum(invalid) AS rows_invalid,
+    round(sum(took_us) / 1000.0, 3) AS total_ms,
+    round((percentile_cont(0.5) WITHIN GROUP (ORDER BY took_us) / 1000)::numeric, 3) AS p50_ms,
+    round((percentile_cont(0.99) WITHIN GROUP (ORDER BY took_us) / 1000)::numeric, 3) AS p99_ms
+  FROM realtime.call
+  GROUP BY relation;
+COMMENT ON VIEW realtime.trigger_stats IS 'Calls of the triggers since the outbox was emptied last but one.';
+
+-- Watched tables ------------------------------------------------------------------------------------------------------
+
+CREATE TABLE realtime.watched (
+  relation regclass PRIMARY KEY,
+  kind text NOT NULL,
+  columns jsonb NOT NULL,
+  function text NOT NULL UNIQUE
+);
+COMMENT ON TABLE realtime.watched IS 'The tables that detection is attached to, with the columns that hold each part of a row.';
+
+-- The lane of a subject: relays share the work by lanes.
+CREATE FUNCTION realtime.lane(kind text, id text) RETURNS smallint
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  RETURN (hashtextextended(kind || '#' || id, 0) & 15)::smallint;
+
+-- True if a change is significant. The rule of the processor: percent or absolute, inclusive; from 0 every change is 100 %.
+CREATE FUNCTION realtime.is_significant(previous numeric, current numeric, percent numeric, absolute numeric) RETURNS boolean
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  RETURN current <> previous AND (
+    abs(current - previous) >= absolute
+    OR CASE WHEN previous = 0 THEN 100 >= percent ELSE abs(current - previous) * 100 >= percent * abs(previous) END);
