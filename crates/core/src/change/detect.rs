@@ -140,55 +140,52 @@ impl<'a> Detector<'a> {
             self.keep_announced(&mut next.announced, "", total.as_ref(), value, moved.is_some());
             findings.extend(moved.map(Finding::Moved));
         }
-        next.total = row.total.or_else(|| previous.carry("".into(), &mut next.announced));
+        next.total = row.total.or_else(|| {
+            previous.carry_announced("".into(), &mut next.announced);
+            previous.last_total()
+        });
 
-        // Chains with a value in this row.
+        // Both rows have their chains in order, so one walk meets each chain once.
+        let is_large = |value: &Number| value.magnitude_at_least(&self.rules.tvl.absolute);
+        let has_previous_chains = previous.has_chains();
+        let mut previous_chains = previous.chains().into_iter().peekable();
+        let (mut others, mut added_and_removed) = (Vec::new(), Vec::new());
         for (chain, value) in &row.chains {
-            let reference = previous.chain(chain);
+            others.extend(std::iter::from_fn(|| {
+                previous_chains.next_if(|(previous, _)| previous.as_str() < chain.as_str())
+            }));
+            let last = previous_chains.next_if(|(previous, _)| previous.as_str() == chain.as_str());
+            let last = last.map(|(_, last)| last);
+            let reference = previous.chain(chain, last);
             let moved = self.compare(Some(chain), reference.as_ref(), value, &self.rules.tvl);
             self.keep_announced(&mut next.announced, chain, reference.as_ref(), value, moved.is_some());
             findings.extend(moved.map(Finding::Moved));
+            if has_previous_chains && last.is_none() && is_large(value) {
+                added_and_removed
+                    .push((Text::from(chain.as_str()), Finding::ChainAdded(chain.clone(), *value)));
+            }
         }
+        others.extend(previous_chains);
         next.chains = row.chains.iter().map(|(chain, value)| (Text::from(chain.as_str()), *value)).collect();
 
         // Other chains of the baseline. Unknown chains keep their last value; the rest are gone.
         let mut gone_chains = Vec::new();
-        let previous_chains = previous.chains();
-        for chain in previous_chains.iter().flatten() {
+        for (chain, last) in others {
             if row.unknown_chains.contains(chain.as_str()) {
-                let value = previous.carry(chain.clone(), &mut next.announced);
-                next.chains.extend(value.map(|value| (chain.clone(), value)));
-            } else if !row.chains.contains_key(chain.as_str()) {
-                gone_chains.push(chain.clone());
+                previous.carry_announced(chain.clone(), &mut next.announced);
+                next.chains.insert(chain, last);
+            } else {
+                if is_large(&last) {
+                    let removed = Finding::ChainRemoved(chain.as_str().to_owned());
+                    added_and_removed.push((chain.clone(), removed));
+                }
+                gone_chains.push(chain);
             }
         }
-        if previous_chains.is_some() {
-            findings.extend(self.added_and_removed_chains(row, &previous, &gone_chains));
-        }
-        let compared = total.is_some() || previous_chains.is_some();
+        added_and_removed.sort_by(|(one, _), (other, _)| one.cmp(other));
+        findings.extend(added_and_removed.into_iter().map(|(_, finding)| finding));
+        let compared = total.is_some() || has_previous_chains;
         Detection { findings, compared, next: BaselineValues::Tvl(next), gone_chains }
-    }
-
-    /// Added and removed chains whose value reaches the absolute threshold, by chain key.
-    fn added_and_removed_chains(
-        &self,
-        row: &TvlRow,
-        previous: &PreviousTvl<'_, '_>,
-        gone_chains: &[Text<'_>],
-    ) -> Vec<Finding> {
-        let is_large = |value: &Number| value.magnitude_at_least(&self.rules.tvl.absolute);
-        let mut changes: BTreeMap<&str, Finding> = BTreeMap::new();
-        for (chain, value) in &row.chains {
-            if is_large(value) && previous.last(chain).is_none() {
-                changes.insert(chain, Finding::ChainAdded(chain.clone(), *value));
-            }
-        }
-        for chain in gone_chains.iter().map(Text::as_str) {
-            if previous.last(chain).is_some_and(|last| is_large(&last)) {
-                changes.insert(chain, Finding::ChainRemoved(chain.to_owned()));
-            }
-        }
-        changes.into_values().collect()
     }
 
     fn price(&self, row: &PriceRow, cached: Option<(&PriceValues, i64)>) -> Detection<'static> {
@@ -291,47 +288,46 @@ impl<'a> PreviousTvl<'_, 'a> {
         cached.or_else(old).or_else(hour)
     }
 
-    fn chain(&self, chain: &str) -> Option<Reference> {
+    /// What a chain with this last known value is compared with.
+    fn chain(&self, chain: &str, last: Option<Number>) -> Option<Reference> {
         match (self.cached, self.old) {
-            (Some((values, at)), _) => reference(values, chain, self.last(chain), at),
-            (None, Some((_, at))) => self.last(chain).map(|value| Reference { value, at }),
+            (Some((values, at)), _) => reference(values, chain, last, at),
+            (None, Some((_, at))) => last.map(|value| Reference { value, at }),
             (None, None) => None,
         }
     }
 
-    /// The previous chains, in order; `None` if no source has chains.
-    fn chains(&self) -> Option<Vec<Text<'a>>> {
+    /// True if a source has chains, even none.
+    fn has_chains(&self) -> bool {
+        self.cached.is_some() || self.old.is_some()
+    }
+
+    /// The last known values of the chains, by chain key.
+    fn chains(&self) -> Vec<(Text<'a>, Number)> {
         match (self.cached, self.old) {
-            (Some((values, _)), _) => Some(values.chains.keys().cloned().collect()),
-            (None, Some((row, _))) => Some(row.chains.keys().map(|chain| chain.as_str().into()).collect()),
-            (None, None) => None,
+            (Some((values, _)), _) => {
+                values.chains.iter().map(|(chain, value)| (chain.clone(), *value)).collect()
+            }
+            (None, Some((row, _))) => {
+                row.chains.iter().map(|(chain, value)| (chain.as_str().into(), *value)).collect()
+            }
+            (None, None) => Vec::new(),
         }
     }
 
-    /// The last known value of a chain.
-    fn last(&self, chain: &str) -> Option<Number> {
-        match (self.cached, self.old) {
-            (Some((values, _)), _) => values.chains.get(chain).copied(),
-            (None, Some((row, _))) => row.chains.get(chain).copied(),
-            (None, None) => None,
-        }
+    /// The last known total.
+    fn last_total(&self) -> Option<Number> {
+        let cached = self.cached.and_then(|(values, _)| values.total);
+        let old = || self.old.and_then(|(row, _)| row.total);
+        cached.or_else(old).or(self.previous_hour.copied())
     }
 
-    /// The last known value of a chain, or of the total under the empty key, that is unknown in the row. Also copies
-    /// its announced value into `announced`.
-    fn carry(&self, key: Text<'a>, announced: &mut BTreeMap<Text<'a>, Announced>) -> Option<Number> {
-        let last = if key.as_str().is_empty() {
-            let cached = self.cached.and_then(|(values, _)| values.total);
-            let old = || self.old.and_then(|(row, _)| row.total);
-            cached.or_else(old).or(self.previous_hour.copied())
-        } else {
-            self.last(key.as_str())
-        };
+    /// Copies the announced value of a chain, or of the total under the empty key, that is unknown in the row.
+    fn carry_announced(&self, key: Text<'a>, announced: &mut BTreeMap<Text<'a>, Announced>) {
         if let Some((values, _)) = self.cached {
             let kept = values.announced.get(key.as_str());
             announced.extend(kept.map(|kept| (key, kept.clone())));
         }
-        last
     }
 }
 
