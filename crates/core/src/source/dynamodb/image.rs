@@ -46,7 +46,7 @@ pub(super) fn tvl_row(protocol_id: String, image: &Image<'_>) -> Result<TvlRow, 
     row.total = number(image, "tvl")?;
     row.previous_hour = number(image, "tvlPrev1Hour")?.filter(|value| !value.is_zero());
     let suffixes = section_suffixes(image);
-    let mut chains = Vec::new();
+    let mut chains = Vec::with_capacity(image.len());
     for (key, value) in image {
         let key = key.as_str();
         if !is_chain_key(key) || suffixes.contains(key) {
