@@ -1,14 +1,16 @@
 //! The queues: SQS FIFO through the AWS SDK, with the SDK's own retries turned off.
 
+mod body;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
-use aws_sdk_sqs::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
-use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::BatchResultErrorEntry;
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::retry::RetryConfig;
@@ -133,42 +135,16 @@ impl Queue for SqsQueue {
         let Some((client, url)) = &self.target else {
             return Err(PortError::new(ErrorKind::Refused, format!("{} is not set", self.setting)));
         };
-        let entries = messages.iter().enumerate().map(|(index, message)| entry(index, message));
-        let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error))?;
-        let sent =
-            client.client().send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
+        let body = body::send_message_batch(url, messages);
+        // Without entries, the SDK has nothing to serialise.
+        let call = client.client().send_message_batch().queue_url(url).set_entries(Some(Vec::new()));
+        let call = call.customize().mutate_request(move |request| body::replace(request, &body));
+        let sent = call.send().await;
         sent.map(|output| send_results(messages.len(), &output)).map_err(|error| {
             let error = port_error(&error);
             PortError::new(error.kind, client.settings.credentials.removed_from(&error.message))
         })
     }
-}
-
-fn entry(index: usize, message: &Message) -> Result<SendMessageBatchRequestEntry, BuildError> {
-    let mut entry = SendMessageBatchRequestEntry::builder()
-        .id(index.to_string())
-        .message_group_id(&message.group_id)
-        .message_deduplication_id(&message.dedup_id)
-        .message_body(&*message.body);
-    if let Some(attributes) = &message.attributes {
-        let all = [
-            ("eventType", attribute("String", attributes.event_type.name())?),
-            ("priority", attribute("String", attributes.priority.name())?),
-            ("timestamp", attribute("Number", &attributes.timestamp.to_string())?),
-            ("correlationId", attribute("String", &attributes.correlation_id)?),
-        ];
-        let named = all.into_iter().map(|(name, attribute)| (name.to_owned(), attribute));
-        entry = entry.set_message_attributes(Some(named.collect()));
-    }
-    entry.build()
-}
-
-fn attribute(data_type: &str, value: &str) -> Result<MessageAttributeValue, BuildError> {
-    MessageAttributeValue::builder().data_type(data_type).string_value(value).build()
-}
-
-fn refused(error: &BuildError) -> PortError {
-    PortError::new(ErrorKind::Refused, error.to_string())
 }
 
 /// The results in the order of the entries. An entry that the response does not mention counts as refused.

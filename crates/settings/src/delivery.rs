@@ -8,9 +8,6 @@ use events_processor::{OutagePolicy, Settings};
 
 use crate::{Needs, Reader};
 
-/// Most requests in flight to a queue. FIFO queues answer in about 10 ms: more requests would only be throttled sooner.
-const MAX_REQUESTS_IN_FLIGHT: usize = 16;
-
 /// Longest time for which a failure of one key may be reported: ten years, because a replay can have old records.
 const MAX_KEY_FAILURE_AGE_SECS: u64 = 10 * 365 * 86_400;
 
@@ -98,7 +95,7 @@ pub fn processor(reader: &mut Reader<'_>, core: Config) -> Settings {
     Settings {
         core,
         max_retries: u32::try_from(max_retries).unwrap_or(u32::MAX),
-        max_requests_in_flight: MAX_REQUESTS_IN_FLIGHT,
+        max_requests_in_flight: Settings::default().max_requests_in_flight,
         outage,
         breaker,
         key_failure_max_age_ms: i64::try_from(key_failure_max_age_secs * 1_000).unwrap_or(i64::MAX),

@@ -24,7 +24,7 @@ const CHANGE_BASELINES: [(&str, ChangeBaseline); 2] =
 pub fn rules(reader: &mut Reader<'_>) -> Config {
     let default = Config::default();
     Config {
-        rules: change_rules(reader, default.rules),
+        rules: change_rules(reader, &default.rules),
         ttls: ttls(reader, &default.ttls),
         keys: keys(reader),
         caching: reader.flag("ENABLE_CACHING", true),
@@ -41,7 +41,7 @@ pub fn rules(reader: &mut Reader<'_>) -> Config {
     }
 }
 
-fn change_rules(reader: &mut Reader<'_>, default: ChangeRules) -> ChangeRules {
+fn change_rules(reader: &mut Reader<'_>, default: &ChangeRules) -> ChangeRules {
     ChangeRules {
         tvl: threshold(reader, ["TVL_MIN_CHANGE_PERCENT", "TVL_MIN_CHANGE_ABSOLUTE"], default.tvl),
         price: threshold(reader, ["PRICE_MIN_CHANGE_PERCENT", "PRICE_MIN_CHANGE_ABSOLUTE"], default.price),

@@ -18,6 +18,8 @@ use crate::{Res, bootstrap, proc};
 
 /// Shards, each with a process of its own, as Lambda runs them.
 const SHARDS: usize = 4;
+/// Lambda polls a shard of a DynamoDB stream four times a second, and takes what is there.
+const POLLS_A_SECOND: f64 = 4.0;
 /// Protocols of a shard. The ids of shard N begin at N times `APART`.
 const PROTOCOLS: u64 = 400;
 const APART: u64 = 100_000;
@@ -69,7 +71,10 @@ pub(crate) async fn run(options: &Options) -> Res<()> {
     let program = bootstrap(options.bootstrap.as_ref())?;
     let seen = Shared::default();
     let subscriber = tokio::spawn(subscribe(redis.url(), Arc::clone(&seen)));
-    let interval = Duration::from_secs_f64(SHARDS as f64 * BATCH as f64 * EVENTS / options.rate);
+    let records_a_second = options.rate / EVENTS / SHARDS as f64;
+    let size = ((records_a_second / POLLS_A_SECOND).ceil() as usize).clamp(1, BATCH);
+    let interval = Duration::from_secs_f64(size as f64 / records_a_second);
+    println!("{SHARDS} shards; a batch of {size} records each, every {:.0} ms", ms(interval));
     let mut shards = Vec::new();
     for shard in 0..SHARDS {
         let subject = Subject::lambda(&format!("shard {shard}"), std::slice::from_ref(&program));
@@ -92,7 +97,7 @@ pub(crate) async fn run(options: &Options) -> Res<()> {
     let mut tasks = JoinSet::new();
     for (shard, (running, stream)) in shards.into_iter().enumerate() {
         let first = began + interval.mul_f64(shard as f64 / SHARDS as f64);
-        tasks.spawn(feed(shard, running, stream, first, began + end, interval, Arc::clone(&seen)));
+        tasks.spawn(feed(shard, running, stream, first, began + end, (size, interval), Arc::clone(&seen)));
     }
     let mut ticks = tokio::time::interval(Duration::from_secs(10));
     ticks.tick().await;
@@ -131,12 +136,12 @@ async fn feed(
     mut stream: Stream,
     first: Instant,
     end: Instant,
-    interval: Duration,
+    (size, interval): (usize, Duration),
     seen: Shared,
 ) -> Res<Running> {
     let mut due = first;
     while due < end {
-        let batch = stream.batch(BATCH).ok_or("no batch")?;
+        let batch = stream.batch(size).ok_or("no batch")?;
         tokio::time::sleep_until(due.into()).await;
         let entered = Instant::now();
         lock(&seen).entered[shard] = Some(entered);

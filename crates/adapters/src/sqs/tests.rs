@@ -7,38 +7,8 @@ use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
 use aws_sdk_sqs::types::SendMessageBatchResultEntry;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
-use events_core::delivery::Attributes;
-use events_core::event::{EventType, Priority};
 
 use super::*;
-
-#[test]
-fn attributes_have_the_types_a_consumer_filters_by() {
-    let attributes = Attributes {
-        event_type: EventType::TvlChange,
-        priority: Priority::High,
-        timestamp: 1_767_225_600_000,
-        correlation_id: "hourlyTvl#1-490896".into(),
-    };
-    let message = Message {
-        group_id: "protocol:1".into(),
-        dedup_id: "u-1".into(),
-        body: "{}".into(),
-        attributes: Some(attributes),
-    };
-    let entry = entry(0, &message).unwrap();
-    let attributes = entry.message_attributes().unwrap();
-    for (name, data_type, value) in [
-        ("eventType", "String", "tvl_change"),
-        ("priority", "String", "high"),
-        ("timestamp", "Number", "1767225600000"),
-        ("correlationId", "String", "hourlyTvl#1-490896"),
-    ] {
-        let attribute = &attributes[name];
-        assert_eq!((attribute.data_type(), attribute.string_value()), (data_type, Some(value)), "{name}");
-    }
-    assert_eq!(attributes.len(), 4);
-}
 
 fn failed(id: &str, code: &str, sender_fault: bool) -> BatchResultErrorEntry {
     let entry = BatchResultErrorEntry::builder().id(id).code(code).sender_fault(sender_fault);

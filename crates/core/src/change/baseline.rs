@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::version::RowVersion;
-use crate::value::{Fields, Number};
+use crate::value::{Fields, Number, Text};
 
 /// A baseline as Redis stores it under `cache:{pk}`.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,30 +19,31 @@ pub struct Baseline {
     pub values: String,
 }
 
-/// The values of a baseline.
+/// The values of a baseline. They borrow from the stored JSON, or from the row that they are made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum BaselineValues {
+pub enum BaselineValues<'a> {
     /// Of a TVL row.
-    Tvl(TvlValues),
+    Tvl(#[serde(borrow)] TvlValues<'a>),
     /// Of a price row.
     Price(PriceValues),
     /// Of a protocol row: its fields.
-    Protocol(Fields),
+    Protocol(Cow<'a, Fields>),
 }
 
 /// Values of a TVL row, USD.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TvlValues {
+pub struct TvlValues<'a> {
     /// Last known total.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<Number>,
     /// Last known value by chain key.
-    pub chains: BTreeMap<String, Number>,
+    #[serde(borrow)]
+    pub chains: BTreeMap<Text<'a>, Number>,
     /// The values that the last event announced, if they differ from the last known values. By chain key; the total is
     /// under the empty key.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub announced: BTreeMap<String, Announced>,
+    #[serde(borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub announced: BTreeMap<Text<'a>, Announced>,
 }
 
 /// Values of a price row, USD.
@@ -65,17 +66,13 @@ pub struct Announced {
     pub at: Option<i64>,
 }
 
-impl BaselineValues {
+impl<'a> BaselineValues<'a> {
     /// The same values without `announced`.
-    pub(crate) fn without_announced(&self) -> Cow<'_, Self> {
+    pub(crate) fn without_announced(self) -> Self {
         match self {
-            Self::Tvl(values) if !values.announced.is_empty() => {
-                Cow::Owned(Self::Tvl(TvlValues { announced: BTreeMap::new(), ..values.clone() }))
-            }
-            Self::Price(PriceValues { price, announced: Some(_) }) => {
-                Cow::Owned(Self::Price(PriceValues { price: *price, announced: None }))
-            }
-            Self::Tvl(_) | Self::Price(_) | Self::Protocol(_) => Cow::Borrowed(self),
+            Self::Tvl(values) => Self::Tvl(TvlValues { announced: BTreeMap::new(), ..values }),
+            Self::Price(values) => Self::Price(PriceValues { announced: None, ..values }),
+            Self::Protocol(fields) => Self::Protocol(fields),
         }
     }
 
@@ -86,7 +83,7 @@ impl BaselineValues {
     }
 
     /// Parses the JSON of [`Self::to_json`]. Returns `None` for any other text, which then counts as no baseline.
-    pub fn from_json(json: &str) -> Option<Self> {
+    pub fn from_json(json: &'a str) -> Option<Self> {
         serde_json::from_str(json).ok()
     }
 }
@@ -96,14 +93,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_without_anything_announced_are_not_copied() {
+    fn only_what_was_announced_can_be_left_out() {
         let at = |value: &str| Announced { value: value.parse().unwrap(), at: None };
-        let tvl = |announced| BaselineValues::Tvl(TvlValues { announced, ..TvlValues::default() });
+        let tvl = |announced| {
+            let chains = [(Text::from("base"), Number::from(3))].into();
+            BaselineValues::Tvl(TvlValues { total: Some(Number::from(4)), chains, announced })
+        };
         let price = |announced| BaselineValues::Price(PriceValues { price: Number::from(1), announced });
-        let announced = [("base".to_owned(), at("2"))].into();
+        let announced = [(Text::from("base"), at("2"))].into();
         for (with, without) in [(tvl(announced), tvl(BTreeMap::new())), (price(Some(at("2"))), price(None))] {
-            assert_eq!(*with.without_announced(), without);
-            assert!(matches!(without.without_announced(), Cow::Borrowed(same) if *same == without));
+            assert_eq!(with.without_announced(), without);
+            assert_eq!(without.clone().without_announced(), without);
         }
     }
 
@@ -112,10 +112,11 @@ mod tests {
         let number = |text: &str| text.parse::<Number>().unwrap();
         let values = BaselineValues::Tvl(TvlValues {
             total: Some(number("12345678901234567890.123456789012345678")),
-            chains: [("base".to_owned(), number("1E-20"))].into(),
-            announced: [(String::new(), Announced { value: number("-3"), at: Some(5) })].into(),
+            chains: [(Text::from("base"), number("1E-20"))].into(),
+            announced: [(Text::from(""), Announced { value: number("-3"), at: Some(5) })].into(),
         });
-        assert_eq!(BaselineValues::from_json(&values.to_json()), Some(values));
+        let json = values.to_json();
+        assert_eq!(BaselineValues::from_json(&json), Some(values));
         assert_eq!(BaselineValues::from_json("{\"price\":{\"price\":\"NaN\"}}"), None);
         assert_eq!(BaselineValues::from_json("{}"), None);
     }

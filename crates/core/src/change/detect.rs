@@ -1,5 +1,6 @@
 //! Finds the significant changes of a row, and computes the next baseline of its key.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -8,23 +9,23 @@ use serde_json::Value;
 use super::baseline::{Announced, BaselineValues, PriceValues, TvlValues};
 use super::rules::{ChangeBaseline, ChangeRules, Threshold};
 use crate::source::{PreviousRow, PriceRow, ProtocolRow, Row, SourceRow, TvlRow};
-use crate::value::{Change, Field, Fields, Number};
+use crate::value::{Change, Field, Fields, Number, Text};
 
 /// Fields that state whether a protocol is alive.
 const STATUS_FIELDS: [&str; 5] = ["rugged", "deadUrl", "deadFrom", "deprecated", "status"];
 
 /// The result of comparing a row with its baseline.
 #[derive(Clone, Debug)]
-pub struct Detection {
+pub struct Detection<'a> {
     /// Significant changes: first the total, then the values of chains, then added and removed chains. Chains are in
     /// the order of their keys.
     pub findings: Vec<Finding>,
     /// False if there was nothing to compare the row with, because its key is new.
     pub compared: bool,
     /// The baseline to store for the next row.
-    pub next: BaselineValues,
+    pub next: BaselineValues<'a>,
     /// Chains of the previous baseline that the row no longer has.
-    pub gone_chains: Vec<String>,
+    pub gone_chains: Vec<Text<'a>>,
 }
 
 /// One significant change.
@@ -92,17 +93,22 @@ struct Reference {
 
 /// Compares a row with its cached baseline: values and their data time. Without a cached baseline, compares the row
 /// with the previous values that the record itself contains.
-pub fn detect(source: &SourceRow, cached: Option<(&BaselineValues, i64)>, rules: &ChangeRules) -> Detection {
+pub fn detect<'a>(
+    source: &'a SourceRow,
+    cached: Option<(BaselineValues<'a>, i64)>,
+    rules: &'a ChangeRules,
+) -> Detection<'a> {
     let detector = Detector { source, rules };
     // `announced` counts only under `LastEvent`. The setting may have changed since the baseline was stored.
-    let without_announced = cached.filter(|_| rules.baseline == ChangeBaseline::Previous);
-    let without_announced = without_announced.map(|(values, at)| (values.without_announced(), at));
-    let cached = without_announced.as_ref().map(|(values, at)| (values.as_ref(), *at)).or(cached);
-    match (&source.row, cached) {
-        (Row::Tvl(row), Some((BaselineValues::Tvl(values), at))) => detector.tvl(row, Some((values, at))),
+    let cached = cached.map(|(values, at)| match rules.baseline {
+        ChangeBaseline::Previous => (values.without_announced(), at),
+        ChangeBaseline::LastEvent => (values, at),
+    });
+    match (&source.row, &cached) {
+        (Row::Tvl(row), Some((BaselineValues::Tvl(values), at))) => detector.tvl(row, Some((values, *at))),
         (Row::Tvl(row), _) => detector.tvl(row, None),
         (Row::Price(row), Some((BaselineValues::Price(values), at))) => {
-            detector.price(row, Some((values, at)))
+            detector.price(row, Some((values, *at)))
         }
         (Row::Price(row), _) => detector.price(row, None),
         (Row::Protocol(row), Some((BaselineValues::Protocol(fields), _))) => {
@@ -117,8 +123,8 @@ struct Detector<'a> {
     rules: &'a ChangeRules,
 }
 
-impl Detector<'_> {
-    fn tvl(&self, row: &TvlRow, cached: Option<(&TvlValues, i64)>) -> Detection {
+impl<'a> Detector<'a> {
+    fn tvl(&self, row: &'a TvlRow, cached: Option<(&TvlValues<'a>, i64)>) -> Detection<'a> {
         let old = match &self.source.previous {
             Some(PreviousRow { row: Row::Tvl(old), data_time_ms }) => Some((old, *data_time_ms)),
             _ => None,
@@ -134,58 +140,55 @@ impl Detector<'_> {
             self.keep_announced(&mut next.announced, "", total.as_ref(), value, moved.is_some());
             findings.extend(moved.map(Finding::Moved));
         }
-        next.total = row.total.or_else(|| previous.carry("", &mut next.announced));
+        next.total = row.total.or_else(|| {
+            previous.carry_announced("".into(), &mut next.announced);
+            previous.last_total()
+        });
 
-        // Chains with a value in this row.
-        let previous_chains = previous.chains();
+        // Both rows have their chains in order, so one walk meets each chain once.
+        let is_large = |value: &Number| value.magnitude_at_least(&self.rules.tvl.absolute);
+        let has_previous_chains = previous.has_chains();
+        let mut previous_chains = previous.chains().into_iter().peekable();
+        let (mut others, mut added_and_removed) = (Vec::new(), Vec::new());
         for (chain, value) in &row.chains {
-            let reference = previous.chain(chain);
+            others.extend(std::iter::from_fn(|| {
+                previous_chains.next_if(|(previous, _)| previous.as_str() < chain.as_str())
+            }));
+            let last = previous_chains.next_if(|(previous, _)| previous.as_str() == chain.as_str());
+            let last = last.map(|(_, last)| last);
+            let reference = previous.chain(chain, last);
             let moved = self.compare(Some(chain), reference.as_ref(), value, &self.rules.tvl);
             self.keep_announced(&mut next.announced, chain, reference.as_ref(), value, moved.is_some());
             findings.extend(moved.map(Finding::Moved));
-            next.chains.insert(chain.clone(), *value);
+            if has_previous_chains && last.is_none() && is_large(value) {
+                added_and_removed
+                    .push((Text::from(chain.as_str()), Finding::ChainAdded(chain.clone(), *value)));
+            }
         }
+        others.extend(previous_chains);
+        next.chains = row.chains.iter().map(|(chain, value)| (Text::from(chain.as_str()), *value)).collect();
 
         // Other chains of the baseline. Unknown chains keep their last value; the rest are gone.
         let mut gone_chains = Vec::new();
-        for chain in previous_chains.iter().flat_map(|chains| chains.keys()) {
-            if row.unknown_chains.contains(chain) {
-                let value = previous.carry(chain, &mut next.announced);
-                next.chains.extend(value.map(|value| (chain.clone(), value)));
-            } else if !row.chains.contains_key(chain) {
-                gone_chains.push(chain.clone());
+        for (chain, last) in others {
+            if row.unknown_chains.contains(chain.as_str()) {
+                previous.carry_announced(chain.clone(), &mut next.announced);
+                next.chains.insert(chain, last);
+            } else {
+                if is_large(&last) {
+                    let removed = Finding::ChainRemoved(chain.as_str().to_owned());
+                    added_and_removed.push((chain.clone(), removed));
+                }
+                gone_chains.push(chain);
             }
         }
-        if let Some(previous_chains) = previous_chains {
-            findings.extend(self.added_and_removed_chains(row, previous_chains, &gone_chains));
-        }
-        let compared = total.is_some() || previous_chains.is_some();
+        added_and_removed.sort_by(|(one, _), (other, _)| one.cmp(other));
+        findings.extend(added_and_removed.into_iter().map(|(_, finding)| finding));
+        let compared = total.is_some() || has_previous_chains;
         Detection { findings, compared, next: BaselineValues::Tvl(next), gone_chains }
     }
 
-    /// Added and removed chains whose value reaches the absolute threshold, by chain key.
-    fn added_and_removed_chains(
-        &self,
-        row: &TvlRow,
-        previous_chains: &BTreeMap<String, Number>,
-        gone_chains: &[String],
-    ) -> Vec<Finding> {
-        let is_large = |value: &Number| value.magnitude_at_least(&self.rules.tvl.absolute);
-        let mut changes: BTreeMap<&String, Finding> = BTreeMap::new();
-        for (chain, value) in &row.chains {
-            if !previous_chains.contains_key(chain) && is_large(value) {
-                changes.insert(chain, Finding::ChainAdded(chain.clone(), *value));
-            }
-        }
-        for chain in gone_chains {
-            if previous_chains.get(chain).is_some_and(is_large) {
-                changes.insert(chain, Finding::ChainRemoved(chain.clone()));
-            }
-        }
-        changes.into_values().collect()
-    }
-
-    fn price(&self, row: &PriceRow, cached: Option<(&PriceValues, i64)>) -> Detection {
+    fn price(&self, row: &PriceRow, cached: Option<(&PriceValues, i64)>) -> Detection<'static> {
         let reference = match (cached, &self.source.previous) {
             (Some((values, at)), _) => Some(match &values.announced {
                 Some(announced) => Reference { value: announced.value, at: announced.at },
@@ -208,7 +211,7 @@ impl Detector<'_> {
         }
     }
 
-    fn protocol(&self, row: &ProtocolRow, cached: Option<&Fields>) -> Detection {
+    fn protocol(&self, row: &'a ProtocolRow, cached: Option<&Fields>) -> Detection<'a> {
         let previous = match (cached, &self.source.previous) {
             (Some(fields), _) => Some(fields),
             (None, Some(PreviousRow { row: Row::Protocol(old), .. })) => Some(&old.fields),
@@ -221,7 +224,7 @@ impl Detector<'_> {
         Detection {
             findings: finding.into_iter().collect(),
             compared: previous.is_some(),
-            next: BaselineValues::Protocol(row.fields.clone()),
+            next: BaselineValues::Protocol(Cow::Borrowed(&row.fields)),
             gone_chains: Vec::new(),
         }
     }
@@ -250,8 +253,8 @@ impl Detector<'_> {
     /// Under `LastEvent`, keeps the reference of a value that changed without an event, so that slow drift adds up.
     fn keep_announced(
         &self,
-        announced: &mut BTreeMap<String, Announced>,
-        key: &str,
+        announced: &mut BTreeMap<Text<'a>, Announced>,
+        key: &'a str,
         reference: Option<&Reference>,
         current: &Number,
         significant: bool,
@@ -259,74 +262,80 @@ impl Detector<'_> {
         let Some(reference) = reference else { return };
         let drift_adds_up = self.rules.baseline == ChangeBaseline::LastEvent;
         if drift_adds_up && !significant && reference.value != *current {
-            announced.insert(key.to_owned(), Announced { value: reference.value, at: reference.at });
+            announced.insert(key.into(), Announced { value: reference.value, at: reference.at });
         }
     }
 }
 
 /// The possible sources of the values before a TVL row, best first.
-struct PreviousTvl<'a> {
+struct PreviousTvl<'c, 'a> {
     /// The cached baseline, and its data time.
-    cached: Option<(&'a TvlValues, i64)>,
+    cached: Option<(&'c TvlValues<'a>, i64)>,
     /// The record's old image, and its data time if known.
     old: Option<(&'a TvlRow, Option<i64>)>,
     /// The record's `tvlPrev1Hour`: a total only.
-    previous_hour: Option<&'a Number>,
+    previous_hour: Option<&'c Number>,
 }
 
-impl<'a> PreviousTvl<'a> {
+impl<'a> PreviousTvl<'_, 'a> {
     fn total(&self) -> Option<Reference> {
-        let cached = self.cached.and_then(|(values, at)| reference(values, "", values.total.as_ref(), at));
+        let cached = self.cached.and_then(|(values, at)| reference(values, "", values.total, at));
         let old = || {
             let (row, at) = self.old?;
-            row.total.as_ref().map(|value| Reference { value: *value, at })
+            row.total.map(|value| Reference { value, at })
         };
         let hour = || self.previous_hour.map(|value| Reference { value: *value, at: None });
         cached.or_else(old).or_else(hour)
     }
 
-    fn chain(&self, chain: &str) -> Option<Reference> {
+    /// What a chain with this last known value is compared with.
+    fn chain(&self, chain: &str, last: Option<Number>) -> Option<Reference> {
         match (self.cached, self.old) {
-            (Some((values, at)), _) => reference(values, chain, values.chains.get(chain), at),
-            (None, Some((row, at))) => row.chains.get(chain).map(|value| Reference { value: *value, at }),
+            (Some((values, at)), _) => reference(values, chain, last, at),
+            (None, Some((_, at))) => last.map(|value| Reference { value, at }),
             (None, None) => None,
         }
     }
 
-    /// The previous values of the chains; `None` if no source has chains.
-    fn chains(&self) -> Option<&'a BTreeMap<String, Number>> {
-        match (self.cached, self.old) {
-            (Some((values, _)), _) => Some(&values.chains),
-            (None, Some((row, _))) => Some(&row.chains),
-            (None, None) => None,
-        }
+    /// True if a source has chains, even none.
+    fn has_chains(&self) -> bool {
+        self.cached.is_some() || self.old.is_some()
     }
 
-    /// The last known value of a chain, or of the total under the empty key, that is unknown in the row. Also copies
-    /// its announced value into `announced`.
-    fn carry(&self, key: &str, announced: &mut BTreeMap<String, Announced>) -> Option<Number> {
-        if let Some((values, _)) = self.cached {
-            let kept = values.announced.get(key).map(|kept| (key.to_owned(), kept.clone()));
-            announced.extend(kept);
-        }
-        let old = self.old.map(|(row, _)| row);
-        let last = match self.cached {
-            _ if key.is_empty() => {
-                let cached = self.cached.and_then(|(values, _)| values.total.as_ref());
-                cached.or_else(|| old?.total.as_ref()).or(self.previous_hour)
+    /// The last known values of the chains, by chain key.
+    fn chains(&self) -> Vec<(Text<'a>, Number)> {
+        match (self.cached, self.old) {
+            (Some((values, _)), _) => {
+                values.chains.iter().map(|(chain, value)| (chain.clone(), *value)).collect()
             }
-            Some((values, _)) => values.chains.get(key),
-            None => old.and_then(|row| row.chains.get(key)),
-        };
-        last.cloned()
+            (None, Some((row, _))) => {
+                row.chains.iter().map(|(chain, value)| (chain.as_str().into(), *value)).collect()
+            }
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// The last known total.
+    fn last_total(&self) -> Option<Number> {
+        let cached = self.cached.and_then(|(values, _)| values.total);
+        let old = || self.old.and_then(|(row, _)| row.total);
+        cached.or_else(old).or(self.previous_hour.copied())
+    }
+
+    /// Copies the announced value of a chain, or of the total under the empty key, that is unknown in the row.
+    fn carry_announced(&self, key: Text<'a>, announced: &mut BTreeMap<Text<'a>, Announced>) {
+        if let Some((values, _)) = self.cached {
+            let kept = values.announced.get(key.as_str());
+            announced.extend(kept.map(|kept| (key, kept.clone())));
+        }
     }
 }
 
-fn reference(values: &TvlValues, key: &str, last: Option<&Number>, at: i64) -> Option<Reference> {
+fn reference(values: &TvlValues<'_>, key: &str, last: Option<Number>, at: i64) -> Option<Reference> {
     let last = last?;
     Some(match values.announced.get(key) {
         Some(announced) => Reference { value: announced.value, at: announced.at },
-        None => Reference { value: *last, at: Some(at) },
+        None => Reference { value: last, at: Some(at) },
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::value::Number;
 
 /// A change is significant if it reaches at least one of these thresholds, inclusive.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Threshold {
     /// Least change in per cent of the previous value.
     pub percent: Number,

@@ -3,6 +3,8 @@
 //! No id can produce the key of another row: `:` and `%` are percent-encoded wherever another part follows. Real
 //! protocol ids and chain keys contain neither.
 
+use std::borrow::Cow;
+
 use crate::source::{Subject, escape, segment};
 
 /// How Redis keys are written.
@@ -27,7 +29,7 @@ impl KeyStyle {
 
     /// `tvl:{protocolId}:{chain}`: latest TVL on one chain.
     pub fn chain_tvl(&self, protocol: &Subject, chain: &str) -> String {
-        format!("{}:{}", self.tvl(protocol), segment(chain))
+        format!("{}tvl:{}:{}", self.prefix, self.id(protocol), segment(chain))
     }
 
     /// `protocol:{protocolId}:meta`: metadata.
@@ -75,7 +77,7 @@ impl KeyStyle {
         }
     }
 
-    fn id(&self, subject: &Subject) -> String {
+    fn id<'a>(&self, subject: &'a Subject) -> Cow<'a, str> {
         let parts_follow = matches!(subject, Subject::Protocol(_));
         // Redis hashes the text between the first `{` and the next `}`, so braces in the id are escaped.
         let escaped = escape(subject.id(), |c| match c {
@@ -84,7 +86,7 @@ impl KeyStyle {
             '{' | '}' => self.hashtag,
             _ => false,
         });
-        if self.hashtag { format!("{{{escaped}}}") } else { escaped.into_owned() }
+        if self.hashtag { format!("{{{escaped}}}").into() } else { escaped }
     }
 }
 

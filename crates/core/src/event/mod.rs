@@ -350,7 +350,8 @@ fn protocol_channels(id: &str, slug: Option<&str>) -> Vec<String> {
 
 /// Escapes the two code points that XML 1.0 excludes and JSON does not escape. They occur only inside JSON strings.
 pub(crate) fn xml_safe(json: String) -> String {
-    if !json.contains(['\u{FFFE}', '\u{FFFF}']) {
+    // Nearly every text is ASCII, and that is quick to see.
+    if json.is_ascii() || !json.contains(['\u{FFFE}', '\u{FFFF}']) {
         return json;
     }
     json.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff")

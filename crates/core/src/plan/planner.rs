@@ -6,12 +6,15 @@ use std::sync::Arc;
 use super::config::Config;
 use super::hot_keys::hot_keys;
 use super::{RecordOutcome, RecordPlan};
-use crate::change::{BaselineValues, Detection, Predecessor, RowVersion, VersionStatus, detect, row_status};
+use crate::change::{
+    Baseline, BaselineValues, Detection, Finding, Predecessor, RowVersion, VersionStatus, detect, row_status,
+};
 use crate::delivery::{
     Commit, DeadLetterWriter, KeyRenewal, Message, Publication, Snapshot, Undeliverable, event_message,
 };
 use crate::event::{Event, EventSource, ProtocolMeta};
-use crate::source::{Record, RecordContent, Row, SourceRow, Subject, UndecodableRecord};
+use crate::source::{ProtocolRow, Record, RecordContent, Row, SourceRow, Subject, UndecodableRecord};
+use crate::value::Text;
 
 /// The times that a plan needs, because this crate reads no clock.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +28,10 @@ pub struct PlanTimes {
 /// Plans a batch.
 pub fn plan(records: Vec<Record>, snapshot: &Snapshot, config: &Config, times: PlanTimes) -> Vec<RecordPlan> {
     let mut planner = Planner::new(snapshot, config, times);
-    records.into_iter().map(|record| planner.record(record)).collect()
+    for record in records {
+        planner.record(record);
+    }
+    planner.plans
 }
 
 /// Plans a batch whose rows can be neither compared nor committed. Rows get an empty plan, and the caller must report
@@ -33,26 +39,37 @@ pub fn plan(records: Vec<Record>, snapshot: &Snapshot, config: &Config, times: P
 pub fn hold_back_rows(records: Vec<Record>, config: &Config, times: PlanTimes) -> Vec<RecordPlan> {
     let snapshot = Snapshot::default();
     let mut planner = Planner::new(&snapshot, config, times);
-    let mut plan_or_hold_back = |record: Record| match record.content {
-        RecordContent::Row(row) => {
-            RecordPlan::of_row(record.identifier, record.raw, &row, RecordOutcome::HeldBack)
+    for record in records {
+        if let RecordContent::Row(row) = record.content {
+            let held_back = RecordPlan::of_row(record.identifier, record.raw, &row, RecordOutcome::HeldBack);
+            planner.plans.push(held_back);
+        } else {
+            planner.record(record);
         }
-        RecordContent::Skipped(_) | RecordContent::Undecodable(_) => planner.record(record),
-    };
-    records.into_iter().map(&mut plan_or_hold_back).collect()
+    }
+    planner.plans
 }
 
 /// The baseline of a key at one point of the batch.
-struct CurrentBaseline {
-    version: RowVersion,
+struct CurrentBaseline<'a> {
+    version: &'a RowVersion,
     occurrence: u32,
-    /// `None` if the stored values cannot be read. They count as no baseline, but the version still detects late and
-    /// repeated rows.
-    values: Option<BaselineValues>,
+    /// JSON. Values that cannot be read count as no baseline, but the version still detects late and repeated rows.
+    values: &'a str,
+}
+
+impl<'a> CurrentBaseline<'a> {
+    fn stored(baseline: &'a Baseline) -> Self {
+        Self { version: &baseline.version, occurrence: baseline.occurrence, values: &baseline.values }
+    }
+
+    fn planned(commit: &'a Commit) -> Self {
+        Self { version: &commit.version, occurrence: commit.occurrence, values: &commit.values }
+    }
 }
 
 /// How many rows of the key with the row's data time were applied before. Several rows of one second differ only in it.
-fn occurrence(row: &SourceRow, baseline: Option<&CurrentBaseline>) -> u32 {
+fn occurrence(row: &SourceRow, baseline: Option<&CurrentBaseline<'_>>) -> u32 {
     let same_time = baseline.filter(|baseline| baseline.version.data_time_ms == row.data_time_ms);
     same_time.map_or(0, |baseline| baseline.occurrence.saturating_add(1))
 }
@@ -61,33 +78,48 @@ struct Planner<'a> {
     config: &'a Config,
     times: PlanTimes,
     snapshot: &'a Snapshot,
-    /// Baselines that rows of this batch have changed, by key.
-    baselines: HashMap<String, CurrentBaseline>,
-    /// The last row of each subject that this batch commits.
-    predecessors: HashMap<Subject, Predecessor>,
+    /// The records that are planned.
+    plans: Vec<RecordPlan>,
+    /// The last plan that commits a row of a baseline key. Later rows of the key build on it.
+    last_of_key: HashMap<String, usize>,
+    /// The last plan that commits a row of a subject.
+    last_of_subject: HashMap<Subject, usize>,
     /// Metadata that rows of this batch have changed, by key.
     metas: HashMap<String, ProtocolMeta>,
 }
 
 impl<'a> Planner<'a> {
     fn new(snapshot: &'a Snapshot, config: &'a Config, times: PlanTimes) -> Self {
-        let (baselines, predecessors, metas) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { config, times, snapshot, baselines, predecessors, metas }
+        let (last_of_key, last_of_subject, metas) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { config, times, snapshot, plans: Vec::new(), last_of_key, last_of_subject, metas }
     }
 
-    fn record(&mut self, record: Record) -> RecordPlan {
+    fn record(&mut self, record: Record) {
         let Record { identifier, raw, content } = record;
-        match content {
+        let plan = match content {
             RecordContent::Skipped(reason) => {
                 RecordPlan::new(identifier, raw, RecordOutcome::Skipped(reason))
             }
             RecordContent::Undecodable(broken) => self.undecodable(identifier, raw, &broken),
             RecordContent::Row(row) => {
+                let subject = row.subject();
                 let mut plan = RecordPlan::of_row(identifier, raw, &row, RecordOutcome::Unchanged);
-                self.row(&row, &mut plan);
+                self.row(&row, &subject, &mut plan);
+                self.remember(&row, subject, &plan);
                 plan
             }
+        };
+        self.plans.push(plan);
+    }
+
+    /// Lets later rows of the batch build on a row that is committed.
+    fn remember(&mut self, source: &SourceRow, subject: Subject, plan: &RecordPlan) {
+        let Some(commit) = &plan.commit else { return };
+        if let Row::Protocol(row) = &source.row {
+            self.metas.insert(self.config.keys.meta(&subject), row_meta(row));
         }
+        self.last_of_key.insert(commit.baseline_key.clone(), self.plans.len());
+        self.last_of_subject.insert(subject, self.plans.len());
     }
 
     fn undecodable(
@@ -105,88 +137,94 @@ impl<'a> Planner<'a> {
     }
 
     /// Plans a row that is newer than its baseline. A late or already applied row only gets its outcome.
-    fn row(&mut self, source: &SourceRow, plan: &mut RecordPlan) {
-        let subject = source.subject();
-        let baseline_key = self.config.keys.baseline(&subject, &source.pk);
-        let version = RowVersion::of(source);
-        let current = self.baselines.remove(&baseline_key).or_else(|| self.stored(&baseline_key));
-        let stored = current.as_ref().map(|current| &current.version);
+    fn row(&self, source: &SourceRow, subject: &Subject, plan: &mut RecordPlan) {
+        let baseline_key = self.config.keys.baseline(subject, &source.pk);
+        let current = self.current(&baseline_key);
+        let stored = current.as_ref().map(|current| current.version);
         match row_status(source, stored, self.config.ttls.baseline_of(&source.row)) {
             VersionStatus::Late => plan.outcome = RecordOutcome::Late,
             VersionStatus::AlreadyApplied => plan.outcome = RecordOutcome::AlreadyApplied,
             VersionStatus::Newer => {
-                let compared_with = current
-                    .as_ref()
-                    .and_then(|current| Some((current.values.as_ref()?, current.version.data_time_ms)));
+                let compared_with = current.as_ref().and_then(|current| {
+                    Some((BaselineValues::from_json(current.values)?, current.version.data_time_ms))
+                });
                 let detection = detect(source, compared_with, &self.config.rules);
                 let occurrence = occurrence(source, current.as_ref());
-                // Later rows of the batch build on this row.
-                let values = Some(detection.next.clone());
-                let next = CurrentBaseline { version: version.clone(), occurrence, values };
-                self.baselines.insert(baseline_key.clone(), next);
-                let this_row = Predecessor { baseline_key, version };
-                let predecessor = self.predecessors.insert(subject, this_row.clone());
-                self.apply(source, detection, occurrence, this_row, predecessor, plan);
-                return;
+                let this_row = Predecessor { baseline_key, version: RowVersion::of(source) };
+                self.apply(source, subject, detection, occurrence, this_row, plan);
             }
         }
-        // The row changes nothing, so its key keeps the baseline.
-        self.baselines.extend(current.map(|current| (baseline_key, current)));
     }
 
-    fn stored(&self, key: &str) -> Option<CurrentBaseline> {
-        let baseline = self.snapshot.baselines.get(key)?;
-        let values = BaselineValues::from_json(&baseline.values);
-        let (version, occurrence) = (baseline.version.clone(), baseline.occurrence);
-        Some(CurrentBaseline { version, occurrence, values })
+    /// The baseline of a key: that of an earlier row of this batch, else the stored one.
+    fn current(&self, key: &str) -> Option<CurrentBaseline<'_>> {
+        let planned = self.last_of_key.get(key).and_then(|last| self.plans[*last].commit.as_ref());
+        let stored = || self.snapshot.baselines.get(key).map(CurrentBaseline::stored);
+        planned.map(CurrentBaseline::planned).or_else(stored)
+    }
+
+    /// The last row of the subject that this batch commits.
+    fn predecessor(&self, subject: &Subject) -> Option<Predecessor> {
+        let last = self.last_of_subject.get(subject)?;
+        let Commit { baseline_key, version, .. } = self.plans[*last].commit.as_ref()?;
+        Some(Predecessor { baseline_key: baseline_key.clone(), version: version.clone() })
     }
 
     /// Plans the events and the commit of a row.
     fn apply(
-        &mut self,
+        &self,
         source: &SourceRow,
-        detection: Detection,
+        subject: &Subject,
+        detection: Detection<'_>,
         occurrence: u32,
         this_row: Predecessor,
-        predecessor: Option<Predecessor>,
         plan: &mut RecordPlan,
     ) {
-        let subject = source.subject();
-        let meta = self.meta(source, &subject);
         let Detection { findings, compared, next, gone_chains } = detection;
         let mut commit = Commit {
             baseline_key: this_row.baseline_key,
             version: this_row.version,
-            predecessor,
+            predecessor: self.predecessor(subject),
             occurrence,
             values: next.to_json(),
             baseline_ttl: self.config.ttls.baseline_of(&source.row),
             writes: Vec::new(),
             deletes: Vec::new(),
-            renewals: self.renewals(source, &subject),
+            renewals: self.renewals(source, subject),
             publications: Vec::new(),
         };
         if self.config.caching {
-            commit.writes = hot_keys(source, &subject, self.config);
-            commit.deletes =
-                gone_chains.iter().map(|chain| self.config.keys.chain_tvl(&subject, chain)).collect();
+            commit.writes = hot_keys(source, subject, self.config);
+            let key = |chain: &Text<'_>| self.config.keys.chain_tvl(subject, chain.as_str());
+            commit.deletes = gone_chains.iter().map(key).collect();
         }
-        // Each finding makes an event with its message and publication, or a dead letter.
-        let finding_count = findings.len();
-        let (least_tvl, processing_ms) = (&self.config.rules.tvl.absolute, self.times.processing_ms);
-        let events = EventSource { row: source, meta: &meta, least_tvl, occurrence, processing_ms };
-        for finding in findings {
-            self.event(events.event(finding), &subject, plan, &mut commit);
-        }
-        plan.outcome = match (finding_count, compared) {
-            (0, false) => RecordOutcome::FirstSeen,
-            (0, true) => RecordOutcome::Unchanged,
-            _ if plan.events.is_empty() => {
-                RecordOutcome::DeadLetter("every event of the record is invalid".into())
-            }
-            _ => RecordOutcome::Events,
+        plan.outcome = match (findings.is_empty(), compared) {
+            (true, false) => RecordOutcome::FirstSeen,
+            (true, true) => RecordOutcome::Unchanged,
+            (false, _) => self.events(source, subject, findings, plan, &mut commit),
         };
         plan.commit = Some(commit);
+    }
+
+    /// Makes of each finding an event with its message and publication, or a dead letter.
+    fn events(
+        &self,
+        source: &SourceRow,
+        subject: &Subject,
+        findings: Vec<Finding>,
+        plan: &mut RecordPlan,
+        commit: &mut Commit,
+    ) -> RecordOutcome {
+        let (least_tvl, processing_ms) = (&self.config.rules.tvl.absolute, self.times.processing_ms);
+        let (meta, occurrence) = (self.meta(source, subject), commit.occurrence);
+        let events = EventSource { row: source, meta: &meta, least_tvl, occurrence, processing_ms };
+        for finding in findings {
+            self.event(events.event(finding), subject, plan, commit);
+        }
+        if plan.events.is_empty() {
+            return RecordOutcome::DeadLetter("every event of the record is invalid".into());
+        }
+        RecordOutcome::Events
     }
 
     /// Adds an event to the plan. An invalid event, or one too large for the queue, becomes a dead letter.
@@ -230,10 +268,12 @@ impl<'a> Planner<'a> {
 
     /// A TVL row keeps the metadata of its protocol alive, so that an active protocol keeps its name and its slug channel.
     fn renewals(&self, source: &SourceRow, subject: &Subject) -> Vec<KeyRenewal> {
+        if !matches!(source.row, Row::Tvl(_)) {
+            return Vec::new();
+        }
         let (keys, ttl) = (&self.config.keys, self.config.ttls.meta);
         let meta = keys.meta(subject);
-        let known = self.metas.contains_key(&meta) || self.snapshot.metas.contains_key(&meta);
-        if !known || !matches!(source.row, Row::Tvl(_)) {
+        if !(self.metas.contains_key(&meta) || self.snapshot.metas.contains_key(&meta)) {
             return Vec::new();
         }
         // Without caching, the hot key may be out of date, so it may expire.
@@ -243,25 +283,22 @@ impl<'a> Planner<'a> {
     }
 
     /// The protocol's name as of this row: from the row itself, an earlier row of this batch, or Redis.
-    fn meta(&mut self, source: &SourceRow, subject: &Subject) -> ProtocolMeta {
-        let key = self.config.keys.meta(subject);
+    fn meta(&self, source: &SourceRow, subject: &Subject) -> ProtocolMeta {
         match &source.row {
             Row::Price(_) => ProtocolMeta::default(),
-            Row::Protocol(row) => {
-                let text = |field| row.text(field).map(str::to_owned);
-                let meta = ProtocolMeta { name: text("name"), slug: text("slug") };
-                self.metas.insert(key, meta.clone());
-                meta
+            Row::Protocol(row) => row_meta(row),
+            Row::Tvl(_) => {
+                let key = self.config.keys.meta(subject);
+                let stored = || self.snapshot.metas.get(&key).map(|json| ProtocolMeta::from_json(json));
+                self.metas.get(&key).cloned().or_else(stored).unwrap_or_default()
             }
-            Row::Tvl(_) => match self.metas.get(&key) {
-                Some(meta) => meta.clone(),
-                None => {
-                    let stored = self.snapshot.metas.get(&key);
-                    stored.map(|json| ProtocolMeta::from_json(json)).unwrap_or_default()
-                }
-            },
         }
     }
+}
+
+fn row_meta(row: &ProtocolRow) -> ProtocolMeta {
+    let text = |field| row.text(field).map(str::to_owned);
+    ProtocolMeta { name: text("name"), slug: text("slug") }
 }
 
 #[cfg(test)]

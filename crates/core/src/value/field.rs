@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::number::Number;
@@ -110,6 +110,28 @@ impl Field {
             Self::Null => Value::Null,
             Self::List(list) => list.iter().map(Self::to_json).collect(),
             Self::Map(map) => map.iter().map(|(key, field)| (key.clone(), field.to_json())).collect(),
+        }
+    }
+}
+
+/// A field that is written in the form of [`Field::to_json`].
+#[derive(Clone, Copy, Debug)]
+pub struct PlainField<'a>(pub &'a Field);
+
+impl Serialize for PlainField<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Field::Text(text) => serializer.serialize_str(text),
+            Field::Number(number) => match number.to_i64() {
+                Some(integer) => serializer.serialize_i64(integer),
+                None => serializer.serialize_f64(number.to_f64()),
+            },
+            Field::Bool(value) => serializer.serialize_bool(*value),
+            Field::Null => serializer.serialize_unit(),
+            Field::List(list) => serializer.collect_seq(list.iter().map(PlainField)),
+            Field::Map(map) => {
+                serializer.collect_map(map.iter().map(|(name, field)| (name, PlainField(field))))
+            }
         }
     }
 }

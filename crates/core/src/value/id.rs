@@ -1,5 +1,7 @@
 //! Deterministic ids: every delivery of a change gives the same ids.
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
 /// Namespace of the UUIDv5 ids. It must never change, because consumers recognise repeated events by their id.
@@ -24,11 +26,15 @@ pub struct EventName<'a> {
 
 /// The id of an event. It names the change, not the way in which the change arrived.
 pub fn of_event(name: &EventName<'_>) -> String {
-    let (time, occurrence) = (name.data_time_ms.to_string(), name.occurrence.to_string());
-    let parts = [name.pk, &time, name.event_type, name.chain.unwrap_or_default(), name.value, &occurrence];
+    let EventName { pk, data_time_ms, event_type, chain, value, occurrence } = *name;
     // NUL separates the parts: without it, ("a", "b") and ("ab", "") would give one id. A NUL in a part is doubled.
     // Times, types, values and occurrences contain none, so the parts can be told apart.
-    of_text(&parts.map(|part| part.replace('\0', "\0\0")).join("\0"))
+    let (pk, chain, value) = (double_nul(pk), double_nul(chain.unwrap_or_default()), double_nul(value));
+    of_text(&format!("{pk}\0{data_time_ms}\0{event_type}\0{chain}\0{value}\0{occurrence}"))
+}
+
+fn double_nul(part: &str) -> Cow<'_, str> {
+    if part.contains('\0') { part.replace('\0', "\0\0").into() } else { part.into() }
 }
 
 /// The id of an arbitrary text.

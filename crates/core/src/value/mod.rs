@@ -3,7 +3,9 @@
 mod field;
 mod id;
 mod number;
+mod text;
 
-pub use field::{Field, Fields, canonical_json};
+pub use field::{Field, Fields, PlainField, canonical_json};
 pub use id::{EventName, of_event, of_text};
 pub use number::{Change, Number, NumberError};
+pub use text::Text;

@@ -224,10 +224,17 @@ impl Text {
     }
 
     fn digits(&mut self, number: &Number) {
-        // A 64-bit integer is written several times as fast as one of 128 bits.
-        match i64::try_from(number.mantissa) {
-            Ok(short) => self.push(format_args!("{short}")),
-            Err(_) => self.push(format_args!("{}", number.mantissa)),
+        let Ok(mut rest) = u64::try_from(number.mantissa.unsigned_abs()) else {
+            return self.push(format_args!("{}", number.mantissa));
+        };
+        // Nearly all numbers are short, and the general formatting costs several times this loop.
+        let sign = usize::from(number.is_negative());
+        self.bytes[0] = b'-';
+        self.length = sign + rest.checked_ilog10().map_or(1, |log| log as usize + 1);
+        for digit in self.bytes[sign..self.length].iter_mut().rev() {
+            // A remainder of ten fits.
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
         }
     }
 

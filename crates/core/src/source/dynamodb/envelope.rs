@@ -3,13 +3,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::attribute::{Attribute, Image, Text};
+use super::attribute::{Attribute, Image};
 use super::image::{PriceImage, RowError, price_row, protocol_row, tvl_row};
 use crate::source::{
     ChangeSource, PreviousRow, Record, RecordContent, Row, RowKey, SequenceNumber, SkipReason, SourceRow,
     UndecodableRecord,
 };
-use crate::value;
+use crate::value::{self, Text};
 
 /// A time above this number is in milliseconds since 1970. Any other time is in seconds: 1E+11 s is in the year 5138.
 const LARGEST_SECONDS: f64 = 1e11;

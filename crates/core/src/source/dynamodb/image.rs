@@ -7,37 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::attribute::{Attribute, Image, field, nesting_depth};
 use crate::source::{PriceRow, ProtocolRow, TvlRow};
-use crate::value::{Number, NumberError};
-
-/// Attributes of a TVL row that are not data, so never a chain.
-const ENVELOPE: [&str; 9] =
-    ["PK", "SK", "SK_ORIGNAL", "SK_ORIG", "source", "sourceTag", "subType", "totalCirculating", "timestamp"];
-
-/// Kinds of TVL that are not part of the total, with their old spellings. They are never a chain.
-const SECTIONS: [&str; 22] = [
-    "staking",
-    "pool2",
-    "borrowed",
-    "vesting",
-    "treasury",
-    "offers",
-    "ownTokens",
-    "doublecounted",
-    "liquidstaking",
-    "dcAndLsOverlap",
-    "Earn",
-    "Stake",
-    "WooPP",
-    "avaxStaking",
-    "bscStaking",
-    "eth",
-    "masterchef",
-    "oec",
-    "pool3",
-    "staking_bsc",
-    "staking_eth",
-    "treasury_bsc",
-];
+use crate::value::{Number, NumberError, Text};
 
 /// Attributes of a protocol row that state where and when it was written. They are not metadata.
 const PROTOCOL_ENVELOPE: [&str; 7] =
@@ -76,21 +46,22 @@ pub(super) fn tvl_row(protocol_id: String, image: &Image<'_>) -> Result<TvlRow, 
     row.total = number(image, "tvl")?;
     row.previous_hour = number(image, "tvlPrev1Hour")?.filter(|value| !value.is_zero());
     let suffixes = section_suffixes(image);
+    let mut chains = Vec::with_capacity(image.len());
     for (key, value) in image {
         let key = key.as_str();
         if !is_chain_key(key) || suffixes.contains(key) {
             continue;
         }
         match value {
-            Attribute::Number(text) => {
-                row.chains.insert(key.to_owned(), parse_number(key, text.as_str())?);
-            }
+            Attribute::Number(text) => chains.push((key.to_owned(), parse_number(key, text.as_str())?)),
             Attribute::Text(text) if is_non_finite(text.as_str()) => {
                 row.unknown_chains.insert(key.to_owned());
             }
             _ => {}
         }
     }
+    // A map is built quickly from a list in order.
+    row.chains = chains.into_iter().collect();
     Ok(row)
 }
 
@@ -151,17 +122,62 @@ pub(super) fn protocol_row(protocol_id: String, image: &Image<'_>) -> Result<Pro
 /// section.
 fn is_chain_key(key: &str) -> bool {
     !key.is_empty()
-        && !key.contains('-')
+        && !key.as_bytes().contains(&b'-')
         && !key.starts_with("tvl")
-        && !ENVELOPE.contains(&key)
-        && !SECTIONS.contains(&key)
+        && !is_envelope(key)
+        && !is_section(key)
+}
+
+/// Attributes of a TVL row that are not data, so never a chain.
+fn is_envelope(key: &str) -> bool {
+    matches!(
+        key,
+        "PK" | "SK"
+            | "SK_ORIGNAL"
+            | "SK_ORIG"
+            | "source"
+            | "sourceTag"
+            | "subType"
+            | "totalCirculating"
+            | "timestamp"
+    )
+}
+
+/// Kinds of TVL that are not part of the total, with their old spellings. They are never a chain.
+fn is_section(key: &str) -> bool {
+    matches!(
+        key,
+        "staking"
+            | "pool2"
+            | "borrowed"
+            | "vesting"
+            | "treasury"
+            | "offers"
+            | "ownTokens"
+            | "doublecounted"
+            | "liquidstaking"
+            | "dcAndLsOverlap"
+            | "Earn"
+            | "Stake"
+            | "WooPP"
+            | "avaxStaking"
+            | "bscStaking"
+            | "eth"
+            | "masterchef"
+            | "oec"
+            | "pool3"
+            | "staking_bsc"
+            | "staking_eth"
+            | "treasury_bsc"
+    )
 }
 
 /// The text after each `-` of each attribute name. `ethereum-staking` shows that `staking` is a section, even where
-/// [`SECTIONS`] does not list it.
+/// [`is_section`] does not list it.
 fn section_suffixes<'a>(image: &'a Image<'_>) -> BTreeSet<&'a str> {
-    let suffixes = |key: &'a str| key.match_indices('-').map(move |(at, _)| &key[at + 1..]);
-    image.keys().flat_map(|key| suffixes(key.as_str())).collect()
+    // Few names have a `-`, and a search for a byte is quick.
+    let names = image.keys().map(Text::as_str).filter(|name| name.as_bytes().contains(&b'-'));
+    names.flat_map(|name| name.match_indices('-').map(move |(at, _)| &name[at + 1..])).collect()
 }
 
 fn number(image: &Image<'_>, name: &str) -> Result<Option<Number>, RowError> {
