@@ -1,5 +1,5 @@
 # `make help` lists the targets.
-.PHONY: help local-stream package package-test rehearse plan-snapshot test check check-features check-infra tools coverage verify \
+.PHONY: help local-stream package package-test rehearse plan-snapshot test check check-features check-infra check-postgres tools coverage verify \
 	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts
 .DEFAULT_GOAL := help
 
@@ -59,6 +59,10 @@ check-features: ## check each feature alone, and that no program links clients t
 
 check-infra: needs-terraform ## check Terraform: format, types, plans, security scan, README; needs terraform and python3
 	infra/check.sh
+
+check-postgres: ## check the migrations and the detection of changes in a PostgreSQL of its own; installs it
+	@sh tests/install-tools.sh postgres
+	infra/postgres/check.sh
 
 needs-terraform:
 	@command -v terraform >/dev/null || { echo 'terraform is missing: install it from https://developer.hashicorp.com/terraform/install' >&2; exit 1; }

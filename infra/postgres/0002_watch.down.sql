@@ -1,0 +1,11 @@
+-- Takes detection off every table.
+DO $$
+DECLARE watched record;
+BEGIN
+  FOR watched IN SELECT relation FROM realtime.watched LOOP
+    PERFORM realtime.unwatch(watched.relation);
+  END LOOP;
+END
+$$;
+DROP FUNCTION realtime.unwatch, realtime.watch, realtime.time_expression, realtime.finish_call, realtime.fields_trigger_body,
+  realtime.removal_trigger_body, realtime.value_trigger_body;

@@ -1,0 +1,127 @@
+\ir setup.sql
+
+\echo == first seen: no change
+INSERT INTO tvl VALUES ('1', '', 1000000, '2026-01-01Z'), ('1', 'base', 400000, '2026-01-01Z'), ('2', '', 500, '2026-01-01Z');
+SELECT pg_temp.outbox();
+
+\echo == exactly 1 % and exactly 10,000 USD are significant, less is not; 500 to 504.99 is 0.998 %
+UPDATE tvl SET tvl = CASE WHEN chain = 'base' THEN 404000 WHEN protocol_id = '1' THEN 1009999.99 ELSE 504.99 END, at = '2026-01-01 01:00Z';
+SELECT pg_temp.outbox();
+UPDATE tvl SET tvl = tvl + 10000, at = '2026-01-01 02:00Z' WHERE protocol_id = '1' AND chain = '';
+SELECT pg_temp.outbox();
+
+\echo == a threshold of one protocol, in effect at once
+INSERT INTO realtime.threshold VALUES ('tvl', '2', 50, 1000000);
+UPDATE tvl SET tvl = 700, at = '2026-01-01 02:00Z' WHERE protocol_id = '2';
+SELECT pg_temp.outbox();
+DELETE FROM realtime.threshold WHERE id = '2';
+
+\echo == zero, negative
+INSERT INTO tvl VALUES ('3', '', 0, '2026-01-01Z');
+UPDATE tvl SET tvl = 0.01, at = '2026-01-01 01:00Z' WHERE protocol_id = '3';
+UPDATE tvl SET tvl = 0, at = '2026-01-01 02:00Z' WHERE protocol_id = '3';
+UPDATE tvl SET tvl = -5, at = '2026-01-01 03:00Z' WHERE protocol_id = '3';
+SELECT pg_temp.outbox();
+
+\echo == an equal value, NULL, NaN and infinity change nothing; the write goes through
+UPDATE tvl SET tvl = -5.0, at = '2026-01-01 04:00Z' WHERE protocol_id = '3';
+UPDATE tvl SET tvl = NULL, at = '2026-01-01 05:00Z' WHERE protocol_id = '3';
+UPDATE tvl SET tvl = 'NaN', at = '2026-01-01 05:00Z' WHERE protocol_id = '3';
+UPDATE tvl SET tvl = 'Infinity', at = '2026-01-01 05:00Z' WHERE protocol_id = '3';
+SELECT pg_temp.outbox();
+SELECT parts FROM realtime.subject WHERE id = '3';
+
+\echo == a late row changes nothing
+UPDATE tvl SET tvl = 99999, at = '2025-12-31Z' WHERE protocol_id = '3';
+SELECT pg_temp.outbox();
+SELECT parts FROM realtime.subject WHERE id = '3';
+
+\echo == a chain appears, and vanishes; a small one does not count
+INSERT INTO tvl VALUES ('1', 'ethereum', 10000, '2026-01-01 06:00Z'), ('1', 'xdai', 9999, '2026-01-01 06:00Z');
+SELECT pg_temp.outbox();
+BEGIN;
+DELETE FROM tvl WHERE chain IN ('ethereum', 'xdai');
+SELECT regexp_replace(pg_temp.outbox(), ' at \d+', ' at now');
+ROLLBACK;
+
+\echo == numeric is exact, beyond doubles
+INSERT INTO prices VALUES ('a', 1.1, 1700000000, 'A', 18);
+UPDATE prices SET price = 1.1011, at = 1700000060;
+SELECT pg_temp.outbox();
+INSERT INTO tvl VALUES ('4', '', 100000000000000000000000000000000000.01, '2026-01-01Z');
+UPDATE tvl SET tvl = tvl + 0.01, at = '2026-01-01 01:00Z' WHERE protocol_id = '4';
+SELECT pg_temp.outbox();
+
+\echo == one statement with several rows of one token: compared one after the other, in the order of their times
+COPY history FROM stdin;
+x	1	1600000000
+x	1.5	1700000060
+x	1.2	1600000060
+x	1.2	1600000060
+x	1.3	1600000060
+y	7	1600000000
+\.
+SELECT pg_temp.outbox();
+
+\echo == a direct write to a partition
+INSERT INTO history_new VALUES ('x', 3, 1700000120);
+SELECT pg_temp.outbox();
+
+\echo == upsert, MERGE, an empty statement
+INSERT INTO prices VALUES ('a', 2, 1700000120, 'A', 18), ('b', 1, 1700000120, 'B', 6) ON CONFLICT (token_id) DO UPDATE SET price = excluded.price, at = excluded.at;
+SELECT pg_temp.outbox();
+MERGE INTO prices AS p USING (VALUES ('a', 4.0, 1700000180), ('c', 1.0, 1700000180)) AS n(id, price, at) ON p.token_id = n.id
+  WHEN MATCHED THEN UPDATE SET price = n.price, at = n.at WHEN NOT MATCHED THEN INSERT VALUES (n.id, n.price, n.at, NULL, NULL);
+SELECT pg_temp.outbox();
+UPDATE prices SET price = 5 WHERE false;
+SELECT pg_temp.outbox();
+
+\echo == protocols: any field; an equal rewrite is no change
+INSERT INTO protocols VALUES ('1', 'Aave', 'Lending', 1.10, '{base}', '2026-01-01Z');
+UPDATE protocols SET fee = 1.1, at = '2026-01-01 01:00Z';
+SELECT pg_temp.outbox();
+UPDATE protocols SET chains = '{base,xdai}', name = NULL, at = '2026-01-01 02:00Z';
+SELECT pg_temp.outbox();
+
+\echo == a rollback leaves nothing, also within a transaction
+BEGIN;
+UPDATE prices SET price = 100, at = 1700000240 WHERE token_id = 'a';
+SAVEPOINT s;
+UPDATE prices SET price = 200, at = 1700000300 WHERE token_id = 'a';
+ROLLBACK TO s;
+COMMIT;
+SELECT pg_temp.outbox();
+
+\echo == backfill: silent
+BEGIN;
+SET LOCAL realtime.backfill = 'on';
+UPDATE prices SET price = 7, at = 1700000360 WHERE token_id = 'a';
+COMMIT;
+SELECT pg_temp.outbox();
+
+\echo == TRUNCATE is maintenance: the next load is compared with what was there
+TRUNCATE prices;
+INSERT INTO prices VALUES ('a', 7, 1700000420, 'A', 18), ('b', 3, 1700000420, 'B', 6);
+SELECT pg_temp.outbox();
+
+\echo == figures
+SELECT relation, calls, rows_seen, rows_significant, rows_late, rows_invalid, p99_ms >= p50_ms AND p50_ms > 0 AS timed FROM realtime.trigger_stats ORDER BY relation::text;
+
+\echo == wrong calls say what is wrong and what is accepted
+\set ON_ERROR_STOP off
+SELECT realtime.watch('tvl', 'tvl');
+SELECT realtime.unwatch('pg_class');
+SELECT realtime.watch('protocols', 'volume');
+CREATE TABLE other (id text, amount numeric, at boolean);
+SELECT realtime.watch('other', 'tvl');
+SELECT realtime.watch('other', 'tvl', '{"id": "id", "value": "amount", "key": "id"}');
+SELECT realtime.watch('other', 'tvl', '{"id": "id", "value": "amount"}');
+INSERT INTO realtime.threshold VALUES ('tvl', 'x', 'NaN', 1);
+INSERT INTO realtime.threshold VALUES ('tvl', 'x', 0, 1);
+\set ON_ERROR_STOP on
+
+\echo == unwatch
+SELECT realtime.unwatch('tvl');
+UPDATE tvl SET tvl = 1e9, at = '2027-01-01Z';
+SELECT pg_temp.outbox();
+DROP TABLE other;
