@@ -26,13 +26,29 @@ INSERT INTO realtime.threshold VALUES ('tvl', '', 1, 10000), ('price', '', 0.1, 
 CREATE TABLE realtime.subject (
   kind text NOT NULL,
   id text COLLATE "C" NOT NULL,
-  version bigint NOT NULL,
-  at bigint,
-  parts jsonb NOT NULL,
+  version bigint NOT NULL DEFAULT 1,
+  at bigint NOT NULL,
+  previous_at bigint,
+  value numeric,
+  previous numeric,
+  fields jsonb,
+  previous_fields jsonb,
   PRIMARY KEY (kind, id)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE realtime.subject IS
-  'What the next row of a protocol or token is compared with. version grows with each row; at is the data time, ms since 1970, NULL before the first row. parts: for tvl and price {"<chain or empty>": [value, data time]}; for protocol the fields.';
+  'The last row of each protocol or token: what its next row is compared with. version grows with each row; at is the data time, ms since 1970. value: of a price, USD. fields: of a protocol. previous_…: the same before the last row, so that one statement replaces a row and returns what it was.';
+
+CREATE TABLE realtime.part (
+  id text COLLATE "C" NOT NULL,
+  chain text COLLATE "C" NOT NULL,
+  at bigint NOT NULL,
+  previous_at bigint,
+  value numeric NOT NULL,
+  previous numeric,
+  PRIMARY KEY (id, chain)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE realtime.part IS
+  'The last TVL of a protocol, USD: on each chain, and in total under the empty chain.';
 
 -- Outbox --------------------------------------------------------------------------------------------------------------
 
@@ -52,7 +68,7 @@ CREATE TABLE realtime.outbox_0 PARTITION OF realtime.outbox FOR VALUES IN (0);
 CREATE TABLE realtime.outbox_1 PARTITION OF realtime.outbox FOR VALUES IN (1);
 CREATE INDEX ON realtime.outbox (xid);
 COMMENT ON TABLE realtime.outbox IS
-  'slot: writers insert into one partition while the relay empties the other. Significant changes, one row for each row of a protocol or token. lane is a hash of the subject; at and created are ms since 1970; silent: update caches, make no events. body: for tvl and price {"parts": {chain: [value, previous, previous data time]}, "known": was the subject known, "gone": [removed chains], "percent", "absolute": thresholds in effect, "extra": other columns}; for protocol {"fields", "previous"}.';
+  'slot: writers insert into one partition while the relay empties the other. Significant changes, one row for each row of a protocol or token. lane is a hash of the subject; at and created are ms since 1970; silent: update caches, make no events. body: of a price {"value", "previous", "previousAt", "percent", "absolute": thresholds in effect, "extra": other columns}; of TVL {"parts": {chain or empty: [value, previous, previous data time]}, "known": was the protocol known, "gone": {removed chain: [value, data time]}, "percent", "absolute"}; of a protocol {"fields", "previous"}. Rows of one subject are in the order of version, then at.';
 
 CREATE TABLE realtime.outbox_state (
   one boolean PRIMARY KEY DEFAULT true CHECK (one),

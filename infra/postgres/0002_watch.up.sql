@@ -1,100 +1,147 @@
 -- Attaching detection to a table.
 
--- Makes the trigger function of a table of TVL or prices. new_rows are the rows of the statement.
-CREATE FUNCTION realtime.value_trigger_body(kind text, id text, part text, value text, at text, extra text,
-  unique_rows boolean) RETURNS text LANGUAGE sql IMMUTABLE AS $make$
+-- The trigger functions. A function reads the rows of its statement in rounds: a round has each value at most once, so that one
+-- INSERT … ON CONFLICT replaces the last row of each subject and returns what it was. It takes the rows in the order of their
+-- ids, and holds them until the commit: writers of one subject wait for each other, and versions are in the order of commits.
+-- A table with a unique key of exactly the subject needs one round, and no sorting by time.
+
+-- Of a table of prices.
+CREATE FUNCTION realtime.price_trigger_body(id text, value text, at text, extra text, nth text) RETURNS text
+  LANGUAGE sql IMMUTABLE AS $make$
 SELECT format($body$
 DECLARE
   began timestamptz := clock_timestamp();
   now_ms bigint := (extract(epoch FROM began) * 1000)::bigint;
   state realtime.outbox_state;
   is_silent boolean := coalesce(current_setting('realtime.backfill', true), '') IN ('on', 'true', '1');
-  seen_count bigint; valid_count bigint; timely_count bigint; significant_count bigint;
+  seen_count bigint; valid_count bigint; rounds bigint := 1;
+  timely_count bigint := 0; timely_more bigint; significant_count bigint := 0; significant_more bigint;
 BEGIN
-  SELECT count(*) INTO seen_count FROM new_rows;
+  -- No NaN, no infinity, nothing that DynamoDB could not hold.
+  SELECT count(*), count(*) FILTER (WHERE %1$s IS NOT NULL AND %2$s BETWEEN -1e126 AND 1e126) INTO seen_count, valid_count FROM new_rows;
   IF seen_count = 0 THEN RETURN NULL; END IF;
-  -- A new protocol or token gets a row first, so that its writers can wait for each other.
-  INSERT INTO realtime.subject (kind, id, version, parts)
-    SELECT %1$L, candidate.id, 0, '{}' FROM (SELECT DISTINCT %2$s AS id FROM new_rows WHERE %2$s IS NOT NULL) AS candidate
-    WHERE NOT EXISTS (SELECT FROM realtime.subject AS s WHERE s.kind = %1$L AND s.id = candidate.id)
-    ORDER BY candidate.id
-    ON CONFLICT DO NOTHING;
   SELECT * INTO state FROM realtime.outbox_state;
-  WITH
-  incoming AS MATERIALIZED (
-    SELECT %2$s AS id, %3$s AS part, %4$s AS value, %5$s AS at, %6$s AS extra, %7$s AS nth
-    FROM new_rows
-    -- No NaN, no infinity, nothing that DynamoDB could not hold.
-    WHERE %2$s IS NOT NULL AND %4$s BETWEEN -1e126 AND 1e126
-  ),
-  -- Held until the commit: the next writer of the protocol or token waits, and sees these values.
-  locked AS MATERIALIZED (
-    SELECT s.id, s.version, s.at, s.parts FROM realtime.subject AS s
-    WHERE s.kind = %1$L AND s.id IN (SELECT incoming.id FROM incoming)
-    ORDER BY s.id
-    FOR UPDATE
-  ),
-  timely AS (
-    SELECT incoming.id, incoming.part, incoming.value, incoming.nth, incoming.extra, locked.version, locked.parts,
-      locked.at IS NOT NULL AS known,
-      -- Without a data time, a row is as old as its statement, but never older than the row before it.
-      coalesce(incoming.at, greatest(locked.at, now_ms)) AS at,
-      coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute
-    FROM incoming JOIN locked USING (id)
-    CROSS JOIN (SELECT t.percent, t.absolute FROM realtime.threshold AS t WHERE t.kind = %1$L AND t.id = '') AS of_kind
-    LEFT JOIN realtime.threshold AS own ON own.kind = %1$L AND own.id = incoming.id
-    WHERE incoming.at IS NULL OR locked.at IS NULL OR incoming.at >= locked.at
-  ),
-  compared AS (
-    SELECT timely.*, %8$s AS previous, %9$s AS previous_at FROM timely %10$s
-  ),
-  judged AS (
-    SELECT compared.*, CASE
-      WHEN previous IS NULL THEN part <> '' AND known AND abs(value) >= absolute
-      ELSE realtime.is_significant(previous, value, percent, absolute) END AS significant
-    FROM compared
-  ),
-  entry AS (
-    SELECT id, at, min(version) + row_number() OVER (PARTITION BY id ORDER BY at, nth) AS version,
-      bool_or(significant) AS significant,
-      jsonb_object_agg(part, jsonb_build_array(value, previous, previous_at)) AS parts,
-      bool_or(known) OR row_number() OVER (PARTITION BY id ORDER BY at, nth) > 1 AS known,
-      min(percent) AS percent, min(absolute) AS absolute, (array_agg(extra))[1] AS extra
-    FROM judged GROUP BY id, at, nth
-  ),
-  updated AS (
-    UPDATE realtime.subject AS s SET version = next.version, at = next.at, parts = s.parts || next.parts
-    FROM (
-      SELECT entry.id, max(entry.version) AS version, max(entry.at) AS at, max(last.parts::text)::jsonb AS parts
-      FROM entry JOIN (
-        SELECT id, jsonb_object_agg(part, jsonb_build_array(value, at) ORDER BY at, nth) AS parts FROM judged GROUP BY id
-      ) AS last USING (id) GROUP BY entry.id
-    ) AS next
-    WHERE s.kind = %1$L AND s.id = next.id
-  ),
-  written AS (
-    INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-    SELECT state.active, realtime.lane(%1$L, id), %1$L, id, version, at, now_ms, is_silent,
-      jsonb_build_object('parts', parts, 'known', known, 'percent', percent, 'absolute', absolute, 'extra', extra)
-    FROM entry WHERE significant
-    RETURNING 1
-  )
-  SELECT (SELECT count(*) FROM incoming), (SELECT count(*) FROM timely), (SELECT count(*) FROM written)
-    INTO valid_count, timely_count, significant_count;
+  IF %5$L <> '1' THEN
+    SELECT coalesce(max(n), 0) INTO rounds FROM (SELECT count(*) AS n FROM new_rows GROUP BY %1$s) AS repeated;
+  END IF;
+  FOR round IN 1 .. rounds LOOP
+    WITH
+    incoming AS (
+      SELECT * FROM (
+        SELECT %1$s AS id, %2$s AS value, coalesce(%3$s, now_ms) AS at, %3$s IS NULL AS untimed, %4$s AS extra, %5$s AS nth
+        FROM new_rows WHERE %1$s IS NOT NULL AND %2$s BETWEEN -1e126 AND 1e126
+      ) AS numbered WHERE nth = round
+    ),
+    applied AS (
+      INSERT INTO realtime.subject AS s (kind, id, at, value) SELECT 'price', i.id, i.at, i.value FROM incoming AS i ORDER BY i.id
+      ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at,
+        value = excluded.value, previous = s.value
+        -- A row of older data is late. Without a data time, a row is as old as its statement, but never older than the last row.
+        WHERE excluded.at >= s.at OR %3$L = 'NULL::bigint'
+      RETURNING s.id, s.version, s.at, s.value, s.previous, s.previous_at
+    ),
+    judged AS (
+      SELECT applied.*, coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute
+      FROM applied
+      CROSS JOIN (SELECT t.percent, t.absolute FROM realtime.threshold AS t WHERE t.kind = 'price' AND t.id = '') AS of_kind
+      LEFT JOIN realtime.threshold AS own ON own.kind = 'price' AND own.id = applied.id
+    ),
+    written AS (
+      INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
+      SELECT state.active, realtime.lane('price', j.id), 'price', j.id, j.version, j.at, now_ms, is_silent,
+        jsonb_build_object('value', j.value, 'previous', j.previous, 'previousAt', j.previous_at, 'percent', j.percent,
+          'absolute', j.absolute, 'extra', %6$s)
+      FROM judged AS j %7$s
+      WHERE realtime.is_significant(j.previous, j.value, j.percent, j.absolute)
+      RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM applied), (SELECT count(*) FROM written) INTO timely_more, significant_more;
+    timely_count := timely_count + timely_more;
+    significant_count := significant_count + significant_more;
+  END LOOP;
   PERFORM realtime.finish_call(state.active, state.sleeping, TG_RELID, began, seen_count, significant_count, valid_count - timely_count, seen_count - valid_count);
   RETURN NULL;
 END
-$body$, kind, id, part, value, at, extra,
-  CASE WHEN unique_rows THEN '0' ELSE 'row_number() OVER ()' END,
-  CASE WHEN unique_rows THEN '(parts -> part ->> 0)::numeric'
-    ELSE 'coalesce(lag(value) OVER before, (parts -> part ->> 0)::numeric)' END,
-  CASE WHEN unique_rows THEN '(parts -> part ->> 1)::bigint'
-    ELSE 'coalesce(lag(at) OVER before, (parts -> part ->> 1)::bigint)' END,
-  CASE WHEN unique_rows THEN '' ELSE 'WINDOW before AS (PARTITION BY id, part ORDER BY at, nth)' END)
+$body$, id, value, at, extra, nth,
+  CASE WHEN extra = 'NULL::jsonb' THEN 'NULL::jsonb' ELSE 'i.extra' END,
+  CASE WHEN extra = 'NULL::jsonb' THEN '' ELSE 'JOIN incoming AS i USING (id)' END)
 $make$;
 
--- Makes the trigger function of a table of TVL whose rows were deleted: a chain that vanishes is a change.
-CREATE FUNCTION realtime.removal_trigger_body(id text, part text) RETURNS text LANGUAGE sql IMMUTABLE AS $make$
+-- Of a table of TVL.
+CREATE FUNCTION realtime.tvl_trigger_body(id text, chain text, value text, at text, nth text) RETURNS text
+  LANGUAGE sql IMMUTABLE AS $make$
+SELECT format($body$
+DECLARE
+  began timestamptz := clock_timestamp();
+  now_ms bigint := (extract(epoch FROM began) * 1000)::bigint;
+  state realtime.outbox_state;
+  is_silent boolean := coalesce(current_setting('realtime.backfill', true), '') IN ('on', 'true', '1');
+  seen_count bigint; valid_count bigint; rounds bigint := 1;
+  timely_count bigint := 0; timely_more bigint; significant_count bigint := 0; significant_more bigint;
+BEGIN
+  SELECT count(*), count(*) FILTER (WHERE %1$s IS NOT NULL AND %3$s BETWEEN -1e126 AND 1e126) INTO seen_count, valid_count FROM new_rows;
+  IF seen_count = 0 THEN RETURN NULL; END IF;
+  SELECT * INTO state FROM realtime.outbox_state;
+  IF %5$L <> '1' THEN
+    SELECT coalesce(max(n), 0) INTO rounds FROM (SELECT count(*) AS n FROM new_rows GROUP BY %1$s, %2$s) AS repeated;
+  END IF;
+  FOR round IN 1 .. rounds LOOP
+    WITH
+    incoming AS MATERIALIZED (
+      SELECT * FROM (
+        SELECT %1$s AS id, %2$s AS chain, %3$s AS value, coalesce(%4$s, now_ms) AS at, %5$s AS nth
+        FROM new_rows WHERE %1$s IS NOT NULL AND %3$s BETWEEN -1e126 AND 1e126
+      ) AS numbered WHERE nth = round
+    ),
+    subject AS (
+      INSERT INTO realtime.subject AS s (kind, id, at)
+      SELECT 'tvl', i.id, max(i.at) FROM incoming AS i GROUP BY i.id ORDER BY i.id
+      ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at
+      RETURNING s.id, s.version, s.at, s.previous_at
+    ),
+    timely AS (
+      SELECT i.id, i.chain, i.value, CASE WHEN %4$L = 'NULL::bigint' THEN subject.at ELSE i.at END AS at
+      FROM incoming AS i JOIN subject USING (id)
+      WHERE subject.previous_at IS NULL OR i.at >= subject.previous_at OR %4$L = 'NULL::bigint'
+    ),
+    applied AS (
+      INSERT INTO realtime.part AS p (id, chain, at, value) SELECT t.id, t.chain, t.at, t.value FROM timely AS t ORDER BY t.id, t.chain
+      ON CONFLICT (id, chain) DO UPDATE SET at = excluded.at, previous_at = p.at, value = excluded.value, previous = p.value
+      RETURNING p.id, p.chain, p.at, p.value, p.previous, p.previous_at
+    ),
+    judged AS (
+      SELECT a.*, subject.version, subject.previous_at IS NOT NULL AS known,
+        coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute,
+        CASE WHEN a.previous IS NULL
+          THEN a.chain <> '' AND subject.previous_at IS NOT NULL AND abs(a.value) >= coalesce(own.absolute, of_kind.absolute)
+          ELSE realtime.is_significant(a.previous, a.value, coalesce(own.percent, of_kind.percent), coalesce(own.absolute, of_kind.absolute))
+        END AS significant
+      FROM applied AS a JOIN subject USING (id)
+      CROSS JOIN (SELECT t.percent, t.absolute FROM realtime.threshold AS t WHERE t.kind = 'tvl' AND t.id = '') AS of_kind
+      LEFT JOIN realtime.threshold AS own ON own.kind = 'tvl' AND own.id = a.id
+    ),
+    written AS (
+      -- A change carries every value of its row, as an event shows the whole breakdown.
+      INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
+      SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, is_silent,
+        jsonb_build_object('parts', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.previous, j.previous_at)),
+          'known', bool_or(j.known), 'percent', min(j.percent), 'absolute', min(j.absolute))
+      FROM judged AS j WHERE (j.id, j.at) IN (SELECT k.id, k.at FROM judged AS k WHERE k.significant)
+      GROUP BY j.id, j.at, j.version
+      RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM timely), (SELECT count(*) FROM written) INTO timely_more, significant_more;
+    timely_count := timely_count + timely_more;
+    significant_count := significant_count + significant_more;
+  END LOOP;
+  PERFORM realtime.finish_call(state.active, state.sleeping, TG_RELID, began, seen_count, significant_count, valid_count - timely_count, seen_count - valid_count);
+  RETURN NULL;
+END
+$body$, id, chain, value, at, nth)
+$make$;
+
+-- Of a table of TVL whose rows were deleted: a chain that vanishes is a change.
+CREATE FUNCTION realtime.removal_trigger_body(id text, chain text) RETURNS text LANGUAGE sql IMMUTABLE AS $make$
 SELECT format($body$
 DECLARE
   began timestamptz := clock_timestamp();
@@ -107,46 +154,43 @@ BEGIN
   IF seen_count = 0 THEN RETURN NULL; END IF;
   SELECT * INTO state FROM realtime.outbox_state;
   WITH
-  incoming AS MATERIALIZED (SELECT DISTINCT %1$s AS id, %2$s AS part FROM old_rows WHERE %1$s IS NOT NULL),
-  locked AS MATERIALIZED (
-    SELECT s.id, s.version, s.at, s.parts FROM realtime.subject AS s
-    WHERE s.kind = 'tvl' AND s.id IN (SELECT incoming.id FROM incoming)
-    ORDER BY s.id
-    FOR UPDATE
+  removed AS MATERIALIZED (SELECT DISTINCT %1$s AS id, %2$s AS chain FROM old_rows WHERE %1$s IS NOT NULL),
+  subject AS (
+    UPDATE realtime.subject AS s SET version = s.version + 1, at = greatest(s.at, now_ms), previous_at = s.at
+    FROM (
+      SELECT l.id FROM realtime.subject AS l WHERE l.kind = 'tvl' AND l.id IN (SELECT r.id FROM removed AS r) ORDER BY l.id FOR UPDATE
+    ) AS locked
+    WHERE s.kind = 'tvl' AND s.id = locked.id
+    RETURNING s.id, s.version, s.at
   ),
   gone AS (
-    SELECT locked.id, locked.version + 1 AS version, greatest(locked.at, now_ms) AS at,
-      coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute,
-      array_agg(incoming.part) AS parts,
-      jsonb_object_agg(incoming.part, locked.parts -> incoming.part) AS last,
-      bool_or(incoming.part <> '' AND abs((locked.parts -> incoming.part ->> 0)::numeric) >= coalesce(own.absolute, of_kind.absolute))
-        AS significant
-    FROM incoming JOIN locked USING (id)
-    CROSS JOIN (SELECT t.percent, t.absolute FROM realtime.threshold AS t WHERE t.kind = 'tvl' AND t.id = '') AS of_kind
-    LEFT JOIN realtime.threshold AS own ON own.kind = 'tvl' AND own.id = incoming.id
-    WHERE locked.parts ? incoming.part
-    GROUP BY locked.id, locked.version, locked.at, own.percent, own.absolute, of_kind.percent, of_kind.absolute
+    DELETE FROM realtime.part AS p USING removed AS r, subject WHERE p.id = r.id AND p.chain = r.chain AND subject.id = p.id
+    RETURNING p.id, p.chain, p.value, p.at AS last_at, subject.version, subject.at
   ),
-  updated AS (
-    UPDATE realtime.subject AS s SET version = gone.version, at = gone.at, parts = s.parts - gone.parts
-    FROM gone WHERE s.kind = 'tvl' AND s.id = gone.id
+  judged AS (
+    SELECT gone.*, coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute
+    FROM gone
+    CROSS JOIN (SELECT t.percent, t.absolute FROM realtime.threshold AS t WHERE t.kind = 'tvl' AND t.id = '') AS of_kind
+    LEFT JOIN realtime.threshold AS own ON own.kind = 'tvl' AND own.id = gone.id
   ),
   written AS (
     INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-    SELECT state.active, realtime.lane('tvl', id), 'tvl', id, version, at, now_ms, is_silent,
-      jsonb_build_object('parts', '{}'::jsonb, 'known', true, 'percent', percent, 'absolute', absolute, 'gone', last)
-    FROM gone WHERE significant
+    SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, is_silent,
+      jsonb_build_object('parts', '{}'::jsonb, 'known', true, 'percent', min(j.percent), 'absolute', min(j.absolute),
+        'gone', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.last_at)))
+    FROM judged AS j GROUP BY j.id, j.version, j.at
+    HAVING bool_or(j.chain <> '' AND abs(j.value) >= j.absolute)
     RETURNING 1
   )
   SELECT count(*) INTO significant_count FROM written;
   PERFORM realtime.finish_call(state.active, state.sleeping, TG_RELID, began, seen_count, significant_count, 0, 0);
   RETURN NULL;
 END
-$body$, id, part)
+$body$, id, chain)
 $make$;
 
--- Makes the trigger function of a table of protocols.
-CREATE FUNCTION realtime.fields_trigger_body(id text, at text, not_fields text) RETURNS text
+-- Of a table of protocols.
+CREATE FUNCTION realtime.fields_trigger_body(id text, at text, not_fields text, nth text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
 SELECT format($body$
 DECLARE
@@ -154,56 +198,45 @@ DECLARE
   now_ms bigint := (extract(epoch FROM began) * 1000)::bigint;
   state realtime.outbox_state;
   is_silent boolean := coalesce(current_setting('realtime.backfill', true), '') IN ('on', 'true', '1');
-  seen_count bigint; valid_count bigint; timely_count bigint; significant_count bigint;
+  seen_count bigint; valid_count bigint; rounds bigint := 1;
+  timely_count bigint := 0; timely_more bigint; significant_count bigint := 0; significant_more bigint;
 BEGIN
-  SELECT count(*) INTO seen_count FROM new_rows;
+  SELECT count(*), count(*) FILTER (WHERE %1$s IS NOT NULL) INTO seen_count, valid_count FROM new_rows;
   IF seen_count = 0 THEN RETURN NULL; END IF;
-  INSERT INTO realtime.subject (kind, id, version, parts)
-    SELECT 'protocol', candidate.id, 0, '{}' FROM (SELECT DISTINCT %1$s AS id FROM new_rows WHERE %1$s IS NOT NULL) AS candidate
-    WHERE NOT EXISTS (SELECT FROM realtime.subject AS s WHERE s.kind = 'protocol' AND s.id = candidate.id)
-    ORDER BY candidate.id
-    ON CONFLICT DO NOTHING;
   SELECT * INTO state FROM realtime.outbox_state;
-  WITH
-  incoming AS MATERIALIZED (
-    SELECT %1$s AS id, %2$s AS at, jsonb_strip_nulls(to_jsonb(new_rows) - %3$L::text[]) AS fields, row_number() OVER () AS nth
-    FROM new_rows WHERE %1$s IS NOT NULL
-  ),
-  locked AS MATERIALIZED (
-    SELECT s.id, s.version, s.at, s.parts FROM realtime.subject AS s
-    WHERE s.kind = 'protocol' AND s.id IN (SELECT incoming.id FROM incoming)
-    ORDER BY s.id
-    FOR UPDATE
-  ),
-  timely AS (
-    SELECT incoming.id, incoming.fields, incoming.nth, locked.version, locked.parts, locked.at IS NOT NULL AS known,
-      coalesce(incoming.at, greatest(locked.at, now_ms)) AS at
-    FROM incoming JOIN locked USING (id)
-    WHERE incoming.at IS NULL OR locked.at IS NULL OR incoming.at >= locked.at
-  ),
-  compared AS (
-    SELECT timely.*, version + row_number() OVER subject AS next_version,
-      coalesce(lag(fields) OVER subject, CASE WHEN known THEN parts END) AS previous
-    FROM timely WINDOW subject AS (PARTITION BY id ORDER BY at, nth)
-  ),
-  updated AS (
-    UPDATE realtime.subject AS s SET version = last.next_version, at = last.at, parts = last.fields
-    FROM (SELECT DISTINCT ON (id) id, next_version, at, fields FROM compared ORDER BY id, next_version DESC) AS last
-    WHERE s.kind = 'protocol' AND s.id = last.id
-  ),
-  written AS (
-    INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-    SELECT state.active, realtime.lane('protocol', id), 'protocol', id, next_version, at, now_ms, is_silent,
-      jsonb_build_object('fields', fields, 'previous', previous)
-    FROM compared WHERE previous <> fields
-    RETURNING 1
-  )
-  SELECT (SELECT count(*) FROM incoming), (SELECT count(*) FROM timely), (SELECT count(*) FROM written)
-    INTO valid_count, timely_count, significant_count;
+  IF %4$L <> '1' THEN
+    SELECT coalesce(max(n), 0) INTO rounds FROM (SELECT count(*) AS n FROM new_rows GROUP BY %1$s) AS repeated;
+  END IF;
+  FOR round IN 1 .. rounds LOOP
+    WITH
+    incoming AS (
+      SELECT * FROM (
+        SELECT %1$s AS id, coalesce(%2$s, now_ms) AS at, jsonb_strip_nulls(to_jsonb(new_rows) - %3$L::text[]) AS fields, %4$s AS nth
+        FROM new_rows WHERE %1$s IS NOT NULL
+      ) AS numbered WHERE nth = round
+    ),
+    applied AS (
+      INSERT INTO realtime.subject AS s (kind, id, at, fields) SELECT 'protocol', i.id, i.at, i.fields FROM incoming AS i ORDER BY i.id
+      ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at,
+        fields = excluded.fields, previous_fields = s.fields
+        WHERE excluded.at >= s.at OR %2$L = 'NULL::bigint'
+      RETURNING s.id, s.version, s.at, s.fields, s.previous_fields
+    ),
+    written AS (
+      INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
+      SELECT state.active, realtime.lane('protocol', id), 'protocol', id, version, at, now_ms, is_silent,
+        jsonb_build_object('fields', fields, 'previous', previous_fields)
+      FROM applied WHERE previous_fields <> fields
+      RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM applied), (SELECT count(*) FROM written) INTO timely_more, significant_more;
+    timely_count := timely_count + timely_more;
+    significant_count := significant_count + significant_more;
+  END LOOP;
   PERFORM realtime.finish_call(state.active, state.sleeping, TG_RELID, began, seen_count, significant_count, valid_count - timely_count, seen_count - valid_count);
   RETURN NULL;
 END
-$body$, id, at, not_fields)
+$body$, id, at, not_fields, nth)
 $make$;
 
 -- Notes the figures of a call, and wakes a relay that sleeps. NOTIFY takes a lock on the whole database at the commit, so
@@ -253,7 +286,7 @@ DECLARE
   name text := 'on_' || left((SELECT c.relname FROM pg_class AS c WHERE c.oid = relation), 40);
   same integer;
   unknown text;
-  id text; part text; value text; at text; extra text; is_unique boolean;
+  id text; part text; value text; at text; extra text; nth text; is_unique boolean;
   part_relation regclass;
 BEGIN
   IF required IS NULL THEN
@@ -280,23 +313,25 @@ BEGIN
   IF same > 0 THEN name := name || '_' || same; END IF;
   id := format('%I::text COLLATE "C"', used ->> 'id');
   at := realtime.time_expression(relation, used ->> 'at');
-  IF kind = 'protocol' THEN
-    EXECUTE format('CREATE FUNCTION realtime.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', name,
-      realtime.fields_trigger_body(id, at, ARRAY[used ->> 'id', coalesce(used ->> 'at', used ->> 'id')]::text));
-  ELSE
-    part := CASE WHEN kind = 'tvl' AND used ? 'chain' THEN format('coalesce(%I::text, '''') COLLATE "C"', used ->> 'chain') ELSE '''''::text COLLATE "C"' END;
-    value := format('%I::numeric', used ->> 'value');
-    SELECT coalesce('jsonb_strip_nulls(jsonb_build_object(' || string_agg(format('%L, %I', p.key, p.value), ', ') || '))', 'NULL::jsonb')
-      INTO extra FROM jsonb_each_text(used) AS p WHERE kind = 'price' AND p.key NOT IN ('id', 'value', 'at');
-    -- With a unique key of exactly the subject, a statement has each value once: the rows need not be sorted.
-    SELECT EXISTS (
-      SELECT FROM pg_index AS i WHERE i.indrelid = relation AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
-        AND (SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attnum = ANY (i.indkey))
-          <@ ARRAY[used ->> 'id', CASE WHEN kind = 'tvl' THEN used ->> 'chain' END]
-    ) INTO is_unique;
-    EXECUTE format('CREATE FUNCTION realtime.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', name,
-      realtime.value_trigger_body(kind, id, part, value, at, extra, is_unique));
-  END IF;
+  part := CASE WHEN kind = 'tvl' AND used ? 'chain' THEN format('coalesce(%I::text, '''') COLLATE "C"', used ->> 'chain') ELSE '''''::text COLLATE "C"' END;
+  IF used ? 'value' THEN value := format('%I::numeric', used ->> 'value'); END IF;
+  -- With a unique key of exactly the subject, a statement has each value once.
+  SELECT EXISTS (
+    SELECT FROM pg_index AS i WHERE i.indrelid = relation AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+      AND (SELECT array_agg(a.attname::text) FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attnum = ANY (i.indkey))
+        <@ ARRAY[used ->> 'id', CASE WHEN kind = 'tvl' THEN used ->> 'chain' END]
+  ) INTO is_unique;
+  -- The number of a row among those of its value: in the order of their times, then of the statement.
+  nth := CASE WHEN is_unique THEN '1'
+    ELSE format('row_number() OVER (PARTITION BY %s%s ORDER BY %s)', id, CASE WHEN kind = 'tvl' THEN ', ' || part ELSE '' END, at) END;
+  SELECT coalesce('jsonb_strip_nulls(jsonb_build_object(' || string_agg(format('%L, %I', p.key, p.value), ', ') || '))', 'NULL::jsonb')
+    INTO extra FROM jsonb_each_text(used) AS p WHERE kind = 'price' AND p.key NOT IN ('id', 'value', 'at');
+  EXECUTE format('CREATE FUNCTION realtime.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', name,
+    CASE kind
+      WHEN 'price' THEN realtime.price_trigger_body(id, value, at, extra, nth)
+      WHEN 'tvl' THEN realtime.tvl_trigger_body(id, part, value, at, nth)
+      ELSE realtime.fields_trigger_body(id, at, ARRAY[used ->> 'id', coalesce(used ->> 'at', used ->> 'id')]::text, nth)
+    END);
   IF kind = 'tvl' THEN
     EXECUTE format('CREATE FUNCTION realtime.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', name || '_gone',
       realtime.removal_trigger_body(id, part));

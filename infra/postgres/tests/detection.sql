@@ -29,12 +29,12 @@ UPDATE tvl SET tvl = NULL, at = '2026-01-01 05:00Z' WHERE protocol_id = '3';
 UPDATE tvl SET tvl = 'NaN', at = '2026-01-01 05:00Z' WHERE protocol_id = '3';
 UPDATE tvl SET tvl = 'Infinity', at = '2026-01-01 05:00Z' WHERE protocol_id = '3';
 SELECT pg_temp.outbox();
-SELECT parts FROM realtime.subject WHERE id = '3';
+SELECT chain, value, at FROM realtime.part WHERE id = '3';
 
 \echo == a late row changes nothing
 UPDATE tvl SET tvl = 99999, at = '2025-12-31Z' WHERE protocol_id = '3';
 SELECT pg_temp.outbox();
-SELECT parts FROM realtime.subject WHERE id = '3';
+SELECT chain, value, at FROM realtime.part WHERE id = '3';
 
 \echo == a chain appears, and vanishes; a small one does not count
 INSERT INTO tvl VALUES ('1', 'ethereum', 10000, '2026-01-01 06:00Z'), ('1', 'xdai', 9999, '2026-01-01 06:00Z');
