@@ -50,6 +50,21 @@ for test in tests/*.sql; do
     diff -u "$name.expected" "$data/out" >&2 || bad=1
 done
 
+# Twenty writers of five tokens. Every value differs from all others, so the changes of a token must make one chain: each is
+# compared with the one before it in the order of versions, and none is missing.
+sql --command "CREATE TABLE ticks (token_id text, price numeric); CREATE SEQUENCE tick; TRUNCATE realtime.outbox; SELECT realtime.watch('ticks', 'price')" >/dev/null
+"$bin/pgbench" --no-vacuum --client 20 --jobs 2 --transactions 100 --file tests/writers.pgbench >"$data/out" 2>&1 ||
+    { tail -5 "$data/out" >&2; fail 'the writers failed'; }
+broken=$(sql --command "
+  WITH entry AS (
+    SELECT id, version, (body ->> 'previous')::numeric AS previous, lag((body ->> 'value')::numeric) OVER (PARTITION BY id ORDER BY version) AS before
+    FROM realtime.outbox WHERE id LIKE 'k_'
+  )
+  SELECT (SELECT count(*) FROM entry WHERE before <> previous)
+    + abs((SELECT count(*) FROM ticks) - (SELECT sum(version) FROM realtime.subject WHERE id LIKE 'k_'))
+    + abs((SELECT count(*) FROM ticks) - 5 - (SELECT count(*) FROM entry))")
+[ "$broken" = 0 ] || { echo "20 writers: $broken changes are missing or out of order" >&2; bad=1; }
+
 # On a database with data: down takes detection off the tables of the application, and leaves them as they are.
 down
 [ "$(sql --command "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'realtime%'")" = 0 ] || fail 'a trigger is left after all migrations down'
