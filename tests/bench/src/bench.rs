@@ -81,7 +81,29 @@ pub(crate) async fn run(options: &Options) -> Res<()> {
     let name = if options.write { "docs/bench.md" } else { "target/bench.md" };
     std::fs::write(workspace().join(name), text).map_err(|error| format!("{name}: {error}"))?;
     println!("written to {name}");
-    Ok(())
+    let wrong: Vec<String> = measured.iter().flat_map(too_many_writes).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+/// Most writes of `bootstrap` for a batch: to Redis, and in all.
+const MOST_WRITES: [(&str, f64); 2] = [("write Redis", 6.0), ("write", 45.0)];
+
+/// The limits of writes that the batches of a workload exceed. Nothing without strace.
+fn too_many_writes(measured: &Measured) -> Vec<String> {
+    let Some((_, counted)) = measured.calls.iter().find(|(name, _)| name == "bootstrap") else {
+        return Vec::new();
+    };
+    let a_batch = |what: &str| {
+        let calls = counted.iter().filter(|(name, _)| name.starts_with(what)).map(|(_, calls)| calls.calls);
+        calls.sum::<u64>() as f64 / measured.traced as f64
+    };
+    let exceeded = MOST_WRITES.into_iter().filter(|(what, most)| a_batch(what) > *most);
+    exceeded
+        .map(|(what, most)| {
+            let (workload, calls) = (measured.workload, a_batch(what));
+            format!("{workload}: {calls:.1} calls \"{what}\" a batch, the limit is {most}")
+        })
+        .collect()
 }
 
 fn functions(options: &Options) -> Res<Vec<Subject>> {

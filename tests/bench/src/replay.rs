@@ -7,11 +7,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
+use events_processor::Settings;
+
 use crate::resp;
 use crate::{Res, sink::Sent, tap::Trip};
-
-/// The largest number of requests in flight, as in the processor.
-const IN_FLIGHT: usize = 16;
 
 /// A recorded piece of work.
 #[derive(Debug)]
@@ -92,7 +91,7 @@ pub(crate) fn run(control: &str, recording: &Path, part: &str, redis: &str, sqs:
                 None => return Err("the recording has no more batches".into()),
             }
         }
-        for wave in wave.chunks(IN_FLIGHT) {
+        for wave in wave.chunks(Settings::default().max_requests_in_flight) {
             requests.send(wave)?;
         }
         control.write_all(&byte).map_err(|error| error.to_string())?;

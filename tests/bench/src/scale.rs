@@ -124,15 +124,20 @@ fn print(title: &str, rows: &Rows) -> String {
 }
 
 /// Compares the last row with the row of `base`, by their cheapest rounds, because noise only adds. With `is_each`, the
-/// cost may grow with the size, but not faster.
+/// cost grows with the size: then compares what each further one costs, from the first row to `base` and from there on.
 fn grows(title: &str, rows: &Rows, base: usize, is_each: bool, limit: f64) -> Option<String> {
-    let cost = |(name, samples): &(usize, Vec<Sample>)| {
-        let cpu = percentile(&column(samples, |sample| sample.cpu_us), 0.0);
-        if is_each { cpu / *name as f64 } else { cpu }
+    let cost = |samples: &[Sample]| percentile(&column(samples, |sample| sample.cpu_us), 0.0);
+    let (first, last, base) = (rows.first()?, rows.last()?, rows.iter().find(|(name, _)| *name == base)?);
+    let slope = |from: &(usize, Vec<Sample>), to: &(usize, Vec<Sample>)| {
+        (cost(&to.1) - cost(&from.1)) / (to.0 as f64 - from.0 as f64)
     };
-    let (last, base) = (rows.last()?, rows.iter().find(|(name, _)| *name == base)?);
-    let ratio = cost(last) / cost(base);
-    let what = if is_each { "for each of them" } else { "a record" };
+    if is_each && slope(first, base) <= 0.0 {
+        return Some(format!("{title}: noise hides the cost of {} of them; run it again", base.0));
+    }
+    let (ratio, what) = match is_each {
+        true => (slope(base, last) / slope(first, base), "for each further one"),
+        false => (cost(&last.1) / cost(&base.1), "a record"),
+    };
     (ratio > limit)
         .then(|| format!("{title}: the cost {what} at {} is {ratio:.2} times that at {}", last.0, base.0))
 }

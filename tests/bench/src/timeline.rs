@@ -135,17 +135,24 @@ fn waves(sent: &[Sent]) -> String {
     if late.is_empty() {
         return format!("{together} requests to SQS in one wave");
     }
-    let waits_for_group = |index: &usize| {
-        let earlier: BTreeSet<&String> = sent[..*index].iter().flat_map(|sent| &sent.groups).collect();
-        sent[*index].groups.iter().any(|group| earlier.contains(group))
-    };
-    let same_group = late.iter().filter(|index| waits_for_group(index)).count();
+    let same_group = late.len() - forced_by_nothing(sent);
     format!(
         "{} requests to SQS: {together} before the first answer, {} after it. Of those, {same_group} had to wait for an \
          earlier message of their group; the others only for a free place among those in flight.",
         sent.len(),
         late.len()
     )
+}
+
+/// The requests that began after the first answer although no earlier message of their groups was in flight.
+fn forced_by_nothing(sent: &[Sent]) -> usize {
+    let Some(first_answer) = sent.iter().filter_map(|sent| sent.answered).min() else { return 0 };
+    let waits_for_group = |index: usize| {
+        let earlier: BTreeSet<&String> = sent[..index].iter().flat_map(|sent| &sent.groups).collect();
+        sent[index].groups.iter().any(|group| earlier.contains(group))
+    };
+    let late = (0..sent.len()).filter(|index| sent[*index].received > first_answer);
+    late.filter(|index| !waits_for_group(*index)).count()
 }
 
 fn check(trips: &[Trip], sent: &[Sent]) -> Res<()> {
@@ -164,6 +171,10 @@ fn check(trips: &[Trip], sent: &[Sent]) -> Res<()> {
         if sent.iter().any(|sent| sent.answered.is_none_or(|answered| answered > commit)) {
             wrong.push("the commit before the last answer of SQS".into());
         }
+    }
+    match forced_by_nothing(sent) {
+        0 => {}
+        late => wrong.push(format!("{late} requests to SQS waited for an answer that they did not need")),
     }
     if wrong.is_empty() {
         Ok(())

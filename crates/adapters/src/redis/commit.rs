@@ -15,9 +15,9 @@ use super::values::Arguments;
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("commit.lua")));
 
-/// Most Redis commands in one call of the script. Redis serves nobody else during a call, so a call must stay short: five
-/// hundred commands take about a millisecond.
-const MAX_COMMANDS: usize = 500;
+/// Most Redis commands in one call of the script. Redis serves nobody else during a call, so a call must stay short: seven
+/// hundred commands take a millisecond or two.
+const MAX_COMMANDS: usize = 700;
 
 /// The results of rows, in order.
 type Results = Vec<Result<CommitResult, Refusal>>;

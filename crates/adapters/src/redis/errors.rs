@@ -67,11 +67,6 @@ pub(super) fn timed_out() -> PortError {
     PortError::new(ErrorKind::Timeout, "redis gave no answer in time")
 }
 
-/// True when the server does not know the script.
-pub(super) fn is_no_script(error: &Error) -> bool {
-    error.details().starts_with("NOSCRIPT")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +122,5 @@ mod tests {
             assert_eq!(of_text(&format!("@user_script: 76: -{error}\r\n")).kind, ours, "{error}");
             assert_eq!(of_text(error).kind, ours, "{error}");
         }
-        assert!(is_no_script(&Error::new(Fred::Unknown, "NOSCRIPT No matching script.")));
     }
 }

@@ -7,9 +7,9 @@ use events_core::change::{Baseline, RowVersion};
 use events_core::delivery::ReadRequest;
 use events_core::source::SequenceNumber;
 use events_processor::ports::{ErrorKind, PortError, Reading};
-use fred::interfaces::ClusterInterface;
-use fred::types::Value;
+use fred::interfaces::{ClusterInterface, KeysInterface};
 use fred::types::scripts::Script;
+use fred::types::{SetOptions, Value};
 
 use super::connection::Connection;
 use super::errors;
@@ -28,57 +28,79 @@ const MAX_KEYS: usize = 1_000;
 #[derive(Debug, Default)]
 struct Part<'a> {
     slot: u16,
-    write_checks: Vec<&'a String>,
     baselines: Vec<&'a String>,
     metas: Vec<&'a String>,
     outbox: Option<&'a String>,
 }
 
-/// Reads every key of a request. Where a server does not know the script, loads it and reads again.
+/// Tries the small writes, and reads every key of a request, in one round trip. Where a server does not know the script,
+/// loads it and reads again.
 pub(super) async fn read(connection: &Connection, request: &ReadRequest) -> Result<Reading, PortError> {
-    let parts = parts(connection, request);
-    let mut answers = call(connection, &parts).await;
+    let (mut reading, parts) = (Reading::default(), parts(connection, request));
+    let checks = write_checks(connection, request);
+    let mut answers = call(connection, &checks, &parts, &mut reading).await?;
     if answers.iter().any(|answer| matches!(answer, Err(Refusal::NoScript))) {
         script::load(connection, &SCRIPT).await;
-        answers = call(connection, &parts).await;
+        answers = call(connection, &checks, &parts, &mut reading).await?;
     }
-    let mut reading = Reading::default();
     for (part, answer) in parts.iter().zip(answers) {
         store_answer(part, answer.map_err(Refusal::into_port_error)?, &mut reading)?;
     }
     Ok(reading)
 }
 
-async fn call(connection: &Connection, parts: &[Part<'_>]) -> Vec<Result<Value, Refusal>> {
-    script::call(connection, &SCRIPT, parts.iter().map(Part::call).collect()).await
+/// Makes the small writes and the calls. Returns the answers of the calls.
+///
+/// The writes change nothing, because their keys never exist. A replica refuses them: after a failover the old primary can
+/// live on as a replica, and keeps its connections. It would answer reads with old baselines, and events would be compared
+/// with those. A server without memory or without enough replicas refuses them too: it would refuse the commits of the
+/// batch. They are commands of their own, because Redis 6 does not count replicas for the commands of a script.
+async fn call(
+    connection: &Connection,
+    write_checks: &[&String],
+    parts: &[Part<'_>],
+    reading: &mut Reading,
+) -> Result<Vec<Result<Value, Refusal>>, PortError> {
+    let pipeline = connection.client.pipeline();
+    for key in write_checks {
+        let only_if_it_exists = Some(SetOptions::XX);
+        let queued = pipeline.set::<Value, _, _>(key.as_str(), "", None, only_if_it_exists, false).await;
+        queued.map_err(|error| errors::port_error(&error))?;
+    }
+    script::queue(&pipeline, &SCRIPT, parts.iter().map(Part::call).collect()).await?;
+    let mut answers = connection.run(&pipeline, write_checks.len() + parts.len()).await?;
+    for error in answers.drain(..write_checks.len()).filter_map(Result::err) {
+        let error = errors::port_error(&error);
+        match error.kind {
+            // The values are right: only writes are refused.
+            ErrorKind::WritesRefused => reading.write_refusal = Some(error),
+            _ => return Err(error),
+        }
+    }
+    Ok(answers.into_iter().map(script::answer).collect())
 }
 
-/// The calls of a request: by slot, each with as many keys as [`MAX_KEYS`] allows. The first has the small write, the
-/// last has the outbox: its length must not be older than the baselines.
+/// The calls of a request: by slot, each with as many keys as [`MAX_KEYS`] allows. The last has the outbox: its length must
+/// not be older than the baselines.
 fn parts<'a>(connection: &Connection, request: &'a ReadRequest) -> Vec<Part<'a>> {
-    let mut parts: Vec<Part<'_>> = Vec::new();
     let slot = |key: &String| connection.slot(key);
-    // Keys that follow each other in the order of their slots share a part.
     let mut keys: Vec<(u16, Key<'_>)> = Vec::new();
-    keys.extend(write_checks(connection, request).into_iter().map(|key| (slot(key), Key::WriteCheck(key))));
     keys.extend(request.baselines.iter().map(|key| (slot(key), Key::Baseline(key))));
     keys.extend(request.metas.iter().map(|key| (slot(key), Key::Meta(key))));
+    // Keys that follow each other in the order of their slots share a part.
     keys.sort_by_key(|(slot, _)| *slot);
     keys.extend(request.outbox.iter().map(|key| (slot(key), Key::Outbox(key))));
+    let mut parts: Vec<Part<'_>> = Vec::new();
     let mut count = 0;
     for (slot, key) in keys {
-        if parts.last().is_none_or(|part| part.slot != slot) || count == MAX_KEYS {
-            parts.push(Part { slot, ..Part::default() });
-            count = 0;
+        match parts.last_mut() {
+            Some(part) if part.slot == slot && count < MAX_KEYS => part.push(key),
+            _ => {
+                parts.push(Part::of(slot, key));
+                count = 0;
+            }
         }
         count += 1;
-        let Some(part) = parts.last_mut() else { continue };
-        match key {
-            Key::WriteCheck(key) => part.write_checks.push(key),
-            Key::Baseline(key) => part.baselines.push(key),
-            Key::Meta(key) => part.metas.push(key),
-            Key::Outbox(key) => part.outbox = Some(key),
-        }
     }
     parts
 }
@@ -86,7 +108,6 @@ fn parts<'a>(connection: &Connection, request: &'a ReadRequest) -> Vec<Part<'a>>
 /// A key of a request.
 #[derive(Clone, Copy)]
 enum Key<'a> {
-    WriteCheck(&'a String),
     Baseline(&'a String),
     Meta(&'a String),
     Outbox(&'a String),
@@ -102,14 +123,27 @@ fn write_checks<'a>(connection: &Connection, request: &'a ReadRequest) -> Vec<&'
     request.write_checks.iter().filter(is_first).collect()
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    fn of(slot: u16, key: Key<'a>) -> Self {
+        let mut part = Self { slot, ..Self::default() };
+        part.push(key);
+        part
+    }
+
+    fn push(&mut self, key: Key<'a>) {
+        match key {
+            Key::Baseline(key) => self.baselines.push(key),
+            Key::Meta(key) => self.metas.push(key),
+            Key::Outbox(key) => self.outbox = Some(key),
+        }
+    }
+
     /// The keys and arguments of a call, in the order that the head of `read.lua` describes.
     fn call(&self) -> Call {
-        let Self { slot, write_checks, baselines, metas, outbox } = self;
+        let Self { slot, baselines, metas, outbox } = self;
         let mut call = Call::new(*slot);
-        let keys = [write_checks, baselines, metas].into_iter().flatten().chain(outbox);
-        keys.for_each(|key| call.keys.push(key));
-        for count in [write_checks.len(), baselines.len(), metas.len(), usize::from(outbox.is_some())] {
+        [baselines, metas].into_iter().flatten().chain(outbox).for_each(|key| call.keys.push(key));
+        for count in [baselines.len(), metas.len(), usize::from(outbox.is_some())] {
             call.arguments.push_number(count);
         }
         FIELDS.iter().for_each(|field| call.arguments.push(field));
@@ -122,20 +156,10 @@ fn store_answer(part: &Part<'_>, answer: Value, reading: &mut Reading) -> Result
     let unexpected =
         || PortError::new(ErrorKind::Refused, "redis: the read script returned an unexpected value");
     let answers = answer.into_array();
-    let expected = 1 + part.baselines.len() + part.metas.len() + usize::from(part.outbox.is_some());
-    if answers.len() != expected {
+    if answers.len() != part.baselines.len() + part.metas.len() + usize::from(part.outbox.is_some()) {
         return Err(unexpected());
     }
     let mut answers = answers.into_iter();
-    let refusal = answers.next().and_then(Value::into_string).ok_or_else(unexpected)?;
-    if !refusal.is_empty() {
-        let refusal = errors::of_text(&refusal);
-        match refusal.kind {
-            // The values are right: only writes are refused.
-            ErrorKind::WritesRefused => reading.write_refusal.get_or_insert(refusal),
-            _ => return Err(refusal),
-        };
-    }
     let snapshot = &mut reading.snapshot;
     for (key, answer) in part.baselines.iter().zip(answers.by_ref()) {
         let answer = readable(key, answer).and_then(baseline);

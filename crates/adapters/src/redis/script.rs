@@ -1,6 +1,8 @@
 //! Calls of scripts that a server may not know yet.
 
 use fred::bytes::Bytes;
+use fred::clients::{Client, Pipeline};
+use fred::error::Error;
 use fred::interfaces::ClientLike;
 use fred::types::scripts::Script;
 use fred::types::{CustomCommand, Value};
@@ -57,17 +59,33 @@ pub(super) async fn call(
     calls: Vec<Call>,
 ) -> Vec<Result<Value, Refusal>> {
     let (count, pipeline) = (calls.len(), connection.client.pipeline());
+    let answers = match queue(&pipeline, script, calls).await {
+        Ok(()) => connection.run(&pipeline, count).await,
+        Err(error) => Err(error),
+    };
+    match answers {
+        Ok(answers) => answers.into_iter().map(answer).collect(),
+        Err(error) => vec![Err(Refusal::Port(error)); count],
+    }
+}
+
+/// Adds calls to a pipeline.
+pub(super) async fn queue(
+    pipeline: &Pipeline<Client>,
+    script: &Script,
+    calls: Vec<Call>,
+) -> Result<(), PortError> {
     for call in calls {
         let command = CustomCommand::new_static("EVALSHA", call.slot, false);
         let queued = pipeline.custom::<(), Value>(command, arguments(script, call)).await;
-        if let Err(error) = queued {
-            return vec![Err(Refusal::Port(errors::port_error(&error))); count];
-        }
+        queued.map_err(|error| errors::port_error(&error))?;
     }
-    match connection.run(&pipeline, count).await {
-        Ok(answers) => answers.into_iter().map(|answer| answer.map_err(|error| refusal(&error))).collect(),
-        Err(error) => vec![Err(Refusal::Port(error)); count],
-    }
+    Ok(())
+}
+
+/// The answer to a call.
+pub(super) fn answer(answer: Result<Value, Error>) -> Result<Value, Refusal> {
+    answer.map_err(|error| refusal(&error))
 }
 
 fn arguments(script: &Script, call: Call) -> Vec<Value> {
@@ -80,8 +98,12 @@ fn arguments(script: &Script, call: Call) -> Vec<Value> {
     values
 }
 
-fn refusal(error: &fred::error::Error) -> Refusal {
-    if errors::is_no_script(error) { Refusal::NoScript } else { Refusal::Port(errors::port_error(error)) }
+fn refusal(error: &Error) -> Refusal {
+    if error.details().starts_with("NOSCRIPT") {
+        Refusal::NoScript
+    } else {
+        Refusal::Port(errors::port_error(error))
+    }
 }
 
 /// Loads a script on every server. A failure is only logged: the calls are retried.

@@ -313,13 +313,14 @@ async fn a_batch_takes_few_calls_and_none_executes_many_commands() {
             Some("PING") => break,
             Some("EVALSHA") => calls.push(0),
             // Redis shows the commands of a script after the call.
-            Some(_) => *calls.last_mut().unwrap() += 1,
+            // The small write comes before the first call.
+            Some(_) => calls.last_mut().map_or((), |commands| *commands += 1),
             None => {}
         }
     }
-    assert!(calls.iter().all(|commands| (1..=500).contains(commands)), "{calls:?}");
+    assert!(calls.iter().all(|commands| (1..=700).contains(commands)), "{calls:?}");
     let all: usize = calls.iter().sum();
-    assert!(calls.len() <= 2 + all / 400, "{calls:?}");
+    assert!(calls.len() <= 3 + all / 600, "{calls:?}");
 }
 
 /// A publication that the client sent after the script would be lost if the client died in between.
