@@ -5,8 +5,10 @@
 -- ids, and holds them until the commit: writers of one subject wait for each other, and versions are in the order of commits.
 -- A table with a unique key of exactly the subject needs one round, and no sorting by time.
 
--- Of a table of prices.
-CREATE FUNCTION realtime.price_trigger_body(id text, value text, at text, extra text, nth text) RETURNS text
+-- The frame of all trigger functions. relation: the transition table. valid: the condition of a row that can be judged. value_key:
+-- what tells the values of a statement apart, NULL if each is there once. judge: the statement of a round, which returns the rows
+-- that were not late, and the changes that it wrote.
+CREATE FUNCTION realtime.trigger_body(relation text, valid text, value_key text, judge text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
 SELECT format($body$
 DECLARE
@@ -17,226 +19,176 @@ DECLARE
   seen_count bigint; valid_count bigint; rounds bigint := 1;
   timely_count bigint := 0; timely_more bigint; significant_count bigint := 0; significant_more bigint;
 BEGIN
-  -- No NaN, no infinity, nothing that DynamoDB could not hold.
-  SELECT count(*), count(*) FILTER (WHERE %1$s IS NOT NULL AND %2$s BETWEEN -1e126 AND 1e126) INTO seen_count, valid_count FROM new_rows;
+  SELECT count(*), count(*) FILTER (WHERE %2$s) INTO seen_count, valid_count FROM %1$s;
   IF seen_count = 0 THEN RETURN NULL; END IF;
   SELECT * INTO state FROM realtime.outbox_state;
-  IF %5$L <> '1' THEN
-    SELECT coalesce(max(n), 0) INTO rounds FROM (SELECT count(*) AS n FROM new_rows GROUP BY %1$s) AS repeated;
-  END IF;
+  %3$s
   FOR round IN 1 .. rounds LOOP
-    WITH
-    incoming AS (
-      SELECT * FROM (
-        SELECT %1$s AS id, %2$s AS value, coalesce(%3$s, now_ms) AS at, %3$s IS NULL AS untimed, %4$s AS extra, %5$s AS nth
-        FROM new_rows WHERE %1$s IS NOT NULL AND %2$s BETWEEN -1e126 AND 1e126
-      ) AS numbered WHERE nth = round
-    ),
-    applied AS (
-      INSERT INTO realtime.subject AS s (kind, id, at, value) SELECT 'price', i.id, i.at, i.value FROM incoming AS i ORDER BY i.id
-      ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at,
-        value = excluded.value, previous = s.value
-        -- A row of older data is late. Without a data time, a row is as old as its statement, but never older than the last row.
-        WHERE excluded.at >= s.at OR %3$L = 'NULL::bigint'
-      RETURNING s.id, s.version, s.at, s.value, s.previous, s.previous_at
-    ),
-    judged AS (
-      SELECT applied.*, coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute
-      FROM applied
-      CROSS JOIN (SELECT t.percent, t.absolute FROM realtime.threshold AS t WHERE t.kind = 'price' AND t.id = '') AS of_kind
-      LEFT JOIN realtime.threshold AS own ON own.kind = 'price' AND own.id = applied.id
-    ),
-    written AS (
-      INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-      SELECT state.active, realtime.lane('price', j.id), 'price', j.id, j.version, j.at, now_ms, is_silent,
-        jsonb_build_object('value', j.value, 'previous', j.previous, 'previousAt', j.previous_at, 'percent', j.percent,
-          'absolute', j.absolute, 'extra', %6$s)
-      FROM judged AS j %7$s
-      WHERE realtime.is_significant(j.previous, j.value, j.percent, j.absolute)
-      RETURNING 1
-    )
-    SELECT (SELECT count(*) FROM applied), (SELECT count(*) FROM written) INTO timely_more, significant_more;
+    %4$s INTO timely_more, significant_more;
     timely_count := timely_count + timely_more;
     significant_count := significant_count + significant_more;
   END LOOP;
-  PERFORM realtime.finish_call(state.active, state.sleeping, TG_RELID, began, seen_count, significant_count, valid_count - timely_count, seen_count - valid_count);
+  PERFORM realtime.finish_call(state.active, state.sleeping, TG_RELID, began, seen_count, significant_count,
+    valid_count - timely_count, seen_count - valid_count);
   RETURN NULL;
 END
-$body$, id, value, at, extra, nth,
+$body$, relation, valid,
+  CASE WHEN value_key IS NULL THEN '' ELSE format(
+    'SELECT coalesce(max(n), 0) INTO rounds FROM (SELECT count(*) AS n FROM %s GROUP BY %s) AS repeated;', relation, value_key) END,
+  judge)
+$make$;
+
+-- Of a table of prices.
+CREATE FUNCTION realtime.price_trigger_body(id text, value text, at text, extra text, nth text, value_key text, valid text) RETURNS text
+  LANGUAGE sql IMMUTABLE AS $make$
+SELECT realtime.trigger_body('new_rows', valid, value_key, format($judge$
+WITH
+incoming AS (
+  SELECT * FROM (
+    SELECT %1$s AS id, %2$s AS value, coalesce(%3$s, now_ms) AS at, %3$s IS NULL AS untimed, %4$s AS extra, %5$s AS nth
+    FROM new_rows WHERE %8$s
+  ) AS numbered WHERE nth = round
+),
+applied AS (
+  INSERT INTO realtime.subject AS s (kind, id, at, value) SELECT 'price', i.id, i.at, i.value FROM incoming AS i ORDER BY i.id
+  ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at,
+    value = excluded.value, previous = s.value
+    -- A row of older data is late. Without a data time, a row is as old as its statement, but never older than the last row.
+    WHERE excluded.at >= s.at OR %3$L = 'NULL::bigint'
+  RETURNING s.id, s.version, s.at, s.value, s.previous, s.previous_at
+),
+judged AS (
+  SELECT applied.*, coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute
+  FROM applied
+  CROSS JOIN (SELECT t.percent, t.absolute FROM realtime.threshold AS t WHERE t.kind = 'price' AND t.id = '') AS of_kind
+  LEFT JOIN realtime.threshold AS own ON own.kind = 'price' AND own.id = applied.id
+),
+written AS (
+  INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
+  SELECT state.active, realtime.lane('price', j.id), 'price', j.id, j.version, j.at, now_ms, is_silent,
+    jsonb_build_object('value', j.value, 'previous', j.previous, 'previousAt', j.previous_at, 'percent', j.percent,
+      'absolute', j.absolute, 'extra', %6$s)
+  FROM judged AS j %7$s
+  WHERE realtime.is_significant(j.previous, j.value, j.percent, j.absolute)
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM applied), (SELECT count(*) FROM written)$judge$, id, value, at, extra, nth,
   CASE WHEN extra = 'NULL::jsonb' THEN 'NULL::jsonb' ELSE 'i.extra' END,
-  CASE WHEN extra = 'NULL::jsonb' THEN '' ELSE 'JOIN incoming AS i USING (id)' END)
+  CASE WHEN extra = 'NULL::jsonb' THEN '' ELSE 'JOIN incoming AS i USING (id)' END, valid))
 $make$;
 
 -- Of a table of TVL.
-CREATE FUNCTION realtime.tvl_trigger_body(id text, chain text, value text, at text, nth text) RETURNS text
+CREATE FUNCTION realtime.tvl_trigger_body(id text, chain text, value text, at text, nth text, value_key text, valid text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
-SELECT format($body$
-DECLARE
-  began timestamptz := clock_timestamp();
-  now_ms bigint := (extract(epoch FROM began) * 1000)::bigint;
-  state realtime.outbox_state;
-  is_silent boolean := coalesce(current_setting('realtime.backfill', true), '') IN ('on', 'true', '1');
-  seen_count bigint; valid_count bigint; rounds bigint := 1;
-  timely_count bigint := 0; timely_more bigint; significant_count bigint := 0; significant_more bigint;
-BEGIN
-  SELECT count(*), count(*) FILTER (WHERE %1$s IS NOT NULL AND %3$s BETWEEN -1e126 AND 1e126) INTO seen_count, valid_count FROM new_rows;
-  IF seen_count = 0 THEN RETURN NULL; END IF;
-  SELECT * INTO state FROM realtime.outbox_state;
-  IF %5$L <> '1' THEN
-    SELECT coalesce(max(n), 0) INTO rounds FROM (SELECT count(*) AS n FROM new_rows GROUP BY %1$s, %2$s) AS repeated;
-  END IF;
-  FOR round IN 1 .. rounds LOOP
-    WITH
-    incoming AS MATERIALIZED (
-      SELECT * FROM (
-        SELECT %1$s AS id, %2$s AS chain, %3$s AS value, coalesce(%4$s, now_ms) AS at, %5$s AS nth
-        FROM new_rows WHERE %1$s IS NOT NULL AND %3$s BETWEEN -1e126 AND 1e126
-      ) AS numbered WHERE nth = round
-    ),
-    subject AS (
-      INSERT INTO realtime.subject AS s (kind, id, at)
-      SELECT 'tvl', i.id, max(i.at) FROM incoming AS i GROUP BY i.id ORDER BY i.id
-      ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at
-      RETURNING s.id, s.version, s.at, s.previous_at
-    ),
-    timely AS (
-      SELECT i.id, i.chain, i.value, CASE WHEN %4$L = 'NULL::bigint' THEN subject.at ELSE i.at END AS at
-      FROM incoming AS i JOIN subject USING (id)
-      WHERE subject.previous_at IS NULL OR i.at >= subject.previous_at OR %4$L = 'NULL::bigint'
-    ),
-    applied AS (
-      INSERT INTO realtime.part AS p (id, chain, at, value) SELECT t.id, t.chain, t.at, t.value FROM timely AS t ORDER BY t.id, t.chain
-      ON CONFLICT (id, chain) DO UPDATE SET at = excluded.at, previous_at = p.at, value = excluded.value, previous = p.value
-      RETURNING p.id, p.chain, p.at, p.value, p.previous, p.previous_at
-    ),
-    judged AS (
-      SELECT a.*, subject.version, subject.previous_at IS NOT NULL AS known,
-        coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute,
-        CASE WHEN a.previous IS NULL
-          THEN a.chain <> '' AND subject.previous_at IS NOT NULL AND abs(a.value) >= coalesce(own.absolute, of_kind.absolute)
-          ELSE realtime.is_significant(a.previous, a.value, coalesce(own.percent, of_kind.percent), coalesce(own.absolute, of_kind.absolute))
-        END AS significant
-      FROM applied AS a JOIN subject USING (id)
-      CROSS JOIN (SELECT t.percent, t.absolute FROM realtime.threshold AS t WHERE t.kind = 'tvl' AND t.id = '') AS of_kind
-      LEFT JOIN realtime.threshold AS own ON own.kind = 'tvl' AND own.id = a.id
-    ),
-    written AS (
-      -- A change carries every value of its row, as an event shows the whole breakdown.
-      INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-      SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, is_silent,
-        jsonb_build_object('parts', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.previous, j.previous_at)),
-          'known', bool_or(j.known), 'percent', min(j.percent), 'absolute', min(j.absolute))
-      FROM judged AS j WHERE (j.id, j.at) IN (SELECT k.id, k.at FROM judged AS k WHERE k.significant)
-      GROUP BY j.id, j.at, j.version
-      RETURNING 1
-    )
-    SELECT (SELECT count(*) FROM timely), (SELECT count(*) FROM written) INTO timely_more, significant_more;
-    timely_count := timely_count + timely_more;
-    significant_count := significant_count + significant_more;
-  END LOOP;
-  PERFORM realtime.finish_call(state.active, state.sleeping, TG_RELID, began, seen_count, significant_count, valid_count - timely_count, seen_count - valid_count);
-  RETURN NULL;
-END
-$body$, id, chain, value, at, nth)
+SELECT realtime.trigger_body('new_rows', valid, value_key, format($judge$
+WITH
+incoming AS MATERIALIZED (
+  SELECT * FROM (
+    SELECT %1$s AS id, %2$s AS chain, %3$s AS value, coalesce(%4$s, now_ms) AS at, %5$s AS nth
+    FROM new_rows WHERE %6$s
+  ) AS numbered WHERE nth = round
+),
+subject AS (
+  INSERT INTO realtime.subject AS s (kind, id, at)
+  SELECT 'tvl', i.id, max(i.at) FROM incoming AS i GROUP BY i.id ORDER BY i.id
+  ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at
+  RETURNING s.id, s.version, s.at, s.previous_at
+),
+timely AS (
+  SELECT i.id, i.chain, i.value, CASE WHEN %4$L = 'NULL::bigint' THEN subject.at ELSE i.at END AS at
+  FROM incoming AS i JOIN subject USING (id)
+  WHERE subject.previous_at IS NULL OR i.at >= subject.previous_at OR %4$L = 'NULL::bigint'
+),
+applied AS (
+  INSERT INTO realtime.part AS p (id, chain, at, value) SELECT t.id, t.chain, t.at, t.value FROM timely AS t ORDER BY t.id, t.chain
+  ON CONFLICT (id, chain) DO UPDATE SET at = excluded.at, previous_at = p.at, value = excluded.value, previous = p.value
+  RETURNING p.id, p.chain, p.at, p.value, p.previous, p.previous_at
+),
+judged AS (
+  SELECT a.*, subject.version, subject.previous_at IS NOT NULL AS known,
+    coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute,
+    CASE WHEN a.previous IS NULL
+      THEN a.chain <> '' AND subject.previous_at IS NOT NULL AND abs(a.value) >= coalesce(own.absolute, of_kind.absolute)
+      ELSE realtime.is_significant(a.previous, a.value, coalesce(own.percent, of_kind.percent), coalesce(own.absolute, of_kind.absolute))
+    END AS significant
+  FROM applied AS a JOIN subject USING (id)
+  CROSS JOIN (SELECT t.percent, t.absolute FROM realtime.threshold AS t WHERE t.kind = 'tvl' AND t.id = '') AS of_kind
+  LEFT JOIN realtime.threshold AS own ON own.kind = 'tvl' AND own.id = a.id
+),
+written AS (
+  -- A change carries every value of its row, as an event shows the whole breakdown.
+  INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
+  SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, is_silent,
+    jsonb_build_object('parts', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.previous, j.previous_at)),
+      'known', bool_or(j.known), 'percent', min(j.percent), 'absolute', min(j.absolute))
+  FROM judged AS j WHERE (j.id, j.at) IN (SELECT k.id, k.at FROM judged AS k WHERE k.significant)
+  GROUP BY j.id, j.at, j.version
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM timely), (SELECT count(*) FROM written)$judge$, id, chain, value, at, nth, valid))
 $make$;
 
 -- Of a table of TVL whose rows were deleted: a chain that vanishes is a change.
 CREATE FUNCTION realtime.removal_trigger_body(id text, chain text) RETURNS text LANGUAGE sql IMMUTABLE AS $make$
-SELECT format($body$
-DECLARE
-  began timestamptz := clock_timestamp();
-  now_ms bigint := (extract(epoch FROM began) * 1000)::bigint;
-  state realtime.outbox_state;
-  is_silent boolean := coalesce(current_setting('realtime.backfill', true), '') IN ('on', 'true', '1');
-  seen_count bigint; significant_count bigint;
-BEGIN
-  SELECT count(*) INTO seen_count FROM old_rows;
-  IF seen_count = 0 THEN RETURN NULL; END IF;
-  SELECT * INTO state FROM realtime.outbox_state;
-  WITH
-  removed AS MATERIALIZED (SELECT DISTINCT %1$s AS id, %2$s AS chain FROM old_rows WHERE %1$s IS NOT NULL),
-  subject AS (
-    UPDATE realtime.subject AS s SET version = s.version + 1, at = greatest(s.at, now_ms), previous_at = s.at
-    FROM (
-      SELECT l.id FROM realtime.subject AS l WHERE l.kind = 'tvl' AND l.id IN (SELECT r.id FROM removed AS r) ORDER BY l.id FOR UPDATE
-    ) AS locked
-    WHERE s.kind = 'tvl' AND s.id = locked.id
-    RETURNING s.id, s.version, s.at
-  ),
-  gone AS (
-    DELETE FROM realtime.part AS p USING removed AS r, subject WHERE p.id = r.id AND p.chain = r.chain AND subject.id = p.id
-    RETURNING p.id, p.chain, p.value, p.at AS last_at, subject.version, subject.at
-  ),
-  judged AS (
-    SELECT gone.*, coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute
-    FROM gone
-    CROSS JOIN (SELECT t.percent, t.absolute FROM realtime.threshold AS t WHERE t.kind = 'tvl' AND t.id = '') AS of_kind
-    LEFT JOIN realtime.threshold AS own ON own.kind = 'tvl' AND own.id = gone.id
-  ),
-  written AS (
-    INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-    SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, is_silent,
-      jsonb_build_object('parts', '{}'::jsonb, 'known', true, 'percent', min(j.percent), 'absolute', min(j.absolute),
-        'gone', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.last_at)))
-    FROM judged AS j GROUP BY j.id, j.version, j.at
-    HAVING bool_or(j.chain <> '' AND abs(j.value) >= j.absolute)
-    RETURNING 1
-  )
-  SELECT count(*) INTO significant_count FROM written;
-  PERFORM realtime.finish_call(state.active, state.sleeping, TG_RELID, began, seen_count, significant_count, 0, 0);
-  RETURN NULL;
-END
-$body$, id, chain)
+SELECT realtime.trigger_body('old_rows', 'true', NULL, format($judge$
+WITH
+removed AS MATERIALIZED (SELECT DISTINCT %1$s AS id, %2$s AS chain FROM old_rows WHERE %1$s IS NOT NULL),
+subject AS (
+  UPDATE realtime.subject AS s SET version = s.version + 1, at = greatest(s.at, now_ms), previous_at = s.at
+  FROM (
+    SELECT l.id FROM realtime.subject AS l WHERE l.kind = 'tvl' AND l.id IN (SELECT r.id FROM removed AS r) ORDER BY l.id FOR UPDATE
+  ) AS locked
+  WHERE s.kind = 'tvl' AND s.id = locked.id
+  RETURNING s.id, s.version, s.at
+),
+gone AS (
+  DELETE FROM realtime.part AS p USING removed AS r, subject WHERE p.id = r.id AND p.chain = r.chain AND subject.id = p.id
+  RETURNING p.id, p.chain, p.value, p.at AS last_at, subject.version, subject.at
+),
+judged AS (
+  SELECT gone.*, coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute
+  FROM gone
+  CROSS JOIN (SELECT t.percent, t.absolute FROM realtime.threshold AS t WHERE t.kind = 'tvl' AND t.id = '') AS of_kind
+  LEFT JOIN realtime.threshold AS own ON own.kind = 'tvl' AND own.id = gone.id
+),
+written AS (
+  INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
+  SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, is_silent,
+    jsonb_build_object('parts', '{}'::jsonb, 'known', true, 'percent', min(j.percent), 'absolute', min(j.absolute),
+      'gone', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.last_at)))
+  FROM judged AS j GROUP BY j.id, j.version, j.at
+  HAVING bool_or(j.chain <> '' AND abs(j.value) >= j.absolute)
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM old_rows), (SELECT count(*) FROM written)$judge$, id, chain))
 $make$;
 
 -- Of a table of protocols.
-CREATE FUNCTION realtime.fields_trigger_body(id text, at text, not_fields text, nth text) RETURNS text
+CREATE FUNCTION realtime.fields_trigger_body(id text, at text, not_fields text, nth text, value_key text, valid text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
-SELECT format($body$
-DECLARE
-  began timestamptz := clock_timestamp();
-  now_ms bigint := (extract(epoch FROM began) * 1000)::bigint;
-  state realtime.outbox_state;
-  is_silent boolean := coalesce(current_setting('realtime.backfill', true), '') IN ('on', 'true', '1');
-  seen_count bigint; valid_count bigint; rounds bigint := 1;
-  timely_count bigint := 0; timely_more bigint; significant_count bigint := 0; significant_more bigint;
-BEGIN
-  SELECT count(*), count(*) FILTER (WHERE %1$s IS NOT NULL) INTO seen_count, valid_count FROM new_rows;
-  IF seen_count = 0 THEN RETURN NULL; END IF;
-  SELECT * INTO state FROM realtime.outbox_state;
-  IF %4$L <> '1' THEN
-    SELECT coalesce(max(n), 0) INTO rounds FROM (SELECT count(*) AS n FROM new_rows GROUP BY %1$s) AS repeated;
-  END IF;
-  FOR round IN 1 .. rounds LOOP
-    WITH
-    incoming AS (
-      SELECT * FROM (
-        SELECT %1$s AS id, coalesce(%2$s, now_ms) AS at, jsonb_strip_nulls(to_jsonb(new_rows) - %3$L::text[]) AS fields, %4$s AS nth
-        FROM new_rows WHERE %1$s IS NOT NULL
-      ) AS numbered WHERE nth = round
-    ),
-    applied AS (
-      INSERT INTO realtime.subject AS s (kind, id, at, fields) SELECT 'protocol', i.id, i.at, i.fields FROM incoming AS i ORDER BY i.id
-      ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at,
-        fields = excluded.fields, previous_fields = s.fields
-        WHERE excluded.at >= s.at OR %2$L = 'NULL::bigint'
-      RETURNING s.id, s.version, s.at, s.fields, s.previous_fields
-    ),
-    written AS (
-      INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-      SELECT state.active, realtime.lane('protocol', id), 'protocol', id, version, at, now_ms, is_silent,
-        jsonb_build_object('fields', fields, 'previous', previous_fields)
-      FROM applied WHERE previous_fields <> fields
-      RETURNING 1
-    )
-    SELECT (SELECT count(*) FROM applied), (SELECT count(*) FROM written) INTO timely_more, significant_more;
-    timely_count := timely_count + timely_more;
-    significant_count := significant_count + significant_more;
-  END LOOP;
-  PERFORM realtime.finish_call(state.active, state.sleeping, TG_RELID, began, seen_count, significant_count, valid_count - timely_count, seen_count - valid_count);
-  RETURN NULL;
-END
-$body$, id, at, not_fields, nth)
+SELECT realtime.trigger_body('new_rows', valid, value_key, format($judge$
+WITH
+incoming AS (
+  SELECT * FROM (
+    SELECT %1$s AS id, coalesce(%2$s, now_ms) AS at, jsonb_strip_nulls(to_jsonb(new_rows) - %3$L::text[]) AS fields, %4$s AS nth
+    FROM new_rows WHERE %5$s
+  ) AS numbered WHERE nth = round
+),
+applied AS (
+  INSERT INTO realtime.subject AS s (kind, id, at, fields) SELECT 'protocol', i.id, i.at, i.fields FROM incoming AS i ORDER BY i.id
+  ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at,
+    fields = excluded.fields, previous_fields = s.fields
+    WHERE excluded.at >= s.at OR %2$L = 'NULL::bigint'
+  RETURNING s.id, s.version, s.at, s.fields, s.previous_fields
+),
+written AS (
+  INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
+  SELECT state.active, realtime.lane('protocol', id), 'protocol', id, version, at, now_ms, is_silent,
+    jsonb_build_object('fields', fields, 'previous', previous_fields)
+  FROM applied WHERE previous_fields <> fields
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM applied), (SELECT count(*) FROM written)$judge$, id, at, not_fields, nth, valid))
 $make$;
 
 -- Notes the figures of a call, and wakes a relay that sleeps. NOTIFY takes a lock on the whole database at the commit, so
@@ -286,7 +238,7 @@ DECLARE
   name text := 'on_' || left((SELECT c.relname FROM pg_class AS c WHERE c.oid = relation), 40);
   same integer;
   unknown text;
-  id text; part text; value text; at text; extra text; nth text; is_unique boolean;
+  id text; part text; value text; at text; extra text; nth text; value_key text; valid text; is_unique boolean;
   part_relation regclass;
 BEGIN
   IF required IS NULL THEN
@@ -321,16 +273,18 @@ BEGIN
       AND (SELECT array_agg(a.attname::text) FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attnum = ANY (i.indkey))
         <@ ARRAY[used ->> 'id', CASE WHEN kind = 'tvl' THEN used ->> 'chain' END]
   ) INTO is_unique;
+  IF NOT is_unique THEN value_key := concat_ws(', ', id, CASE WHEN kind = 'tvl' THEN part END); END IF;
   -- The number of a row among those of its value: in the order of their times, then of the statement.
-  nth := CASE WHEN is_unique THEN '1'
-    ELSE format('row_number() OVER (PARTITION BY %s%s ORDER BY %s)', id, CASE WHEN kind = 'tvl' THEN ', ' || part ELSE '' END, at) END;
+  nth := CASE WHEN is_unique THEN '1' ELSE format('row_number() OVER (PARTITION BY %s ORDER BY %s)', value_key, at) END;
+  -- No NaN, no infinity, nothing that DynamoDB could not hold.
+  valid := format('%s IS NOT NULL', id) || CASE WHEN value IS NULL THEN '' ELSE format(' AND %s BETWEEN -1e126 AND 1e126', value) END;
   SELECT coalesce('jsonb_strip_nulls(jsonb_build_object(' || string_agg(format('%L, %I', p.key, p.value), ', ') || '))', 'NULL::jsonb')
     INTO extra FROM jsonb_each_text(used) AS p WHERE kind = 'price' AND p.key NOT IN ('id', 'value', 'at');
   EXECUTE format('CREATE FUNCTION realtime.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', name,
     CASE kind
-      WHEN 'price' THEN realtime.price_trigger_body(id, value, at, extra, nth)
-      WHEN 'tvl' THEN realtime.tvl_trigger_body(id, part, value, at, nth)
-      ELSE realtime.fields_trigger_body(id, at, ARRAY[used ->> 'id', coalesce(used ->> 'at', used ->> 'id')]::text, nth)
+      WHEN 'price' THEN realtime.price_trigger_body(id, value, at, extra, nth, value_key, valid)
+      WHEN 'tvl' THEN realtime.tvl_trigger_body(id, part, value, at, nth, value_key, valid)
+      ELSE realtime.fields_trigger_body(id, at, ARRAY[used ->> 'id', coalesce(used ->> 'at', used ->> 'id')]::text, nth, value_key, valid)
     END);
   IF kind = 'tvl' THEN
     EXECUTE format('CREATE FUNCTION realtime.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', name || '_gone',
