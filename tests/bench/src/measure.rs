@@ -42,6 +42,11 @@ pub(crate) struct Sample {
     pub(crate) events: f64,
 }
 
+/// One figure of every sample.
+pub(crate) fn column(samples: &[Sample], value: impl Fn(&Sample) -> f64) -> Vec<f64> {
+    samples.iter().map(value).collect()
+}
+
 /// The real Redis and the sink of a run.
 pub(crate) struct Stage {
     /// The server.

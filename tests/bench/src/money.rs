@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Res;
 use crate::bench::{BATCH, Measured};
-use crate::measure::Sample;
+use crate::measure::{Sample, column};
 use crate::stats::{median, short, table};
 use crate::subject::folder;
 
@@ -45,7 +45,7 @@ pub(crate) fn figures(measured: &[Measured]) -> Vec<Figures> {
         for (name, distant_ms) in &measured.distant_ms {
             let found = measured.samples.iter().find(|(other, _)| other == name);
             let samples = found.map_or(&[][..], |(_, samples)| samples);
-            let middle = |value: fn(&Sample) -> f64| median(&samples.iter().map(value).collect::<Vec<_>>());
+            let middle = |value: fn(&Sample) -> f64| median(&column(samples, value));
             figures.push(Figures {
                 workload: measured.workload.to_owned(),
                 name: name.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::bench::{BATCH, Measured};
-use crate::measure::Sample;
+use crate::measure::{Sample, column};
 use crate::stats::{median, short, spread, table};
 use crate::{proc, syscalls};
 
@@ -38,10 +38,6 @@ pub(crate) fn bench(measured: &[Measured], rounds: usize) -> String {
 fn today() -> String {
     let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
     date.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn column(samples: &[Sample], value: impl Fn(&Sample) -> f64) -> Vec<f64> {
-    samples.iter().map(value).collect()
 }
 
 fn times(measured: &Measured) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use events_harness::servers::redis::RedisServer;
 
-use crate::measure::{Sample, Stage, start_warm, window};
+use crate::measure::{Sample, Stage, column, start_warm, window};
 use crate::sink::{Keep, Sink};
 use crate::stats::{percentile, short, spread, table};
 use crate::subject::Subject;
@@ -94,10 +94,6 @@ async fn measure_all(stage: &Stage, subject: &Subject, sizes: Vec<Size>, rounds:
     Ok(rows)
 }
 
-fn column(samples: &[Sample], value: fn(&Sample) -> f64) -> Vec<f64> {
-    samples.iter().map(value).collect()
-}
-
 fn print(title: &str, rows: &Rows) -> String {
     let header = [
         title,
@@ -109,7 +105,7 @@ fn print(title: &str, rows: &Rows) -> String {
         "events a record",
     ];
     let cells = |(name, samples): &(usize, Vec<Sample>)| {
-        let cell = |value| spread(&column(samples, value));
+        let cell = |value: fn(&Sample) -> f64| spread(&column(samples, value));
         vec![
             name.to_string(),
             cell(|sample| sample.cpu_us),

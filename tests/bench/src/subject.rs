@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use events_harness::lambda::bootstrap::ENVIRONMENT;
 use events_harness::lambda::runtime_api::{Outcome, RuntimeApi};
 use events_harness::servers::process::workspace;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -126,18 +127,9 @@ impl Subject {
 
 fn environment(systems: &Systems, api: &str) -> Vec<(&'static str, String)> {
     let queue = |name: &str| format!("{}/000000000000/{name}.fifo", systems.sqs);
-    let fixed = [
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_REGION", "eu-central-1"),
-        ("AWS_LAMBDA_FUNCTION_NAME", "test"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/test"),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "test"),
-        ("_HANDLER", "bootstrap"),
-    ];
-    let mut variables: Vec<_> = fixed.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let mut variables: Vec<_> =
+        ENVIRONMENT.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    variables.push(("_HANDLER", "bootstrap".to_owned()));
     variables.push(("REDIS_URL", format!("redis://{}", systems.redis)));
     variables.push(("AWS_ENDPOINT_URL_SQS", systems.sqs.clone()));
     variables.push(("EVENTS_QUEUE_URL", queue("events")));

@@ -125,34 +125,31 @@ fn bars(began: Instant, took: Duration, trips: &[Trip], sent: &[Sent]) -> Vec<Ba
     bars
 }
 
-/// Which requests began after the first answer, and what forced them to.
-fn waves(sent: &[Sent]) -> String {
-    let Some(first_answer) = sent.iter().filter_map(|sent| sent.answered).min() else {
-        return "no SQS request was answered".into();
+/// The requests that began after the first answer: how many, and how many of them although no earlier request held a
+/// message of their groups.
+fn late(sent: &[Sent]) -> (usize, usize) {
+    let Some(first_answer) = sent.iter().filter_map(|sent| sent.answered).min() else { return (0, 0) };
+    let waits_for_group = |index: &usize| {
+        let earlier: BTreeSet<&String> = sent[..*index].iter().flat_map(|sent| &sent.groups).collect();
+        sent[*index].groups.iter().any(|group| earlier.contains(group))
     };
     let late: Vec<usize> = (0..sent.len()).filter(|index| sent[*index].received > first_answer).collect();
-    let together = sent.len() - late.len();
-    if late.is_empty() {
-        return format!("{together} requests to SQS in one wave");
-    }
-    let same_group = late.len() - forced_by_nothing(sent);
-    format!(
-        "{} requests to SQS: {together} before the first answer, {} after it. Of those, {same_group} had to wait for an \
-         earlier message of their group; the others only for a free place among those in flight.",
-        sent.len(),
-        late.len()
-    )
+    (late.len(), late.iter().filter(|index| !waits_for_group(index)).count())
 }
 
-/// The requests that began after the first answer although no earlier message of their groups was in flight.
-fn forced_by_nothing(sent: &[Sent]) -> usize {
-    let Some(first_answer) = sent.iter().filter_map(|sent| sent.answered).min() else { return 0 };
-    let waits_for_group = |index: usize| {
-        let earlier: BTreeSet<&String> = sent[..index].iter().flat_map(|sent| &sent.groups).collect();
-        sent[index].groups.iter().any(|group| earlier.contains(group))
-    };
-    let late = (0..sent.len()).filter(|index| sent[*index].received > first_answer);
-    late.filter(|index| !waits_for_group(*index)).count()
+/// What forced requests to begin after the first answer.
+fn waves(sent: &[Sent]) -> String {
+    let (late, forced_by_nothing) = late(sent);
+    let together = sent.len() - late;
+    if late == 0 {
+        return format!("{together} requests to SQS in one wave");
+    }
+    format!(
+        "{} requests to SQS: {together} before the first answer, {late} after it. Of those, {} had to wait for an earlier \
+         message of their group; the others only for a free place among those in flight.",
+        sent.len(),
+        late - forced_by_nothing
+    )
 }
 
 fn check(trips: &[Trip], sent: &[Sent]) -> Res<()> {
@@ -172,7 +169,7 @@ fn check(trips: &[Trip], sent: &[Sent]) -> Res<()> {
             wrong.push("the commit before the last answer of SQS".into());
         }
     }
-    match forced_by_nothing(sent) {
+    match late(sent).1 {
         0 => {}
         late => wrong.push(format!("{late} requests to SQS waited for an answer that they did not need")),
     }

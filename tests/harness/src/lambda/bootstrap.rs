@@ -12,7 +12,7 @@ use crate::probes::wait::{eventually, within};
 use crate::servers::process::{Process, Spec, workspace};
 
 /// The variables that Lambda sets. `lambda_runtime` panics without most of them.
-const ENVIRONMENT: [(&str, &str); 9] = [
+pub const ENVIRONMENT: [(&str, &str); 8] = [
     ("AWS_ACCESS_KEY_ID", "test"),
     ("AWS_SECRET_ACCESS_KEY", "test"),
     ("AWS_REGION", "eu-central-1"),
@@ -21,7 +21,6 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
     ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/test"),
     ("AWS_LAMBDA_LOG_STREAM_NAME", "test"),
-    ("RUST_BACKTRACE", "1"),
 ];
 
 /// The path of the Lambda binary. Builds it first if necessary.
@@ -63,6 +62,7 @@ impl Bootstrap {
         spec.pipe_stdout = true;
         let pairs = ENVIRONMENT.iter().chain(env);
         spec.env = pairs.map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        spec.env.push(("RUST_BACKTRACE".into(), "1".into()));
         spec.env.push(("AWS_LAMBDA_RUNTIME_API".into(), api.addr().to_string()));
         // If coverage is measured, measure it in the child too.
         spec.env.extend(std::env::var("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE".into(), file)));
