@@ -101,7 +101,13 @@ pub(crate) async fn window(stage: &Stage, running: &Running, batches: &[Batch]) 
         times.push(ms(running.run(batch).await?));
     }
     let elapsed = began.elapsed();
-    let cpu = proc::cpu_ns(running.pid())?.saturating_sub(cpu) as f64;
+    if !proc::children(running.pid()).is_empty() {
+        return Err(
+            "the measured process has children, whose CPU is not counted: name the program itself".into()
+        );
+    }
+    let after_cpu = proc::cpu_ns(running.pid())?;
+    let cpu = after_cpu.checked_sub(cpu).ok_or("a thread ended meanwhile, so its CPU is not counted")? as f64;
     let delay = proc::run_delay_ns(running.pid())?.saturating_sub(delay) as f64;
     let redis_cpu = proc::cpu_ns(stage.redis.pid())?.saturating_sub(redis_cpu) as f64;
     let calls = redis_calls(&stage.redis).await.saturating_sub(calls) as f64;
