@@ -29,6 +29,7 @@ CREATE TABLE realtime.subject (
   version bigint NOT NULL DEFAULT 1,
   at bigint NOT NULL,
   previous_at bigint,
+  occurrence integer NOT NULL DEFAULT 0,
   value numeric,
   previous numeric,
   fields jsonb,
@@ -36,13 +37,14 @@ CREATE TABLE realtime.subject (
   PRIMARY KEY (kind, id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE realtime.subject IS
-  'The last row of each protocol or token: what its next row is compared with. version grows with each row; at is the data time, ms since 1970. value: of a price, USD. fields: of a protocol. previous_…: the same before the last row, so that one statement replaces a row and returns what it was.';
+  'The last row of each protocol or token: what its next row is compared with. version grows with each row; at is the data time, ms since 1970; occurrence: how many rows with the same data time were before. value: of a price, USD. fields: of a protocol. previous_…: the same before the last row, so that one statement replaces a row and returns what it was.';
 
 CREATE TABLE realtime.part (
   id text COLLATE "C" NOT NULL,
   chain text COLLATE "C" NOT NULL,
   at bigint NOT NULL,
   previous_at bigint,
+  occurrence integer NOT NULL DEFAULT 0,
   value numeric NOT NULL,
   previous numeric,
   PRIMARY KEY (id, chain)
@@ -68,15 +70,18 @@ CREATE TABLE realtime.outbox_0 PARTITION OF realtime.outbox FOR VALUES IN (0);
 CREATE TABLE realtime.outbox_1 PARTITION OF realtime.outbox FOR VALUES IN (1);
 CREATE INDEX ON realtime.outbox (xid);
 COMMENT ON TABLE realtime.outbox IS
-  'slot: writers insert into one partition while the relay empties the other. Significant changes, one row for each row of a protocol or token. lane is a hash of the subject; at and created are ms since 1970; silent: update caches, make no events. body: of a price {"value", "previous", "previousAt", "percent", "absolute": thresholds in effect, "extra": other columns}; of TVL {"parts": {chain or empty: [value, previous, previous data time]}, "known": was the protocol known, "gone": {removed chain: [value, data time]}, "percent", "absolute"}; of a protocol {"fields", "previous"}. Rows of one subject are in the order of version, then at.';
+  'slot: writers insert into one partition while the relay empties the other. Significant changes, one row for each row of a protocol or token. lane is a hash of the subject; at and created are ms since 1970; silent: update caches, make no events. body: of a price {"value", "previous", "previousAt", "percent", "absolute": thresholds in effect, "occurrence", "extra": other columns}; of TVL {"parts": {chain or empty: [value, previous, previous data time, occurrence]}, "known": was the protocol known, "gone": {removed chain: [value, data time]}, "percent", "absolute"}; of a protocol {"fields", "previous", "occurrence"}. Rows of one subject are in the order of version, then at.';
 
 CREATE TABLE realtime.outbox_state (
   one boolean PRIMARY KEY DEFAULT true CHECK (one),
   active smallint NOT NULL DEFAULT 0 CHECK (active IN (0, 1)),
-  sleeping boolean NOT NULL DEFAULT false
+  sleeping boolean NOT NULL DEFAULT false,
+  switched timestamptz NOT NULL DEFAULT now(),
+  history_ms bigint NOT NULL DEFAULT 90000000,
+  protocol_history_ms bigint NOT NULL DEFAULT 604800000
 );
 COMMENT ON TABLE realtime.outbox_state IS
-  'active: the slot that writers insert into. sleeping: a relay waits for a NOTIFY on the channel realtime.';
+  'active: the slot that writers insert into. sleeping: a relay waits for a NOTIFY on the channel realtime. switched: when active changed last. history_ms: a row whose data time is older than this is history, and as late as one that is older than the last row (25 h; of protocols 7 days). Filling in history is no news.';
 INSERT INTO realtime.outbox_state DEFAULT VALUES;
 
 -- Figures on the triggers ---------------------------------------------------------------------------------------------
@@ -113,6 +118,14 @@ CREATE TABLE realtime.watched (
   function text NOT NULL UNIQUE
 );
 COMMENT ON TABLE realtime.watched IS 'The tables that detection is attached to, with the columns that hold each part of a row.';
+
+-- A number with the 38 significant digits that DynamoDB has, and at least 1e-130.
+CREATE FUNCTION realtime.decimal(value numeric) RETURNS numeric
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  RETURN CASE
+    WHEN scale(value) <= 19 AND abs(value) < 1e19 THEN value
+    WHEN abs(value) < 1e-130 THEN 0
+    ELSE round(value, 36 - floor(log(abs(value)))::integer) END;
 
 -- The lane of a subject: relays share the work by lanes.
 CREATE FUNCTION realtime.lane(kind text, id text) RETURNS smallint

@@ -7,14 +7,16 @@
 
 -- The frame of all trigger functions. relation: the transition table. valid: the condition of a row that can be judged. value_key:
 -- what tells the values of a statement apart, NULL if each is there once. judge: the statement of a round, which returns the rows
--- that were not late, and the changes that it wrote.
-CREATE FUNCTION realtime.trigger_body(relation text, valid text, value_key text, judge text) RETURNS text
+-- that were not late, and the changes that it wrote. history: how old a row of history is, ms. A data time after the statement is
+-- an error of a clock: it counts as the time of the statement, or it would make every later row late.
+CREATE FUNCTION realtime.trigger_body(relation text, valid text, value_key text, history text, judge text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
 SELECT format($body$
 DECLARE
   began timestamptz := clock_timestamp();
   now_ms bigint := (extract(epoch FROM began) * 1000)::bigint;
   state realtime.outbox_state;
+  oldest bigint;
   is_silent boolean := coalesce(current_setting('realtime.backfill', true), '') IN ('on', 'true', '1');
   seen_count bigint; valid_count bigint; rounds bigint := 1;
   timely_count bigint := 0; timely_more bigint; significant_count bigint := 0; significant_more bigint;
@@ -22,6 +24,7 @@ BEGIN
   SELECT count(*), count(*) FILTER (WHERE %2$s) INTO seen_count, valid_count FROM %1$s;
   IF seen_count = 0 THEN RETURN NULL; END IF;
   SELECT * INTO state FROM realtime.outbox_state;
+  oldest := now_ms - %5$s;
   %3$s
   FOR round IN 1 .. rounds LOOP
     %4$s INTO timely_more, significant_more;
@@ -35,27 +38,27 @@ END
 $body$, relation, valid,
   CASE WHEN value_key IS NULL THEN '' ELSE format(
     'SELECT coalesce(max(n), 0) INTO rounds FROM (SELECT count(*) AS n FROM %s GROUP BY %s) AS repeated;', relation, value_key) END,
-  judge)
+  judge, history)
 $make$;
 
 -- Of a table of prices.
 CREATE FUNCTION realtime.price_trigger_body(id text, value text, at text, extra text, nth text, value_key text, valid text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
-SELECT realtime.trigger_body('new_rows', valid, value_key, format($judge$
+SELECT realtime.trigger_body('new_rows', valid, value_key, 'state.history_ms', format($judge$
 WITH
 incoming AS (
   SELECT * FROM (
-    SELECT %1$s AS id, %2$s AS value, coalesce(%3$s, now_ms) AS at, %3$s IS NULL AS untimed, %4$s AS extra, %5$s AS nth
+    SELECT %1$s AS id, %2$s AS value, least(coalesce(%3$s, now_ms), now_ms) AS at, %4$s AS extra, %5$s AS nth
     FROM new_rows WHERE %8$s
-  ) AS numbered WHERE nth = round
+  ) AS numbered WHERE nth = round AND numbered.at >= oldest
 ),
 applied AS (
   INSERT INTO realtime.subject AS s (kind, id, at, value) SELECT 'price', i.id, i.at, i.value FROM incoming AS i ORDER BY i.id
   ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at,
-    value = excluded.value, previous = s.value
+    occurrence = CASE WHEN excluded.at > s.at THEN 0 ELSE s.occurrence + 1 END, value = excluded.value, previous = s.value
     -- A row of older data is late. Without a data time, a row is as old as its statement, but never older than the last row.
     WHERE excluded.at >= s.at OR %3$L = 'NULL::bigint'
-  RETURNING s.id, s.version, s.at, s.value, s.previous, s.previous_at
+  RETURNING s.id, s.version, s.at, s.value, s.previous, s.previous_at, s.occurrence
 ),
 judged AS (
   SELECT applied.*, coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute
@@ -67,7 +70,7 @@ written AS (
   INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
   SELECT state.active, realtime.lane('price', j.id), 'price', j.id, j.version, j.at, now_ms, is_silent,
     jsonb_build_object('value', j.value, 'previous', j.previous, 'previousAt', j.previous_at, 'percent', j.percent,
-      'absolute', j.absolute, 'extra', %6$s)
+      'absolute', j.absolute, 'occurrence', j.occurrence, 'extra', %6$s)
   FROM judged AS j %7$s
   WHERE realtime.is_significant(j.previous, j.value, j.percent, j.absolute)
   RETURNING 1
@@ -80,13 +83,13 @@ $make$;
 -- Of a table of TVL.
 CREATE FUNCTION realtime.tvl_trigger_body(id text, chain text, value text, at text, nth text, value_key text, valid text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
-SELECT realtime.trigger_body('new_rows', valid, value_key, format($judge$
+SELECT realtime.trigger_body('new_rows', valid, value_key, 'state.history_ms', format($judge$
 WITH
 incoming AS MATERIALIZED (
   SELECT * FROM (
-    SELECT %1$s AS id, %2$s AS chain, %3$s AS value, coalesce(%4$s, now_ms) AS at, %5$s AS nth
+    SELECT %1$s AS id, %2$s AS chain, %3$s AS value, least(coalesce(%4$s, now_ms), now_ms) AS at, %5$s AS nth
     FROM new_rows WHERE %6$s
-  ) AS numbered WHERE nth = round
+  ) AS numbered WHERE nth = round AND numbered.at >= oldest
 ),
 subject AS (
   INSERT INTO realtime.subject AS s (kind, id, at)
@@ -101,8 +104,9 @@ timely AS (
 ),
 applied AS (
   INSERT INTO realtime.part AS p (id, chain, at, value) SELECT t.id, t.chain, t.at, t.value FROM timely AS t ORDER BY t.id, t.chain
-  ON CONFLICT (id, chain) DO UPDATE SET at = excluded.at, previous_at = p.at, value = excluded.value, previous = p.value
-  RETURNING p.id, p.chain, p.at, p.value, p.previous, p.previous_at
+  ON CONFLICT (id, chain) DO UPDATE SET at = excluded.at, previous_at = p.at, value = excluded.value, previous = p.value,
+    occurrence = CASE WHEN excluded.at > p.at THEN 0 ELSE p.occurrence + 1 END
+  RETURNING p.id, p.chain, p.at, p.value, p.previous, p.previous_at, p.occurrence
 ),
 judged AS (
   SELECT a.*, subject.version, subject.previous_at IS NOT NULL AS known,
@@ -119,7 +123,7 @@ written AS (
   -- A change carries every value of its row, as an event shows the whole breakdown.
   INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
   SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, is_silent,
-    jsonb_build_object('parts', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.previous, j.previous_at)),
+    jsonb_build_object('parts', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.previous, j.previous_at, j.occurrence)),
       'known', bool_or(j.known), 'percent', min(j.percent), 'absolute', min(j.absolute))
   FROM judged AS j WHERE (j.id, j.at) IN (SELECT k.id, k.at FROM judged AS k WHERE k.significant)
   GROUP BY j.id, j.at, j.version
@@ -130,7 +134,7 @@ $make$;
 
 -- Of a table of TVL whose rows were deleted: a chain that vanishes is a change.
 CREATE FUNCTION realtime.removal_trigger_body(id text, chain text) RETURNS text LANGUAGE sql IMMUTABLE AS $make$
-SELECT realtime.trigger_body('old_rows', 'true', NULL, format($judge$
+SELECT realtime.trigger_body('old_rows', 'true', NULL, 'state.history_ms', format($judge$
 WITH
 removed AS MATERIALIZED (SELECT DISTINCT %1$s AS id, %2$s AS chain FROM old_rows WHERE %1$s IS NOT NULL),
 subject AS (
@@ -166,25 +170,25 @@ $make$;
 -- Of a table of protocols.
 CREATE FUNCTION realtime.fields_trigger_body(id text, at text, not_fields text, nth text, value_key text, valid text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
-SELECT realtime.trigger_body('new_rows', valid, value_key, format($judge$
+SELECT realtime.trigger_body('new_rows', valid, value_key, 'state.protocol_history_ms', format($judge$
 WITH
 incoming AS (
   SELECT * FROM (
-    SELECT %1$s AS id, coalesce(%2$s, now_ms) AS at, jsonb_strip_nulls(to_jsonb(new_rows) - %3$L::text[]) AS fields, %4$s AS nth
+    SELECT %1$s AS id, least(coalesce(%2$s, now_ms), now_ms) AS at, jsonb_strip_nulls(to_jsonb(new_rows) - %3$L::text[]) AS fields, %4$s AS nth
     FROM new_rows WHERE %5$s
-  ) AS numbered WHERE nth = round
+  ) AS numbered WHERE nth = round AND numbered.at >= oldest
 ),
 applied AS (
   INSERT INTO realtime.subject AS s (kind, id, at, fields) SELECT 'protocol', i.id, i.at, i.fields FROM incoming AS i ORDER BY i.id
   ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at,
-    fields = excluded.fields, previous_fields = s.fields
+    occurrence = CASE WHEN excluded.at > s.at THEN 0 ELSE s.occurrence + 1 END, fields = excluded.fields, previous_fields = s.fields
     WHERE excluded.at >= s.at OR %2$L = 'NULL::bigint'
-  RETURNING s.id, s.version, s.at, s.fields, s.previous_fields
+  RETURNING s.id, s.version, s.at, s.fields, s.previous_fields, s.occurrence
 ),
 written AS (
   INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
   SELECT state.active, realtime.lane('protocol', id), 'protocol', id, version, at, now_ms, is_silent,
-    jsonb_build_object('fields', fields, 'previous', previous_fields)
+    jsonb_build_object('fields', fields, 'previous', previous_fields, 'occurrence', occurrence)
   FROM applied WHERE previous_fields <> fields
   RETURNING 1
 )
@@ -266,7 +270,7 @@ BEGIN
   id := format('%I::text COLLATE "C"', used ->> 'id');
   at := realtime.time_expression(relation, used ->> 'at');
   part := CASE WHEN kind = 'tvl' AND used ? 'chain' THEN format('coalesce(%I::text, '''') COLLATE "C"', used ->> 'chain') ELSE '''''::text COLLATE "C"' END;
-  IF used ? 'value' THEN value := format('%I::numeric', used ->> 'value'); END IF;
+  IF used ? 'value' THEN value := format('realtime.decimal(%I::numeric)', used ->> 'value'); END IF;
   -- With a unique key of exactly the subject, a statement has each value once.
   SELECT EXISTS (
     SELECT FROM pg_index AS i WHERE i.indrelid = relation AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
@@ -276,8 +280,9 @@ BEGIN
   IF NOT is_unique THEN value_key := concat_ws(', ', id, CASE WHEN kind = 'tvl' THEN part END); END IF;
   -- The number of a row among those of its value: in the order of their times, then of the statement.
   nth := CASE WHEN is_unique THEN '1' ELSE format('row_number() OVER (PARTITION BY %s ORDER BY %s)', value_key, at) END;
-  -- No NaN, no infinity, nothing that DynamoDB could not hold.
-  valid := format('%s IS NOT NULL', id) || CASE WHEN value IS NULL THEN '' ELSE format(' AND %s BETWEEN -1e126 AND 1e126', value) END;
+  -- No NaN, no infinity, nothing that DynamoDB could not hold, no negative price.
+  valid := format('%s IS NOT NULL', id) || CASE WHEN value IS NULL THEN '' ELSE
+    format(' AND %I::numeric BETWEEN %s AND 9.9e125', used ->> 'value', CASE kind WHEN 'price' THEN '0' ELSE '-9.9e125' END) END;
   SELECT coalesce('jsonb_strip_nulls(jsonb_build_object(' || string_agg(format('%L, %I', p.key, p.value), ', ') || '))', 'NULL::jsonb')
     INTO extra FROM jsonb_each_text(used) AS p WHERE kind = 'price' AND p.key NOT IN ('id', 'value', 'at');
   EXECUTE format('CREATE FUNCTION realtime.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', name,

@@ -76,6 +76,29 @@ SELECT pg_temp.outbox();
 UPDATE prices SET price = 5 WHERE false;
 SELECT pg_temp.outbox();
 
+\echo == history, and a clock that runs ahead
+UPDATE realtime.outbox_state SET history_ms = 90000000;
+UPDATE prices SET price = 1000, at = 1700000240 WHERE token_id = 'a';
+SELECT pg_temp.outbox();
+SELECT value, at FROM realtime.subject WHERE kind = 'price' AND id = 'a';
+UPDATE realtime.outbox_state SET history_ms = 1e13;
+BEGIN;
+UPDATE prices SET price = 1000, at = 4000000000 WHERE token_id = 'b';
+SELECT at BETWEEN (extract(epoch FROM now()) - 60) * 1000 AND extract(epoch FROM clock_timestamp()) * 1000 AS clamped FROM realtime.subject WHERE kind = 'price' AND id = 'b';
+ROLLBACK;
+
+\echo == 38 significant digits, as DynamoDB has; a negative price is no value
+INSERT INTO tvl VALUES ('5', '', 1e-200, '2026-01-01Z'), ('5', 'base', 2.00000000000000000000000000000000000000000001, '2026-01-01Z'), ('5', 'xdai', 1e125, '2026-01-01Z');
+SELECT chain, value FROM realtime.part WHERE id = '5' ORDER BY chain;
+UPDATE prices SET price = -1, at = 1700000241 WHERE token_id = 'a';
+SELECT value FROM realtime.subject WHERE kind = 'price' AND id = 'a';
+
+\echo == rows of one data time are counted
+UPDATE tvl SET tvl = 3, at = '2026-01-01Z' WHERE protocol_id = '5' AND chain = 'base';
+UPDATE tvl SET tvl = 4, at = '2026-01-01Z' WHERE protocol_id = '5' AND chain = 'base';
+UPDATE tvl SET tvl = 5, at = '2026-01-01 01:00Z' WHERE protocol_id = '5' AND chain = 'base';
+SELECT pg_temp.outbox();
+
 \echo == protocols: any field; an equal rewrite is no change
 INSERT INTO protocols VALUES ('1', 'Aave', 'Lending', 1.10, '{base}', '2026-01-01Z');
 UPDATE protocols SET fee = 1.1, at = '2026-01-01 01:00Z';

@@ -6,6 +6,8 @@ CREATE TABLE history (coin text, usd numeric, seen bigint) PARTITION BY RANGE (s
 CREATE TABLE history_old PARTITION OF history FOR VALUES FROM (0) TO (1700000000);
 CREATE TABLE history_new PARTITION OF history FOR VALUES FROM (1700000000) TO (2000000000);
 CREATE TABLE protocols (id text PRIMARY KEY, name text, category text, fee numeric, chains text[], at timestamptz);
+-- The data times of the tests are long ago.
+UPDATE realtime.outbox_state SET history_ms = 1e13, protocol_history_ms = 1e13;
 SELECT realtime.watch('tvl', 'tvl');
 SELECT realtime.watch('prices', 'price');
 SELECT realtime.watch('history', 'price', '{"id": "coin", "value": "usd", "at": "seen"}');

@@ -6,6 +6,7 @@
 
 mod config;
 mod hot_keys;
+mod judged;
 mod planner;
 mod response;
 

@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use super::config::Config;
 use super::hot_keys::hot_keys;
+use super::judged::{completed, rules_of};
 use super::{RecordOutcome, RecordPlan};
 use crate::change::{
-    Baseline, BaselineValues, Detection, Finding, Predecessor, RowVersion, VersionStatus, detect, row_status,
+    Baseline, BaselineValues, ChangeRules, Detection, Finding, Predecessor, RowVersion, VersionStatus,
+    detect, row_status,
 };
 use crate::delivery::{
     Commit, DeadLetterWriter, KeyRenewal, Message, Publication, Snapshot, Undeliverable, event_message,
 };
 use crate::event::{Event, EventSource, ProtocolMeta};
-use crate::source::{ProtocolRow, Record, RecordContent, Row, SourceRow, Subject, UndecodableRecord};
+use crate::source::{
+    Judgement, ProtocolRow, Record, RecordContent, Row, SourceRow, Subject, UndecodableRecord,
+};
 use crate::value::Text;
 
 /// The times that a plan needs, because this crate reads no clock.
@@ -72,6 +76,15 @@ impl<'a> CurrentBaseline<'a> {
 fn occurrence(row: &SourceRow, baseline: Option<&CurrentBaseline<'_>>) -> u32 {
     let same_time = baseline.filter(|baseline| baseline.version.data_time_ms == row.data_time_ms);
     same_time.map_or(0, |baseline| baseline.occurrence.saturating_add(1))
+}
+
+/// What comparing a row has shown.
+struct Comparison<'a> {
+    detection: Detection<'a>,
+    /// The rules that it was compared by.
+    rules: &'a ChangeRules,
+    /// How many rows of the key with the same data time were applied before.
+    occurrence: u32,
 }
 
 struct Planner<'a> {
@@ -141,6 +154,17 @@ impl<'a> Planner<'a> {
         let baseline_key = self.config.keys.baseline(subject, &source.pk);
         let current = self.current(&baseline_key);
         let stored = current.as_ref().map(|current| current.version);
+        if let Some(judgement) = &source.judgement {
+            // The source itself has told history and late rows apart.
+            match RowVersion::of(source).status(stored) {
+                VersionStatus::Late => plan.outcome = RecordOutcome::Late,
+                VersionStatus::AlreadyApplied => plan.outcome = RecordOutcome::AlreadyApplied,
+                VersionStatus::Newer => {
+                    self.judged_row(source, judgement, subject, current, baseline_key, plan)
+                }
+            }
+            return;
+        }
         match row_status(source, stored, self.config.ttls.baseline_of(&source.row)) {
             VersionStatus::Late => plan.outcome = RecordOutcome::Late,
             VersionStatus::AlreadyApplied => plan.outcome = RecordOutcome::AlreadyApplied,
@@ -151,9 +175,31 @@ impl<'a> Planner<'a> {
                 let detection = detect(source, compared_with, &self.config.rules);
                 let occurrence = occurrence(source, current.as_ref());
                 let this_row = Predecessor { baseline_key, version: RowVersion::of(source) };
-                self.apply(source, subject, detection, occurrence, this_row, plan);
+                let comparison = Comparison { detection, rules: &self.config.rules, occurrence };
+                self.apply(source, subject, comparison, this_row, plan);
             }
         }
+    }
+
+    /// Plans a row that its source has compared, and that is newer than its baseline.
+    fn judged_row(
+        &self,
+        source: &SourceRow,
+        judgement: &Judgement,
+        subject: &Subject,
+        current: Option<CurrentBaseline<'_>>,
+        baseline_key: String,
+        plan: &mut RecordPlan,
+    ) {
+        let cached = current.as_ref().and_then(|current| BaselineValues::from_json(current.values));
+        let (source, rules) = (&completed(source, cached.as_ref()), &rules_of(judgement, &self.config.rules));
+        let mut detection = detect(source, None, rules);
+        if judgement.silent {
+            detection.findings.clear();
+        }
+        let occurrence = judgement.occurrences.values().copied().max().unwrap_or_default();
+        let this_row = Predecessor { baseline_key, version: RowVersion::of(source) };
+        self.apply(source, subject, Comparison { detection, rules, occurrence }, this_row, plan);
     }
 
     /// The baseline of a key: that of an earlier row of this batch, else the stored one.
@@ -175,11 +221,11 @@ impl<'a> Planner<'a> {
         &self,
         source: &SourceRow,
         subject: &Subject,
-        detection: Detection<'_>,
-        occurrence: u32,
+        comparison: Comparison<'_>,
         this_row: Predecessor,
         plan: &mut RecordPlan,
     ) {
+        let Comparison { detection, rules, occurrence } = comparison;
         let Detection { findings, compared, next, gone_chains } = detection;
         let mut commit = Commit {
             baseline_key: this_row.baseline_key,
@@ -201,7 +247,7 @@ impl<'a> Planner<'a> {
         plan.outcome = match (findings.is_empty(), compared) {
             (true, false) => RecordOutcome::FirstSeen,
             (true, true) => RecordOutcome::Unchanged,
-            (false, _) => self.events(source, subject, findings, plan, &mut commit),
+            (false, _) => self.events(source, subject, findings, rules, plan, &mut commit),
         };
         plan.commit = Some(commit);
     }
@@ -212,10 +258,11 @@ impl<'a> Planner<'a> {
         source: &SourceRow,
         subject: &Subject,
         findings: Vec<Finding>,
+        rules: &ChangeRules,
         plan: &mut RecordPlan,
         commit: &mut Commit,
     ) -> RecordOutcome {
-        let (least_tvl, processing_ms) = (&self.config.rules.tvl.absolute, self.times.processing_ms);
+        let (least_tvl, processing_ms) = (&rules.tvl.absolute, self.times.processing_ms);
         let (meta, occurrence) = (self.meta(source, subject), commit.occurrence);
         let events = EventSource { row: source, meta: &meta, least_tvl, occurrence, processing_ms };
         for finding in findings {

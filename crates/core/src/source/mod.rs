@@ -1,10 +1,11 @@
 //! Records, and the rows in them.
 //!
 //! The processor takes [`Record`]s. Each source has a module that decodes the source's format into records:
-//! [`dynamodb`] decodes stream records. A new source becomes another module here. No code outside this folder knows the
+//! [`dynamodb`] decodes stream records, [`postgres`] the rows of an outbox. A new source becomes another module here. No code outside this folder knows the
 //! format of a source.
 
 pub mod dynamodb;
+pub mod postgres;
 mod record;
 mod row;
 mod row_key;
@@ -12,7 +13,7 @@ mod sequence;
 mod subject;
 
 pub use record::{
-    ChangeSource, PreviousRow, Record, RecordContent, SkipReason, SourceRow, UndecodableRecord,
+    ChangeSource, Judgement, PreviousRow, Record, RecordContent, SkipReason, SourceRow, UndecodableRecord,
 };
 pub use row::{PriceRow, ProtocolRow, Row, TvlRow};
 pub use row_key::RowKey;

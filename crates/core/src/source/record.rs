@@ -1,5 +1,6 @@
 //! A decoded record, in the same form from every source.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use serde::Serialize;
 use super::row::Row;
 use super::sequence::SequenceNumber;
 use super::subject::Subject;
+use crate::value::Number;
 
 /// A record of a batch: its identifier for the response, and its content.
 #[derive(Clone, Debug)]
@@ -60,6 +62,22 @@ pub struct SourceRow {
     pub row: Row,
     /// The row before the change, if the record has one of the same kind.
     pub previous: Option<PreviousRow>,
+    /// What the source has decided about the row, if it compares rows itself.
+    pub judgement: Option<Judgement>,
+}
+
+/// What a source that compares rows itself has decided. Its previous row is then what the row is compared with: the cache
+/// can be empty, or behind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// Least change in per cent of the previous value, and in USD, that the source called significant. `None` for kinds of
+    /// rows without thresholds.
+    pub thresholds: Option<(Number, Number)>,
+    /// How many rows with the same data time the source had before, by chain key; under the empty key for the total, a price
+    /// or metadata.
+    pub occurrences: BTreeMap<String, u32>,
+    /// True if caches are to follow the row, and nobody is to hear of it: a backfill.
+    pub silent: bool,
 }
 
 impl SourceRow {
@@ -70,6 +88,13 @@ impl SourceRow {
             Row::Price(row) => Subject::Token(row.token_id.clone()),
             Row::Protocol(row) => Subject::Protocol(row.protocol_id.clone()),
         }
+    }
+
+    /// How many rows with the same data time the source had before this one, if it says so. `chain` is a chain key, or `None`
+    /// for the total, a price or metadata.
+    pub fn occurrence(&self, chain: Option<&str>) -> Option<u32> {
+        let judgement = self.judgement.as_ref()?;
+        Some(judgement.occurrences.get(chain.unwrap_or_default()).copied().unwrap_or_default())
     }
 }
 

@@ -194,6 +194,7 @@ impl<'a> Envelope<'a> {
             data_time_ms,
             row,
             previous,
+            judgement: None,
         })))
     }
 
