@@ -75,13 +75,13 @@ COMMENT ON TABLE realtime.outbox IS
 CREATE TABLE realtime.outbox_state (
   one boolean PRIMARY KEY DEFAULT true CHECK (one),
   active smallint NOT NULL DEFAULT 0 CHECK (active IN (0, 1)),
-  sleeping boolean NOT NULL DEFAULT false,
+  asleep_until timestamptz NOT NULL DEFAULT '-infinity',
   switched timestamptz NOT NULL DEFAULT now(),
   history_ms bigint NOT NULL DEFAULT 90000000,
   protocol_history_ms bigint NOT NULL DEFAULT 604800000
 );
 COMMENT ON TABLE realtime.outbox_state IS
-  'active: the slot that writers insert into. sleeping: a relay waits for a NOTIFY on the channel realtime. switched: when active changed last. history_ms: a row whose data time is older than this is history, and as late as one that is older than the last row (25 h; of protocols 7 days). Filling in history is no news.';
+  'active: the slot that writers insert into. asleep_until: until then a relay waits for a NOTIFY on the channel realtime. A relay that dies in its sleep leaves no doorbell that rings for ever. switched: when active changed last. history_ms: a row whose data time is older than this is history, and as late as one that is older than the last row (25 h; of protocols 7 days). Filling in history is no news.';
 INSERT INTO realtime.outbox_state DEFAULT VALUES;
 
 -- Figures on the triggers ---------------------------------------------------------------------------------------------

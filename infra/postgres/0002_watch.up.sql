@@ -31,7 +31,7 @@ BEGIN
     timely_count := timely_count + timely_more;
     significant_count := significant_count + significant_more;
   END LOOP;
-  PERFORM realtime.finish_call(state.active, state.sleeping, TG_RELID, began, seen_count, significant_count,
+  PERFORM realtime.finish_call(state.active, state.asleep_until > began, TG_RELID, began, seen_count, significant_count,
     valid_count - timely_count, seen_count - valid_count);
   RETURN NULL;
 END

@@ -109,7 +109,7 @@ $$;
 GRANT USAGE ON SCHEMA realtime TO realtime_relay;
 GRANT SELECT ON realtime.outbox, realtime.outbox_0, realtime.outbox_1, realtime.outbox_state, realtime.trigger_stats, realtime.backlog TO realtime_relay;
 GRANT TRUNCATE ON realtime.outbox_0, realtime.outbox_1, realtime.call_0, realtime.call_1 TO realtime_relay;
-GRANT UPDATE (active, sleeping, switched) ON realtime.outbox_state TO realtime_relay;
+GRANT UPDATE (active, asleep_until, switched) ON realtime.outbox_state TO realtime_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON realtime.relay, realtime.aside TO realtime_relay;
 GRANT SELECT, UPDATE (relay, done) ON realtime.lease TO realtime_relay;
 REVOKE EXECUTE ON FUNCTION realtime.rotate, realtime.after_restore FROM PUBLIC;

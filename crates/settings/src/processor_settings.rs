@@ -28,7 +28,18 @@ impl ProcessorSettings {
     /// comes from it. Credentials come only from the environment.
     #[cfg(feature = "secrets-manager")]
     pub async fn for_lambda() -> Result<Self, SettingsError> {
-        let source = CredentialSource::Environment;
+        Self::for_deployment(CredentialSource::Environment).await
+    }
+
+    /// The same for a service outside Lambda: credentials come from the environment, or from where AWS keeps them for
+    /// containers and instances.
+    #[cfg(all(feature = "secrets-manager", feature = "credential-chain"))]
+    pub async fn for_service() -> Result<Self, SettingsError> {
+        Self::for_deployment(CredentialSource::EnvironmentOrChain).await
+    }
+
+    #[cfg(feature = "secrets-manager")]
+    async fn for_deployment(source: CredentialSource) -> Result<Self, SettingsError> {
         let redis_url = match crate::RedisSecret::find(crate::environment, source)? {
             Some(secret) => {
                 let url = secret.read().await?;

@@ -27,6 +27,11 @@ impl SettingsError {
         Self(vec![error])
     }
 
+    /// All wrong settings of several sections.
+    pub fn all(errors: impl IntoIterator<Item = Self>) -> Self {
+        Self(errors.into_iter().flat_map(|error| error.0).collect())
+    }
+
     /// One wrong setting whose value may hold a secret: no part of the value is shown.
     pub(crate) fn hidden(name: &str, problem: &str, accepts: &str) -> Self {
         Self::of(format!("{name} (its value is not shown) {problem}; it accepts {accepts}"))

@@ -28,7 +28,7 @@ SELECT pg_temp.as_role('app', 'TRUNCATE prices');
 \echo == the relay reads and empties the outbox, and changes nothing else
 SELECT pg_temp.as_role('relay_user', 'SELECT * FROM realtime.outbox');
 SELECT pg_temp.as_role('relay_user', 'TRUNCATE realtime.outbox_0');
-SELECT pg_temp.as_role('relay_user', 'UPDATE realtime.outbox_state SET sleeping = true');
+SELECT pg_temp.as_role('relay_user', 'UPDATE realtime.outbox_state SET asleep_until = now()');
 SELECT pg_temp.as_role('relay_user', 'UPDATE realtime.outbox_state SET history_ms = 1');
 SELECT pg_temp.as_role('relay_user', 'SELECT realtime.rotate(1)');
 SELECT pg_temp.as_role('relay_user', $$INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body) VALUES (0, 0, 'price', 'x', 1, 1, 1, false, '{}')$$);

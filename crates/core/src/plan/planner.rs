@@ -160,7 +160,7 @@ impl<'a> Planner<'a> {
                 VersionStatus::Late => plan.outcome = RecordOutcome::Late,
                 VersionStatus::AlreadyApplied => plan.outcome = RecordOutcome::AlreadyApplied,
                 VersionStatus::Newer => {
-                    self.judged_row(source, judgement, subject, current, baseline_key, plan)
+                    self.judged_row(source, judgement, subject, current.as_ref(), baseline_key, plan)
                 }
             }
             return;
@@ -187,11 +187,11 @@ impl<'a> Planner<'a> {
         source: &SourceRow,
         judgement: &Judgement,
         subject: &Subject,
-        current: Option<CurrentBaseline<'_>>,
+        current: Option<&CurrentBaseline<'_>>,
         baseline_key: String,
         plan: &mut RecordPlan,
     ) {
-        let cached = current.as_ref().and_then(|current| BaselineValues::from_json(current.values));
+        let cached = current.and_then(|current| BaselineValues::from_json(current.values));
         let (source, rules) = (&completed(source, cached.as_ref()), &rules_of(judgement, &self.config.rules));
         let mut detection = detect(source, None, rules);
         if judgement.silent {

@@ -156,9 +156,9 @@ fn price(id: &str, body: &str) -> Result<Compared, String> {
 
 #[derive(Deserialize)]
 struct TvlBody<'a> {
-    /// By chain key: value, previous value, data time of that, occurrence.
+    /// By chain key.
     #[serde(borrow)]
-    parts: BTreeMap<String, (&'a RawValue, Option<&'a RawValue>, Option<i64>, u32)>,
+    parts: BTreeMap<String, Part<'a>>,
     /// By chain key: last value, its data time.
     #[serde(borrow, default)]
     gone: BTreeMap<String, (&'a RawValue, i64)>,
@@ -168,6 +168,9 @@ struct TvlBody<'a> {
     #[serde(borrow)]
     absolute: &'a RawValue,
 }
+
+/// Value, previous value, data time of that, occurrence.
+type Part<'a> = (&'a RawValue, Option<&'a RawValue>, Option<i64>, u32);
 
 fn tvl(id: &str, body: &str) -> Result<Compared, String> {
     let body: TvlBody<'_> = json(body)?;
