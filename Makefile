@@ -1,5 +1,5 @@
 # `make help` lists the targets.
-.PHONY: help local-stream package package-test rehearse plan-snapshot test check check-features check-infra check-postgres tools coverage verify \
+.PHONY: help local-stream package package-test relay-image rehearse plan-snapshot test check check-features check-infra check-postgres tools coverage verify \
 	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts
 .DEFAULT_GOAL := help
 
@@ -22,6 +22,9 @@ package: ## build the Lambda as a zip for provided.al2023; ARCH=arm64 (default) 
 
 package-test: tools ## start the zips of make package behind a Runtime API and send them batches
 	@sh infra/package-test.sh
+
+relay-image: ## build the relay's container image without docker, and check it; ARCH=arm64 (default) or x86-64
+	@sh infra/relay/image.sh '$(or $(ARCH),arm64)'
 
 # The rehearsal runs the zip for this machine's architecture. PLAN_JSON is the output of `terraform show -json`.
 HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)

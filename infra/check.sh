@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks all of infra without an AWS account: format, types, plans, a security scan, the tables of the README.
+# Checks all of infra without an AWS account: format, types, plans, the recipe of the image, a security scan, the tables of the
+# README.
 # Needs terraform and python3. Installs the scanner into .tools of the repository on first use.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -23,6 +24,9 @@ for root in . examples/*/; do
   )
 done
 
+echo "== image"
+python3 -B -m unittest discover --quiet -s relay/tests
+
 # A plan does not show the order of creation. If a mapping exists before everything that the function needs, its invocations
 # fail until the rest exists, and a correct deployment raises alarms.
 graph=$(terraform graph)
@@ -39,7 +43,7 @@ if [ "$("$venv/bin/checkov" --version 2>/dev/null)" != "$checkov" ]; then
   "$venv/bin/pip" install --quiet --disable-pip-version-check "checkov==$checkov"
 fi
 echo "== checkov"
-"$venv/bin/checkov" --skip-download --framework terraform --directory . --quiet --compact
+"$venv/bin/checkov" --skip-download --framework terraform dockerfile --directory . --quiet --compact
 
 ./docs.py --check
 ./plan-snapshot.py --check
