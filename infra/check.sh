@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks all of infra without an AWS account: format, types, plans, the recipe of the image, a security scan, the tables of the
-# README.
+# READMEs.
 # Needs terraform and python3. Installs the scanner into .tools of the repository on first use.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -8,13 +8,15 @@ cd "$(dirname "$0")"
 terraform fmt -check -diff -recursive
 
 # Every resource must be named by a test. Permissions and network rules must be named by the security tests.
-for resource in $(sed -nE 's/^resource "([a-z0-9_]+)" "([a-z0-9_]+)".*/\1.\2/p' ./*.tf); do
-  tests=(tests/*.tftest.hcl)
-  case $resource in aws_iam_* | aws_vpc_security_group_*) tests=(tests/security.tftest.hcl) ;; esac
-  grep -qwF "$resource" "${tests[@]}" || { echo "${tests[*]}: no test names $resource; add a check of it" >&2; exit 1; }
+for module in . relay; do
+  for resource in $(sed -nE 's/^resource "([a-z0-9_]+)" "([a-z0-9_]+)".*/\1.\2/p' "$module"/*.tf); do
+    tests=("$module"/tests/*.tftest.hcl)
+    case $resource in aws_iam_* | aws_vpc_security_group_*) tests=("$module/tests/security.tftest.hcl") ;; esac
+    grep -qwF "$resource" "${tests[@]}" || { echo "${tests[*]}: no test names $resource; add a check of it" >&2; exit 1; }
+  done
 done
 
-for root in . examples/*/; do
+for root in . relay examples/*/; do
   echo "== $root"
   (
     cd "$root"
@@ -27,14 +29,25 @@ done
 echo "== image"
 python3 -B -m unittest discover --quiet -s relay/tests
 
-# A plan does not show the order of creation. If a mapping exists before everything that the function needs, its invocations
-# fail until the rest exists, and a correct deployment raises alarms.
-graph=$(terraform graph)
-for needed in aws_secretsmanager_secret_version.redis_url aws_vpc_endpoint.interface \
-  $(sed -nE 's/^resource "(aws_vpc_security_group_[a-z_]+)" "([a-z_]+)".*/\1.\2/p' security_groups.tf); do
-  grep -qF "\"aws_lambda_event_source_mapping.stream\" -> \"$needed\"" <<<"$graph" ||
-    { echo "stream.tf: the event source mappings do not depend on $needed; add it to depends_on" >&2; exit 1; }
-done
+# A plan does not show the order of creation, nor which resource an id belongs to.
+# depends FOLDER RESOURCE OTHER...: fails unless the resource depends on each of the others.
+depends() {
+  local graph
+  graph=$(cd "$1" && terraform graph)
+  for needed in "${@:3}"; do
+    grep -qF "\"$2\" -> \"$needed\"" <<<"$graph" || { echo "$1: $2 does not depend on $needed, as it must" >&2; exit 1; }
+  done
+}
+# If a mapping exists before everything that the function needs, its invocations fail until the rest exists, and a correct
+# deployment raises alarms.
+rules=$(sed -nE 's/^resource "(aws_vpc_security_group_[a-z_]+)" "([a-z_]+)".*/\1.\2/p' security_groups.tf)
+depends . aws_lambda_event_source_mapping.stream aws_secretsmanager_secret_version.redis_url aws_vpc_endpoint.interface $rules
+# The same for the tasks of the relay: ECS would give the deployment up.
+depends relay aws_ecs_service.this aws_iam_role_policy.task aws_iam_role_policy.execution aws_vpc_security_group_egress_rule.relay
+depends examples/relay module.relay.aws_ecs_task_definition.this module.events.aws_secretsmanager_secret_version.redis_url
+# The cache and the relay allow each other.
+depends examples/relay module.events.aws_vpc_security_group_ingress_rule.cache module.relay.aws_security_group.relay
+depends examples/relay module.relay.aws_security_group.relay module.events.aws_security_group.cache
 
 checkov=3.3.30
 venv=../.tools/checkov

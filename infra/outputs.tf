@@ -46,6 +46,19 @@ output "events_dlq_url" {
 output "redis_url_secret_arn" {
   description = "ARN of the secret with the Redis URL, for subscribers."
   value       = local.redis_url_secret_arn
+
+  # Whoever reads the secret must find a value in it.
+  depends_on = [aws_secretsmanager_secret_version.redis_url]
+}
+
+output "cache_security_group_id" {
+  description = "Security group of the cache created here; null with an existing Redis. Clients need it as a destination of their own rules."
+  value       = local.make_cache ? aws_security_group.cache[0].id : null
+}
+
+output "settings" {
+  description = "Settings of the processor, by the names of [settings.md](../docs/settings.md), for the [relay](relay/README.md). Without queues, secrets and stage."
+  value       = { for name, value in local.environment : name => value if !contains(["REDIS_URL_SECRET_ARN", "EVENTS_QUEUE_URL", "EVENTS_DLQ_URL", "METRICS_STAGE"], name) }
 }
 
 output "on_failure_bucket" {

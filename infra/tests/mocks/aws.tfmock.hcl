@@ -11,6 +11,10 @@ mock_data "aws_region" {
   defaults = { region = "eu-central-1" }
 }
 
+mock_resource "aws_cloudwatch_log_group" {
+  defaults = { arn = "arn:aws:logs:eu-central-1:000000000000:log-group:mock" }
+}
+
 mock_resource "aws_cloudwatch_metric_alarm" {
   defaults = { arn = "arn:aws:cloudwatch:eu-central-1:000000000000:alarm:mock" }
 }
@@ -20,6 +24,14 @@ mock_resource "aws_dynamodb_table" {
     arn        = "arn:aws:dynamodb:eu-central-1:000000000000:table/mock"
     stream_arn = "arn:aws:dynamodb:eu-central-1:000000000000:table/mock/stream/2026-01-01T00:00:00.000"
   }
+}
+
+mock_resource "aws_ecs_cluster" {
+  defaults = { arn = "arn:aws:ecs:eu-central-1:000000000000:cluster/mock" }
+}
+
+mock_resource "aws_ecs_task_definition" {
+  defaults = { arn = "arn:aws:ecs:eu-central-1:000000000000:task-definition/mock:1" }
 }
 
 mock_resource "aws_elasticache_replication_group" {
