@@ -30,6 +30,8 @@ CREATE TABLE realtime.subject (
   at bigint NOT NULL,
   previous_at bigint,
   occurrence integer NOT NULL DEFAULT 0,
+  removals integer NOT NULL DEFAULT 0,
+  removals_at bigint,
   value numeric,
   previous numeric,
   fields jsonb,
@@ -37,7 +39,7 @@ CREATE TABLE realtime.subject (
   PRIMARY KEY (kind, id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE realtime.subject IS
-  'The last row of each protocol or token: what its next row is compared with. version grows with each row; at is the data time, ms since 1970; occurrence: how many rows with the same data time were before. value: of a price, USD. fields: of a protocol. previous_…: the same before the last row, so that one statement replaces a row and returns what it was.';
+  'The last row of each protocol or token: what its next row is compared with. version grows with each row; at is the data time, ms since 1970; occurrence: how many rows with the same data time were before; removals: how many statements removed chains before, with the data time removals_at. value: of a price, USD. fields: of a protocol. previous_…: the same before the last row, so that one statement replaces a row and returns what it was.';
 
 CREATE TABLE realtime.part (
   id text COLLATE "C" NOT NULL,
@@ -70,7 +72,7 @@ CREATE TABLE realtime.outbox_0 PARTITION OF realtime.outbox FOR VALUES IN (0);
 CREATE TABLE realtime.outbox_1 PARTITION OF realtime.outbox FOR VALUES IN (1);
 CREATE INDEX ON realtime.outbox (xid);
 COMMENT ON TABLE realtime.outbox IS
-  'slot: writers insert into one partition while the relay empties the other. Significant changes, one row for each row of a protocol or token. lane is a hash of the subject; at and created are ms since 1970; silent: update caches, make no events. body: of a price {"value", "previous", "previousAt", "percent", "absolute": thresholds in effect, "occurrence", "extra": other columns}; of TVL {"parts": {chain or empty: [value, previous, previous data time, occurrence]}, "known": was the protocol known, "gone": {removed chain: [value, data time]}, "percent", "absolute"}; of a protocol {"fields", "previous", "occurrence"}. Rows of one subject are in the order of version, then at.';
+  'slot: writers insert into one partition while the relay empties the other. Significant changes, one row for each row of a protocol or token. lane is a hash of the subject; at and created are ms since 1970; silent: update caches, make no events. body: of a price {"value", "previous", "previousAt", "percent", "absolute": thresholds in effect, "occurrence", "extra": other columns}; of TVL {"parts": {chain or empty: [value, previous, previous data time, occurrence]}, "known": was the protocol known, "gone": {removed chain: [value, data time, occurrence]}, "percent", "absolute"}; of a protocol {"fields", "previous", "occurrence"}. Rows of one subject are in the order of version, then at.';
 
 CREATE TABLE realtime.outbox_state (
   one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -125,7 +127,7 @@ CREATE FUNCTION realtime.decimal(value numeric) RETURNS numeric
   RETURN CASE
     WHEN scale(value) <= 19 AND abs(value) < 1e19 THEN value
     WHEN abs(value) < 1e-130 THEN 0
-    ELSE round(value, 36 - floor(log(abs(value)))::integer) END;
+    ELSE round(value, 37 - floor(log(abs(value)))::integer) END;
 
 -- The lane of a subject: relays share the work by lanes.
 CREATE FUNCTION realtime.lane(kind text, id text) RETURNS smallint

@@ -138,16 +138,18 @@ SELECT realtime.trigger_body('old_rows', 'true', NULL, 'state.history_ms', forma
 WITH
 removed AS MATERIALIZED (SELECT DISTINCT %1$s AS id, %2$s AS chain FROM old_rows WHERE %1$s IS NOT NULL),
 subject AS (
-  UPDATE realtime.subject AS s SET version = s.version + 1, at = greatest(s.at, now_ms), previous_at = s.at
+  -- A removal has no data time: it is as old as the last row. Later rows are not late for it.
+  UPDATE realtime.subject AS s SET version = s.version + 1, previous_at = s.at,
+    removals = CASE WHEN s.removals_at = s.at THEN s.removals + 1 ELSE 0 END, removals_at = s.at
   FROM (
     SELECT l.id FROM realtime.subject AS l WHERE l.kind = 'tvl' AND l.id IN (SELECT r.id FROM removed AS r) ORDER BY l.id FOR UPDATE
   ) AS locked
   WHERE s.kind = 'tvl' AND s.id = locked.id
-  RETURNING s.id, s.version, s.at
+  RETURNING s.id, s.version, s.at, s.removals
 ),
 gone AS (
   DELETE FROM realtime.part AS p USING removed AS r, subject WHERE p.id = r.id AND p.chain = r.chain AND subject.id = p.id
-  RETURNING p.id, p.chain, p.value, p.at AS last_at, subject.version, subject.at
+  RETURNING p.id, p.chain, p.value, p.at AS last_at, subject.version, subject.at, subject.removals
 ),
 judged AS (
   SELECT gone.*, coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute
@@ -159,7 +161,7 @@ written AS (
   INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
   SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, is_silent,
     jsonb_build_object('parts', '{}'::jsonb, 'known', true, 'percent', min(j.percent), 'absolute', min(j.absolute),
-      'gone', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.last_at)))
+      'gone', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.last_at, j.removals)))
   FROM judged AS j GROUP BY j.id, j.version, j.at
   HAVING bool_or(j.chain <> '' AND abs(j.value) >= j.absolute)
   RETURNING 1

@@ -5,6 +5,7 @@
 //! | **real servers and emulators** | |
 //! | [`servers::redis`], [`servers::redis_cluster`] | a Redis or Valkey server, or a three-node cluster, for one test |
 //! | [`servers::sqs`] | an SQS FIFO emulator, one per test binary |
+//! | [`servers::postgres`] | a PostgreSQL server, shared or of one test, with a database for each test |
 //! | [`servers::tls`] | a TLS proxy in front of a plain server |
 //! | [`servers::aws_client`] | a client that calls DynamoDB and other AWS services of the emulator |
 //! | [`servers::http`] | a minimal HTTP server, for fakes of AWS services |
@@ -20,6 +21,8 @@
 //! | [`lambda::event_source`], [`lambda::event_filter`] | an event source mapping, which reads a table's stream and invokes the function |
 //! | [`lambda::package`] | the zip that is deployed |
 //! | [`lambda::terraform_plan`] | the resources that Terraform would create |
+//! | **the relay** | |
+//! | [`relay`] | the relay as a child process |
 //! | **probes, which observe the outcome without the code under test** | |
 //! | [`probes::resp`], [`probes::subscriber`] | raw Redis commands and subscriptions |
 //! | [`probes::oracle`] | an independent implementation of the rules, to compare events with |
@@ -49,5 +52,6 @@ pub mod lambda;
 pub mod probes;
 pub mod processors;
 pub mod random;
+pub mod relay;
 pub mod rows;
 pub mod servers;

@@ -12,4 +12,5 @@ mod lambda;
 mod oracle;
 mod outbox;
 mod redis;
+mod relay;
 mod sqs;

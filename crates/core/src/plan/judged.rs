@@ -86,7 +86,7 @@ mod tests {
         Snapshot { baselines: [("cache:hourlyTvl#7".to_owned(), baseline)].into(), ..Snapshot::default() }
     }
 
-    const ONE_CHAIN: &str = r#"{"parts": {"base": [120000, 110000, 900000, 4]}, "gone": {"linea": [20000, 900000]},
+    const ONE_CHAIN: &str = r#"{"parts": {"base": [120000, 110000, 900000, 4]}, "gone": {"linea": [20000, 900000, 0]},
         "known": true, "percent": 9, "absolute": 1000000}"#;
 
     #[test]

@@ -159,9 +159,9 @@ struct TvlBody<'a> {
     /// By chain key.
     #[serde(borrow)]
     parts: BTreeMap<String, Part<'a>>,
-    /// By chain key: last value, its data time.
+    /// By chain key: last value, its data time, occurrence.
     #[serde(borrow, default)]
-    gone: BTreeMap<String, (&'a RawValue, i64)>,
+    gone: BTreeMap<String, (&'a RawValue, i64, u32)>,
     known: bool,
     #[serde(borrow)]
     percent: &'a RawValue,
@@ -186,9 +186,10 @@ fn tvl(id: &str, body: &str) -> Result<Compared, String> {
         }
         occurrences.insert(chain, occurrence);
     }
-    for (chain, (last, last_at)) in body.gone {
+    for (chain, (last, last_at, occurrence)) in body.gone {
         previous_ms = previous_ms.max(Some(last_at));
         set(&mut previous, &chain, number(&chain, last)?);
+        occurrences.insert(chain, occurrence);
     }
     Ok(Compared {
         pk: format!("hourlyTvl#{id}"),

@@ -2,14 +2,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::lambda::runtime_api::RuntimeApi;
 use crate::probes::wait::{eventually, within};
-use crate::servers::process::{Process, Spec, workspace};
+use crate::servers::process::{Process, Spec, build};
 
 /// The variables that Lambda sets. `lambda_runtime` panics without most of them.
 pub const ENVIRONMENT: [(&str, &str); 8] = [
@@ -26,24 +26,7 @@ pub const ENVIRONMENT: [(&str, &str); 8] = [
 /// The path of the Lambda binary. Builds it first if necessary.
 pub fn bootstrap_path() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        let build = ["build", "--package", "events-lambda", "--bin", "bootstrap", "--message-format", "json"];
-        // Build into the target directory of this test, so that both are built with coverage or both without.
-        let own = std::env::current_exe().expect("a test has a path");
-        let target = own.ancestors().nth(3).expect("target/debug/deps/test");
-        let mut command = Command::new(cargo);
-        command.args(build).arg("--target-dir").arg(target).current_dir(workspace());
-        let output = command.output().expect("cargo runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let lines = String::from_utf8(output.stdout).expect("cargo writes JSON");
-        let executable = |line: &str| {
-            let message: serde_json::Value = serde_json::from_str(line).ok()?;
-            Some(PathBuf::from(message["executable"].as_str()?))
-        };
-        lines.lines().rev().find_map(executable).expect("cargo names the executable")
-    })
-    .clone()
+    PATH.get_or_init(|| build("events-lambda", "bootstrap")).clone()
 }
 
 /// A running process of the function. Killed on drop.

@@ -2,6 +2,7 @@
 
 pub mod aws_client;
 pub mod http;
+pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod redis_cluster;

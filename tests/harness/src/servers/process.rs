@@ -197,6 +197,24 @@ pub fn read_workspace_file(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// Builds a program of the workspace. Returns its path.
+pub fn build(package: &str, bin: &str) -> PathBuf {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    // Build into the target directory of this test, so that both are built with coverage or both without.
+    let own = std::env::current_exe().expect("a test has a path");
+    let target = own.ancestors().nth(3).expect("target/debug/deps/test");
+    let mut command = Command::new(cargo);
+    command.args(["build", "--package", package, "--bin", bin, "--message-format", "json", "--target-dir"]);
+    let output = command.arg(target).current_dir(workspace()).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).expect("cargo writes JSON");
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message["executable"].as_str()?))
+    };
+    lines.lines().rev().find_map(executable).expect("cargo names the executable")
+}
+
 /// The root folder of the workspace.
 pub fn workspace() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")

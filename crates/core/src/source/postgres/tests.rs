@@ -48,7 +48,7 @@ fn a_token_without_a_chain_in_its_id_has_the_chain_of_its_column() {
 
 #[test]
 fn tvl_has_its_total_its_chains_and_the_chains_that_are_gone() {
-    let body = r#"{"parts": {"": [30, 20, 800, 0], "base": [10, null, null, 1]}, "gone": {"xdai": [5, 850]}, "known": true,
+    let body = r#"{"parts": {"": [30, 20, 800, 0], "base": [10, null, null, 1]}, "gone": {"xdai": [5, 850, 3]}, "known": true,
         "percent": 1, "absolute": 10000}"#;
     let row = decoded("tvl", "7", body).unwrap();
     let Row::Tvl(tvl) = &row.row else { panic!("{row:?}") };
@@ -60,6 +60,7 @@ fn tvl_has_its_total_its_chains_and_the_chains_that_are_gone() {
     assert_eq!((previous.total, *data_time_ms), (Some(number("20")), Some(850)));
     assert_eq!(previous.chains, [("xdai".to_owned(), number("5"))].into());
     assert_eq!((row.occurrence(Some("base")), row.occurrence(None)), (Some(1), Some(0)));
+    assert_eq!(row.occurrence(Some("xdai")), Some(3));
 }
 
 #[test]
