@@ -19,26 +19,31 @@
 //! - `stats`: [`Stats`], what health, metrics and the log report.
 //! - `deliver`: a batch through the processor, until it is done or set aside.
 //! - `relay`: [`Relay`], the loop.
-//! - `postgres`: the outbox in a real database, and its migrations.
+//! - `postgres` (feature `service`, as what follows): the outbox in a real database, and its migrations.
 //! - `settings`: [`Settings`].
 //! - `server`: health and metrics over HTTP.
 
 mod deliver;
 mod lease;
 mod outbox;
+#[cfg(feature = "service")]
 pub mod postgres;
 mod relay;
+#[cfg(feature = "service")]
 pub mod server;
+#[cfg(feature = "service")]
 mod settings;
 mod stats;
 
 pub use lease::Lease;
-pub use outbox::{Held, LaneSet, Outbox, OutboxError, Page, PageRequest, Position, Snapshot, Waiting};
+pub use outbox::{Held, LANES, LaneSet, Outbox, OutboxError, Page, PageRequest, Position, Snapshot, Waiting};
 pub use relay::{Options, Relay};
+#[cfg(feature = "service")]
 pub use settings::{Settings, database_settings, listen_address};
 pub use stats::{Figures, Stats};
 
 /// An id for a relay that no other relay has, now or ever.
+#[cfg(feature = "service")]
 pub fn new_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use events_core::source::postgres::OutboxEntry;
 
 /// Number of lanes. `realtime.lane` distributes the protocols and tokens over them.
-pub(crate) const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// The outbox, the leases of its lanes, and the changes that are set aside.
 pub trait Outbox {
@@ -19,8 +19,14 @@ pub trait Outbox {
     /// end: all lanes are lost then.
     fn beat(&self, relay: &str, lease: Duration) -> impl Future<Output = Result<Option<usize>, OutboxError>>;
 
-    /// Takes at most `most` lanes that no living relay holds. Returns them with what is done in them.
-    fn take(&self, relay: &str, most: usize) -> impl Future<Output = Result<Held, OutboxError>>;
+    /// Frees the lanes of this relay that are not in `known`: it took them in a call of which it got no answer. Then takes at
+    /// most `most` lanes that no living relay holds. Returns them with what is done in them.
+    fn take(
+        &self,
+        relay: &str,
+        known: LaneSet,
+        most: usize,
+    ) -> impl Future<Output = Result<Held, OutboxError>>;
 
     /// Saves what is done in lanes that this relay holds.
     fn save(&self, relay: &str, held: &Held) -> impl Future<Output = Result<(), OutboxError>>;

@@ -91,6 +91,7 @@ struct State {
     unsaved: bool,
     /// When each duty is due, in the timer's monotonic time.
     look_around: Duration,
+    take: Duration,
     retry_aside: Duration,
     save: Duration,
     drain: Duration,
@@ -107,7 +108,9 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         let stopping = std::cell::Cell::new(false);
         let mut work = std::pin::pin!(self.work(&lease, &state, &stopping));
         let mut keep = std::pin::pin!(self.keep(&lease));
+        // The branches in order: a simulation must find the same run again.
         tokio::select! {
+            biased;
             () = &mut work => {}
             () = &mut keep => {}
             () = stop => {}
@@ -115,6 +118,7 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         // A batch that is nearly done is finished: otherwise, the next relay does it again.
         stopping.set(true);
         tokio::select! {
+            biased;
             () = &mut work => {}
             () = self.timer().sleep(self.options.stop) => {}
         }
@@ -239,9 +243,12 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
     /// Takes free lanes up to the fair share of this relay, and gives back what is above it.
     async fn share_lanes(&self, lease: &Lease, state: &RefCell<State>) -> Result<(), OutboxError> {
         let share = LANES.div_ceil(lease.relays());
+        let known: LaneSet = state.borrow().held.keys().copied().collect();
         let held = state.borrow().held.len();
-        if held < share {
-            let taken = self.outbox.take(&self.id, share - held).await?;
+        let now = self.timer().monotonic();
+        if held < share || now >= state.borrow().take {
+            state.borrow_mut().take = now + BEAT;
+            let taken = self.outbox.take(&self.id, known, share.saturating_sub(held)).await?;
             if !taken.is_empty() {
                 tracing::info!(lanes = ?taken.keys().collect::<Vec<_>>(), "lanes taken");
                 // Their changes that were set aside come first, before anything is read.
@@ -251,7 +258,8 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
                 state.aside.extend(aside.iter().map(Waiting::key));
                 state.held.extend(taken);
             }
-        } else if held > share {
+        }
+        if held > share {
             let excess: Held =
                 state.borrow().held.iter().skip(share).map(|(lane, done)| (*lane, done.clone())).collect();
             self.outbox.give_back(&self.id, &excess).await?;
@@ -371,7 +379,14 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
             by_key.into_iter().partition(|(key, _)| Some(key) <= last_tried.as_ref());
         let ends = self.timer().monotonic() + self.options.retry_aside;
         for (key, changes) in after.into_iter().chain(before) {
-            if self.try_once(lease, &changes).await? {
+            let mut all_done = true;
+            for batch in changes.chunks(self.options.batch) {
+                all_done = self.try_once(lease, batch).await? && self.timer().monotonic() < ends;
+                if !all_done {
+                    break;
+                }
+            }
+            if all_done {
                 keys.remove(&key);
             }
             state.borrow_mut().last_tried = Some(key);
@@ -398,20 +413,15 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         Ok(())
     }
 
-    /// Tries the changes of a key that are set aside. Returns true if all are done.
-    async fn try_once(&self, lease: &Lease, changes: &[Waiting]) -> Result<bool, Unfinished> {
+    /// Tries some changes of a key that are set aside. Returns true if all are done.
+    async fn try_once(&self, lease: &Lease, batch: &[Waiting]) -> Result<bool, Unfinished> {
         let left = lease.left(self.timer().monotonic()).ok_or(Unfinished::NoLease)?;
-        let batch = &changes[..changes.len().min(self.options.batch)];
         let records = batch.iter().map(|change| decode(&change.entry, &self.database)).collect();
         let outcome = self.processor.process(records, self.processor.deadline(left / 2, left / 4)).await;
-        let done: Vec<Waiting> = batch
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !outcome.failures.contains_key(index))
-            .map(|(_, change)| change.clone())
-            .collect();
+        let done = batch.iter().enumerate().filter(|(index, _)| !outcome.failures.contains_key(index));
+        let done: Vec<Waiting> = done.map(|(_, change)| change.clone()).collect();
         self.outbox.forget(&done).await?;
-        Ok(done.len() == changes.len())
+        Ok(done.len() == batch.len())
     }
 
     /// Saves what is done, and empties the outbox, when they are due.

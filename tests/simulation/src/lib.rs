@@ -14,6 +14,7 @@
 //! | `reference` | a second, independent implementation of what a row must give |
 //! | `ledger`, `outbox`, `aside`, `answer`, [`run`] | observations and invariants: at each call, at each answer, at the end |
 //! | `together`, [`promptness`] | requests that fail together; how soon rows are delivered after a fault |
+//! | [`relay`] | a world of its own: relays at a PostgreSQL |
 //! | [`many`] | many seeds, on all cores |
 //!
 //! The reference is applied to the baselines that an invocation really read. So the invariants also hold for runs in
@@ -33,6 +34,7 @@ mod queue;
 mod record;
 mod redis;
 mod reference;
+pub mod relay;
 mod rng;
 mod rows;
 pub mod run;

@@ -102,6 +102,7 @@ const BEAT: &str = "UPDATE realtime.relay SET until = clock_timestamp() + $2 * i
     RETURNING (SELECT count(*) FROM realtime.relay WHERE until > clock_timestamp() OR id = $1)";
 /// Whoever is past its lease is gone. The statement waits for a beat that is under way, and then leaves that relay alone.
 const BURY: &str = "DELETE FROM realtime.relay WHERE until < clock_timestamp()";
+const FREE_UNKNOWN: &str = "UPDATE realtime.lease SET relay = NULL WHERE relay = $1 AND $2 >> lane & 1 = 0";
 const TAKE: &str = "WITH free AS (
         SELECT lane FROM realtime.lease
         WHERE relay IS NULL OR relay NOT IN (SELECT id FROM realtime.relay)
@@ -156,11 +157,12 @@ impl Outbox for PostgresOutbox {
         Ok(living.map(|living| usize::try_from(living).unwrap_or(1)))
     }
 
-    async fn take(&self, relay: &str, most: usize) -> Result<Held, OutboxError> {
+    async fn take(&self, relay: &str, known: LaneSet, most: usize) -> Result<Held, OutboxError> {
         let taken = async {
             let mut transaction = self.database.begin().await?;
-            sqlx::query(BURY).execute(&mut *transaction).await?;
             let most = i64::try_from(most).unwrap_or(i64::MAX);
+            sqlx::query(BURY).execute(&mut *transaction).await?;
+            sqlx::query(FREE_UNKNOWN).bind(relay).bind(known.0).execute(&mut *transaction).await?;
             let rows = sqlx::query(TAKE).bind(relay).bind(most).fetch_all(&mut *transaction).await?;
             transaction.commit().await?;
             rows.iter().map(|row| Ok((row.try_get("lane")?, Snapshot(row.try_get("done")?)))).collect()

@@ -1,0 +1,524 @@
+//! The clock, the relays, the writers, and the invariants.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use events_core::delivery::{Message, SendResult};
+use events_processor::memory::MemoryStore;
+use events_processor::{Processor, Settings};
+use events_relay::{Options, Relay, Stats};
+
+use super::database::{Database, id, lane};
+use super::ports::{SimDeadLetters, SimOutbox, SimQueue, SimStore, SimTimer};
+use crate::rng::Rng;
+use crate::sim::{Promise, Violation, duration};
+
+const MILLI: u64 = 1_000;
+const SECOND: u64 = 1_000_000;
+/// When writers and faults end.
+const FAULTS_END: u64 = 40 * SECOND;
+/// Everything must be delivered so long after the faults end.
+const RECOVERY: u64 = 60 * SECOND;
+/// ms since 1970 at the begin of a run.
+const EPOCH_MS: i64 = 1_767_225_600_000;
+/// No run needs so many steps.
+const MOST_STEPS: u64 = 2_000_000;
+
+/// A system that relays call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum System {
+    Database,
+    Redis,
+    Sqs,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fate {
+    /// µs until it has its effect.
+    pub(super) request: u64,
+    /// µs from there to the answer.
+    pub(super) answer: u64,
+    /// The error, and whether the call has its effect all the same.
+    pub(super) failure: Option<(&'static str, bool)>,
+}
+
+/// A period in which something does not work.
+#[derive(Clone, Copy, Debug)]
+struct Outage {
+    from: u64,
+    to: u64,
+    kind: OutageKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OutageKind {
+    /// A system answers nobody.
+    Down(SystemName),
+    /// A system takes seconds.
+    Slow(SystemName),
+    /// The queue refuses the messages of a key.
+    Key(usize),
+    /// Relays with an even number do not reach the database.
+    Partition,
+}
+
+type SystemName = u8;
+
+fn name(system: System) -> SystemName {
+    system as u8
+}
+
+/// A relay that runs.
+struct Task {
+    id: String,
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    stop: Promise<()>,
+    frozen: bool,
+    woken: bool,
+    /// A process that was frozen may send what it had decided to send.
+    was_frozen: bool,
+}
+
+type Action = Box<dyn FnOnce(&Rc<World>)>;
+
+struct Event {
+    at: u64,
+    order: u64,
+    action: Action,
+}
+
+/// The world of one run.
+pub(super) struct World {
+    pub(super) store: MemoryStore,
+    database: RefCell<Database>,
+    rng: RefCell<Rng>,
+    outages: Vec<Outage>,
+    keys: usize,
+    /// Faults of a call, of a thousand; crashes and freezes of a process a second, of a thousand.
+    rates: [u64; 3],
+    options: Options,
+    now: Cell<u64>,
+    order: Cell<u64>,
+    current: Cell<usize>,
+    heap: RefCell<BinaryHeap<(Reverse<(u64, u64)>, usize)>>,
+    actions: RefCell<BTreeMap<usize, Event>>,
+    tasks: RefCell<BTreeMap<usize, Task>>,
+    started: Cell<usize>,
+    seen: RefCell<BTreeSet<String>>,
+    /// The last value of each key that the queue has taken.
+    taken: RefCell<Vec<i64>>,
+    violation: RefCell<Option<Violation>>,
+    /// What happened: crashes, freezes, changes set aside, messages.
+    counts: RefCell<BTreeMap<&'static str, u64>>,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+/// The result of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The first violated invariant.
+    pub violation: Option<Violation>,
+    /// What happened, by kind.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+/// Runs a seed.
+pub fn run(seed: u64) -> Outcome {
+    let world = World::new(seed);
+    let relays = world.between(1, 4);
+    for _ in 0..relays {
+        world.start_relay();
+    }
+    for _ in 0..world.between(1, 6) {
+        world.after(0, World::write);
+    }
+    world.after(SECOND, World::upheaval);
+    world.work();
+    if world.violation.borrow().is_none() {
+        world.check_end();
+    }
+    let (violation, counts) = (world.violation.borrow().clone(), world.counts.borrow().clone());
+    // Relays refer to the world, and the world to them.
+    world.tasks.take();
+    world.actions.take();
+    Outcome { violation, counts }
+}
+
+impl World {
+    fn new(seed: u64) -> Rc<Self> {
+        let mut rng = Rng::new(seed, 11);
+        let keys = rng.between(1, 7) as usize;
+        let systems = [System::Database, System::Redis, System::Sqs].map(name);
+        let outages = (0..rng.below(5))
+            .map(|_| {
+                let from = rng.between(SECOND, FAULTS_END);
+                let kind = match rng.below(6) {
+                    0 | 1 => OutageKind::Down(rng.pick(&systems)),
+                    2 => OutageKind::Slow(rng.pick(&systems)),
+                    3 => OutageKind::Partition,
+                    _ => OutageKind::Key(rng.index(keys)),
+                };
+                Outage { from, to: (from + rng.between(SECOND, 20 * SECOND)).min(FAULTS_END), kind }
+            })
+            .collect();
+        let rates = [rng.pick(&[0, 5, 50]), rng.pick(&[0, 50, 300]), rng.pick(&[0, 50, 200])];
+        let options = Options {
+            page: rng.between(2, 12) as usize,
+            batch: rng.between(1, 6) as usize,
+            busy_pause: duration(rng.between(20, 120) * MILLI),
+            longest_sleep: duration(200 * MILLI),
+            ..Options::default()
+        };
+        Rc::new(Self {
+            store: MemoryStore::recording(),
+            database: RefCell::new(Database::new(keys)),
+            rng: RefCell::new(rng),
+            outages,
+            keys,
+            rates,
+            options,
+            now: Cell::new(0),
+            order: Cell::new(0),
+            current: Cell::new(0),
+            heap: RefCell::default(),
+            actions: RefCell::default(),
+            tasks: RefCell::default(),
+            started: Cell::new(0),
+            seen: RefCell::default(),
+            taken: RefCell::new(vec![1; keys]),
+            violation: RefCell::default(),
+            counts: RefCell::default(),
+        })
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        EPOCH_MS + (self.now() / MILLI) as i64
+    }
+
+    pub(super) fn current(&self) -> usize {
+        self.current.get()
+    }
+
+    pub(super) fn database(&self) -> RefMut<'_, Database> {
+        self.database.borrow_mut()
+    }
+
+    pub(super) fn between(&self, from: u64, to: u64) -> u64 {
+        self.rng.borrow_mut().between(from, to)
+    }
+
+    fn permille(&self, share: u64) -> bool {
+        self.rng.borrow_mut().permille(share)
+    }
+
+    fn count(&self, what: &'static str) {
+        *self.counts.borrow_mut().entry(what).or_default() += 1;
+    }
+
+    pub(super) fn violate(&self, invariant: &'static str, detail: String) {
+        self.violation.borrow_mut().get_or_insert(Violation { invariant, detail });
+    }
+
+    fn has_outage(&self, kind: OutageKind) -> bool {
+        let now = self.now();
+        self.outages.iter().any(|outage| outage.kind == kind && (outage.from..outage.to).contains(&now))
+    }
+
+    fn faults(&self) -> bool {
+        self.now() < FAULTS_END
+    }
+
+    pub(super) fn after(&self, delay: u64, action: impl FnOnce(&Rc<Self>) + 'static) {
+        let order = self.order.get() + 1;
+        self.order.set(order);
+        let at = self.now() + delay;
+        let event = Event { at, order, action: Box::new(action) };
+        self.heap.borrow_mut().push((Reverse((at, order)), order as usize));
+        self.actions.borrow_mut().insert(order as usize, event);
+    }
+
+    fn work(self: &Rc<Self>) {
+        for _ in 0..MOST_STEPS {
+            let Some((_, number)) = self.heap.borrow_mut().pop() else { return };
+            let Some(event) = self.actions.borrow_mut().remove(&number) else { continue };
+            debug_assert_eq!(event.order as usize, number);
+            self.now.set(event.at);
+            if event.at > FAULTS_END + RECOVERY {
+                return;
+            }
+            (event.action)(self);
+            if self.violation.borrow().is_some() {
+                return;
+            }
+        }
+        self.violate("the run ends", format!("after {MOST_STEPS} steps"));
+    }
+
+    // Relays.
+
+    fn start_relay(self: &Rc<Self>) {
+        let number = self.started.get() + 1;
+        self.started.set(number);
+        let (world, stop) = (Rc::clone(self), Promise::default());
+        let (id, stopped) = (format!("relay-{number}"), Promise::clone(&stop));
+        let (own_id, options) = (id.clone(), self.options.clone());
+        let future = Box::pin(async move {
+            let outbox = SimOutbox(Rc::clone(&world));
+            let processor = Processor::new(
+                SimStore(Rc::clone(&world)),
+                SimQueue(Rc::clone(&world)),
+                SimDeadLetters(Rc::clone(&world)),
+                SimTimer(Rc::clone(&world)),
+                // Nothing is so old that it becomes a dead letter.
+                Settings { key_failure_max_age_ms: i64::MAX, ..Settings::default() },
+            );
+            let (outbox, processor, stats) = (&outbox, &processor, &Stats::default());
+            let relay = Relay { id: own_id, outbox, database: "db".to_owned(), processor, stats, options };
+            relay.run(stopped).await;
+        });
+        let task = Task { id, future: Some(future), stop, frozen: false, woken: false, was_frozen: false };
+        self.tasks.borrow_mut().insert(number, task);
+        self.wake(number);
+    }
+
+    /// Something that a relay waits for has happened.
+    pub(super) fn wake(self: &Rc<Self>, number: usize) {
+        let future = {
+            let mut tasks = self.tasks.borrow_mut();
+            let Some(task) = tasks.get_mut(&number) else { return };
+            if task.frozen {
+                task.woken = true;
+                return;
+            }
+            task.future.take()
+        };
+        let Some(mut future) = future else { return };
+        let before = self.current.replace(number);
+        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.current.set(before);
+        let mut tasks = self.tasks.borrow_mut();
+        if polled.is_ready() {
+            drop(tasks);
+            self.end_relay(number);
+        } else if let Some(task) = tasks.get_mut(&number) {
+            task.future = Some(future);
+        }
+    }
+
+    /// A relay has ended or died. Another starts soon.
+    fn end_relay(self: &Rc<Self>, number: usize) {
+        let task = self.tasks.borrow_mut().remove(&number);
+        drop(task);
+        let delay = self.between(0, 3 * SECOND);
+        self.after(delay, |world| world.start_relay());
+    }
+
+    /// Once a second: processes die, stop, and freeze.
+    fn upheaval(self: &Rc<Self>) {
+        if !self.faults() {
+            return;
+        }
+        let running: Vec<usize> = self.tasks.borrow().keys().copied().collect();
+        for number in running {
+            let [_, crash, freeze] = self.rates;
+            if self.permille(crash) {
+                self.count("relay killed");
+                self.end_relay(number);
+            } else if self.permille(crash / 2) {
+                self.count("relay told to stop");
+                let stop = self.tasks.borrow().get(&number).map(|task| Promise::clone(&task.stop));
+                if let Some(stop) = stop {
+                    stop.complete(());
+                    self.wake(number);
+                }
+            } else if self.permille(freeze) {
+                self.freeze(number);
+            }
+        }
+        let pause = self.between(SECOND / 2, 2 * SECOND);
+        self.after(pause, Self::upheaval);
+    }
+
+    fn freeze(self: &Rc<Self>, number: usize) {
+        self.count("relay frozen");
+        if let Some(task) = self.tasks.borrow_mut().get_mut(&number) {
+            (task.frozen, task.was_frozen) = (true, true);
+        }
+        let span = self.between(10 * MILLI, 15 * SECOND);
+        self.after(span, move |world| {
+            let woken = world.tasks.borrow_mut().get_mut(&number).is_some_and(|task| {
+                task.frozen = false;
+                std::mem::take(&mut task.woken)
+            });
+            if woken {
+                world.wake(number);
+            }
+        });
+    }
+
+    /// What becomes of a call.
+    pub(super) fn fate(&self, system: System, task: usize) -> Fate {
+        let down = self.has_outage(OutageKind::Down(name(system)))
+            || (system == System::Database && task % 2 == 0 && self.has_outage(OutageKind::Partition));
+        let slow = if self.has_outage(OutageKind::Slow(name(system))) { 2_000 } else { 1 };
+        let (request, answer) = (self.between(100, 2 * MILLI) * slow, self.between(100, 2 * MILLI) * slow);
+        let failure = if down {
+            self.count("call to a system that is down");
+            Some(("down", false))
+        } else if self.faults() && self.permille(self.rates[0]) {
+            self.count("call failed");
+            Some(("failed", self.permille(500)))
+        } else {
+            None
+        };
+        Fate { request, answer, failure }
+    }
+
+    // Writers.
+
+    fn write(self: &Rc<Self>) {
+        if !self.faults() {
+            return;
+        }
+        let xid = self.database().begin();
+        let mut keys: Vec<usize> =
+            (0..self.between(1, 4)).map(|_| self.between(0, self.keys as u64) as usize).collect();
+        keys.sort_unstable();
+        self.write_key(xid, keys, 0);
+    }
+
+    fn write_key(self: &Rc<Self>, xid: u64, keys: Vec<usize>, next: usize) {
+        let Some(key) = keys.get(next).copied() else {
+            let pause = self.between(0, 300 * MILLI);
+            // Now and then somebody keeps a transaction open.
+            let pause = if self.permille(20) { pause + 5 * SECOND } else { pause };
+            return self.after(pause, move |world| {
+                let commit = world.permille(800);
+                world.database().end(xid, commit);
+                let pause = world.between(0, 1_500 * MILLI);
+                world.after(pause, Self::write);
+            });
+        };
+        let now_ms = self.now_ms();
+        let changed = self.database().change(xid, key, now_ms);
+        let (pause, next) = (self.between(MILLI, 50 * MILLI), if changed { next + 1 } else { next });
+        self.after(pause, move |world| world.write_key(xid, keys, next));
+    }
+
+    // What the invariants say.
+
+    /// A relay begins to send: it must hold the lanes of the messages.
+    pub(super) fn sends(&self, messages: &[Message]) {
+        let tasks = self.tasks.borrow();
+        let Some(task) = tasks.get(&self.current()) else { return };
+        if task.was_frozen {
+            return;
+        }
+        for message in messages {
+            let Some(key) = self.key_of(message) else { continue };
+            let database = self.database.borrow();
+            if let Some(holder) = database.holder(lane(key))
+                && holder != task.id
+            {
+                drop(database);
+                return self.violate(
+                    "a lane has one relay",
+                    format!(
+                        "{} sends of {}, which {} holds",
+                        task.id,
+                        id(key),
+                        self.database.borrow().holder(lane(key)).unwrap_or_default()
+                    ),
+                );
+            }
+        }
+    }
+
+    fn key_of(&self, message: &Message) -> Option<usize> {
+        (0..self.keys).find(|key| message.group_id == format!("token:{}", id(*key)))
+    }
+
+    /// The queue gets a message.
+    pub(super) fn take_message(&self, message: &Message) -> SendResult {
+        let Some(key) = self.key_of(message) else {
+            self.violate("order in the queue", format!("an unknown group: {message:?}"));
+            return SendResult::Accepted;
+        };
+        if self.has_outage(OutageKind::Key(key)) {
+            self.count("message of a key refused");
+            return SendResult::Refused("InternalError".into());
+        }
+        if !self.seen.borrow_mut().insert(message.dedup_id.clone()) {
+            self.count("message sent again");
+            return SendResult::Accepted;
+        }
+        self.count("message");
+        let body: serde_json::Value = serde_json::from_str(&message.body).unwrap_or_default();
+        let value = body["data"]["currentPrice"].as_f64().unwrap_or_default() as i64;
+        let last = std::mem::replace(&mut self.taken.borrow_mut()[key], value);
+        if value != last + 1 {
+            self.violate("order in the queue", format!("{} has {value} after {last}", id(key)));
+        }
+        SendResult::Accepted
+    }
+
+    /// The outbox is emptied: what goes must have been delivered, or be set aside.
+    pub(super) fn rotate(&self) {
+        let gone = self.database().rotate();
+        for change in gone {
+            let key = (0..self.keys).find(|key| id(*key) == change.entry.id).unwrap_or_default();
+            let delivered = self.taken.borrow()[key] >= change.entry.version;
+            if !delivered && !self.database().is_aside(&change) {
+                self.violate(
+                    "nothing is lost",
+                    format!(
+                        "version {} of {} is truncated and was not delivered",
+                        change.entry.version,
+                        id(key)
+                    ),
+                );
+            }
+        }
+    }
+
+    fn check_end(&self) {
+        let database = self.database.borrow();
+        if database.aside_count() > 0 {
+            self.violate(
+                "what is set aside is delivered",
+                format!("{} changes are left", database.aside_count()),
+            );
+        }
+        for key in 0..self.keys {
+            let (last, taken) = (database.last(key), self.taken.borrow()[key]);
+            if last != taken {
+                self.violate("nothing is lost", format!("{} is at {last}, the queue at {taken}", id(key)));
+            }
+            // On the channel of the token, each value once and in order.
+            let channel = format!("events:token:{}", id(key));
+            let published = self.store.published();
+            let published = published.iter().filter(|(name, _)| *name == channel).map(|(_, payload)| {
+                let event: serde_json::Value = serde_json::from_str(payload).unwrap_or_default();
+                event["data"]["currentPrice"].as_f64().unwrap_or_default() as i64
+            });
+            if !published.eq(2..=last) {
+                self.violate("order on the channels", format!("{channel} is not 2 to {last}"));
+            }
+        }
+    }
+}
