@@ -2,10 +2,11 @@
 
 CREATE TABLE realtime.relay (
   id text PRIMARY KEY,
-  until timestamptz NOT NULL
+  until timestamptz NOT NULL,
+  calls bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE realtime.relay IS
-  'The relays at work. A relay moves until forward while it lives; one that is past it has lost its lanes.';
+  'The relays at work. A relay moves until forward while it lives; one that is past it has lost its lanes. calls: the number of its last call that changed lanes; an earlier one that comes late changes nothing.';
 
 CREATE TABLE realtime.lease (
   lane smallint PRIMARY KEY CHECK (lane BETWEEN 0 AND 15),

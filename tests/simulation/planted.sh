@@ -17,7 +17,7 @@ cd "$scratch"
 field() { sed -n "s/^$2: //p" "$1"; }
 simulate() {
     cargo build --quiet --profile simulate --package events-simulation 2>"$scratch/build.log" || return 2
-    FIRST=1 SEEDS="$1" "$CARGO_TARGET_DIR/simulate/events-simulation" >"$scratch/run.log" 2>&1
+    WORLD="$2" FIRST=1 SEEDS="$1" "$CARGO_TARGET_DIR/simulate/events-simulation" >"$scratch/run.log" 2>&1
 }
 
 bad=0
@@ -30,7 +30,9 @@ for patch in "$patches"/${ONLY:-*}.patch; do
         exit 1
     fi
     status=0
-    simulate "$(field "$patch" Seeds)" || status=$?
+    # Without the field, the mistake is in the world of the Lambda.
+    world=$(field "$patch" World)
+    simulate "$(field "$patch" Seeds)" "${world:-lambda}" || status=$?
     caught=$(sed -n 's/^caught after \([0-9]*\) seeds: \(.*\)$/\1 \2/p' "$scratch/run.log" 2>/dev/null)
     if [ $status = 2 ]; then
         printf '%-30s %8s  %s\n' "$name" - 'does not build'

@@ -37,7 +37,7 @@ impl From<OutboxError> for Unfinished {
     }
 }
 
-/// Delivers changes, in order. Returns those to set aside, each with the reason.
+/// Delivers changes, in order, while the lease lasts that there was after `losses`. Returns those to set aside, each with the reason.
 ///
 /// While a system is down, tries again until it works or the lease ends. A change that fails while others succeed is tried
 /// [`ATTEMPTS`] times.
@@ -45,6 +45,7 @@ pub(crate) async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
     processor: &Processor<S, Q, D, T>,
     database: &str,
     lease: &Lease,
+    losses: u64,
     stats: &Stats,
     mut changes: Vec<Waiting>,
 ) -> Result<Vec<(Waiting, String)>, Unfinished> {
@@ -52,7 +53,8 @@ pub(crate) async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
     let mut attempts = 0;
     let mut others_succeeded = false;
     loop {
-        let left = lease.left(timer.monotonic()).filter(|left| *left >= LEAST).ok_or(Unfinished::NoLease)?;
+        let left =
+            lease.left(timer.monotonic(), losses).filter(|left| *left >= LEAST).ok_or(Unfinished::NoLease)?;
         let records = changes.iter().map(|change| decode(&change.entry, database)).collect();
         let outcome = processor.process(records, processor.deadline(left.min(ATTEMPT), MARGIN)).await;
         count(&outcome);

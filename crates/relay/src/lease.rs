@@ -33,8 +33,12 @@ impl Lease {
         self.losses.set(self.losses.get() + 1);
     }
 
-    /// The time that is left at `now`; `None` if there is no lease, or if it has ended.
-    pub fn left(&self, now: Duration) -> Option<Duration> {
+    /// The time that is left at `now`; `None` if there is no lease, if it has ended, or if one was lost since there were
+    /// `losses`: the lanes of that time are lost, whatever lease there is now.
+    pub fn left(&self, now: Duration, losses: u64) -> Option<Duration> {
+        if self.losses.get() != losses {
+            return None;
+        }
         self.ends.get()?.checked_sub(now).filter(|left| !left.is_zero())
     }
 
@@ -61,12 +65,14 @@ mod tests {
     #[test]
     fn a_lease_ends_by_the_clock_of_the_relay_counted_from_before_the_request() {
         let (lease, began) = (Lease::default(), Duration::from_secs(100));
-        assert_eq!(lease.left(began), None);
+        assert_eq!(lease.left(began, 0), None);
         lease.granted(began, 2);
-        assert_eq!(lease.left(began + Duration::from_secs(3)), Some(LEASE - Duration::from_secs(3)));
-        assert_eq!(lease.left(began + LEASE), None);
+        assert_eq!(lease.left(began + Duration::from_secs(3), 0), Some(LEASE - Duration::from_secs(3)));
+        assert_eq!(lease.left(began + LEASE, 0), None);
         assert_eq!((lease.is_known(), lease.relays(), lease.losses()), (true, 2, 0));
         lease.lost();
-        assert_eq!((lease.left(began), lease.losses()), (None, 1));
+        assert_eq!((lease.left(began, 0), lease.losses()), (None, 1));
+        lease.granted(began, 1);
+        assert_eq!((lease.left(began, 0), lease.left(began, 1)), (None, Some(LEASE)));
     }
 }

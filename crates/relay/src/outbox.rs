@@ -21,9 +21,13 @@ pub trait Outbox {
 
     /// Frees the lanes of this relay that are not in `known`: it took them in a call of which it got no answer. Then takes at
     /// most `most` lanes that no living relay holds. Returns them with what is done in them.
+    ///
+    /// `call` grows with each call that changes lanes. One that comes behind a later one, because it was stuck in the network,
+    /// must change nothing.
     fn take(
         &self,
         relay: &str,
+        call: i64,
         known: LaneSet,
         most: usize,
     ) -> impl Future<Output = Result<Held, OutboxError>>;
@@ -31,11 +35,12 @@ pub trait Outbox {
     /// Saves what is done in lanes that this relay holds.
     fn save(&self, relay: &str, held: &Held) -> impl Future<Output = Result<(), OutboxError>>;
 
-    /// Saves what is done in lanes, and gives them back.
-    fn give_back(&self, relay: &str, held: &Held) -> impl Future<Output = Result<(), OutboxError>>;
+    /// Saves what is done in lanes, and gives them back. `call`: see [`Outbox::take`].
+    fn give_back(&self, relay: &str, call: i64, held: &Held)
+    -> impl Future<Output = Result<(), OutboxError>>;
 
-    /// Gives all lanes back and leaves.
-    fn leave(&self, relay: &str, held: &Held) -> impl Future<Output = Result<(), OutboxError>>;
+    /// Gives all lanes back and leaves. `call`: see [`Outbox::take`].
+    fn leave(&self, relay: &str, call: i64, held: &Held) -> impl Future<Output = Result<(), OutboxError>>;
 
     /// Reads a page of changes that are not done, in the order of their [`Position`].
     fn read(&self, request: &PageRequest<'_>) -> impl Future<Output = Result<Page, OutboxError>>;

@@ -81,6 +81,8 @@ pub struct Relay<'a, B, S, Q, D, T> {
 struct State {
     /// The lanes that this relay holds.
     held: Held,
+    /// Calls that changed lanes.
+    calls: i64,
     /// Losses of the lease when the lanes were taken.
     losses: u64,
     /// The keys of its lanes with changes that are set aside.
@@ -125,7 +127,7 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         // Nobody else borrows the state: the loop holds no borrow while it waits.
         let held = std::mem::take(&mut state.borrow_mut().held);
         if lease.is_known()
-            && let Err(error) = self.outbox.leave(&self.id, &held).await
+            && let Err(error) = self.outbox.leave(&self.id, next_call(&state), &held).await
         {
             tracing::warn!(%error, "the lanes were not given back; they are free when the lease ends");
         }
@@ -192,11 +194,11 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         {
             let mut state = state.borrow_mut();
             if state.losses != lease.losses() {
-                *state =
-                    State { losses: lease.losses(), asleep_until: state.asleep_until, ..State::default() };
+                let State { calls, asleep_until, .. } = *state;
+                *state = State { calls, losses: lease.losses(), asleep_until, ..State::default() };
             }
         }
-        if lease.left(now).is_none() {
+        if lease.left(now, state.borrow().losses).is_none() {
             return Err(Unfinished::NoLease);
         }
         if now >= state.borrow().look_around {
@@ -248,7 +250,8 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         let now = self.timer().monotonic();
         if held < share || now >= state.borrow().take {
             state.borrow_mut().take = now + BEAT;
-            let taken = self.outbox.take(&self.id, known, share.saturating_sub(held)).await?;
+            let call = next_call(state);
+            let taken = self.outbox.take(&self.id, call, known, share.saturating_sub(held)).await?;
             if !taken.is_empty() {
                 tracing::info!(lanes = ?taken.keys().collect::<Vec<_>>(), "lanes taken");
                 // Their changes that were set aside come first, before anything is read.
@@ -262,9 +265,10 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         if held > share {
             let excess: Held =
                 state.borrow().held.iter().skip(share).map(|(lane, done)| (*lane, done.clone())).collect();
-            self.outbox.give_back(&self.id, &excess).await?;
-            tracing::info!(lanes = ?excess.keys().collect::<Vec<_>>(), "lanes given back");
+            // Before the call: it can have its effect and give no answer. If it has none, the next one frees them.
             state.borrow_mut().held.retain(|lane, _| !excess.contains_key(lane));
+            self.outbox.give_back(&self.id, next_call(state), &excess).await?;
+            tracing::info!(lanes = ?excess.keys().collect::<Vec<_>>(), "lanes given back");
         }
         self.stats.lanes(state.borrow().held.len());
         Ok(())
@@ -290,7 +294,10 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
             self.deliver_page(lease, state, page.changes).await?;
             if is_last {
                 let mut state = state.borrow_mut();
-                // The lease was held until here, so the lanes are still those that were read.
+                // What was read before a loss says nothing of lanes that were taken after it.
+                if lease.losses() != state.losses {
+                    return Err(Unfinished::NoLease);
+                }
                 state.held.values_mut().for_each(|done| done.clone_from(&now));
                 state.unsaved |= read > 0;
                 return Ok(read);
@@ -304,6 +311,7 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         state: &RefCell<State>,
         changes: Vec<Waiting>,
     ) -> Result<(), Unfinished> {
+        let losses = state.borrow().losses;
         let (behind, mut changes): (Vec<_>, Vec<_>) = {
             let aside = &state.borrow().aside;
             changes.into_iter().partition(|change| !aside.is_empty() && aside.contains(&change.key()))
@@ -319,6 +327,7 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
                 self.processor,
                 &self.database,
                 lease,
+                losses,
                 self.stats,
                 std::mem::replace(&mut changes, rest),
             )
@@ -345,6 +354,8 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         if changes.is_empty() {
             return Ok(());
         }
+        // Before the call: it can have its effect and give no answer.
+        state.borrow_mut().aside.extend(changes.iter().map(|(change, _)| change.key()));
         self.outbox.set_aside(&changes).await?;
         let (first, reason) = &changes[0];
         tracing::error!(
@@ -355,16 +366,13 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
             "changes are set aside; they are tried again, and hold up nothing else"
         );
         metrics::counter!("relay_set_aside_total").increment(changes.len() as u64);
-        state.borrow_mut().aside.extend(changes.iter().map(|(change, _)| change.key()));
         Ok(())
     }
 
     /// Tries what is set aside, in order.
     async fn retry_aside(&self, lease: &Lease, state: &RefCell<State>) -> Result<(), Unfinished> {
-        if state.borrow().aside.is_empty() {
-            self.stats.aside(0);
-            return Ok(());
-        }
+        // Also if this relay knows of none: a call of the relay before it can have its effect late.
+        let losses = state.borrow().losses;
         let lanes: LaneSet = state.borrow().held.keys().copied().collect();
         let waiting = self.outbox.aside(lanes, usize::MAX).await?;
         self.stats.aside(waiting.len());
@@ -381,7 +389,7 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         for (key, changes) in after.into_iter().chain(before) {
             let mut all_done = true;
             for batch in changes.chunks(self.options.batch) {
-                all_done = self.try_once(lease, batch).await? && self.timer().monotonic() < ends;
+                all_done = self.try_once(lease, losses, batch).await? && self.timer().monotonic() < ends;
                 if !all_done {
                     break;
                 }
@@ -404,7 +412,7 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         if self.processor.settings().outage != OutagePolicy::Spill || now < state.borrow().drain {
             return Ok(());
         }
-        let left = lease.left(now).ok_or(Unfinished::NoLease)?;
+        let left = lease.left(now, state.borrow().losses).ok_or(Unfinished::NoLease)?;
         let drained = self.processor.drain_outbox(self.processor.deadline(left / 2, left / 4)).await;
         if let Some(problem) = drained.problem {
             tracing::warn!(problem, waiting = drained.waiting, "events wait in the outbox in Redis");
@@ -414,8 +422,8 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
     }
 
     /// Tries some changes of a key that are set aside. Returns true if all are done.
-    async fn try_once(&self, lease: &Lease, batch: &[Waiting]) -> Result<bool, Unfinished> {
-        let left = lease.left(self.timer().monotonic()).ok_or(Unfinished::NoLease)?;
+    async fn try_once(&self, lease: &Lease, losses: u64, batch: &[Waiting]) -> Result<bool, Unfinished> {
+        let left = lease.left(self.timer().monotonic(), losses).ok_or(Unfinished::NoLease)?;
         let records = batch.iter().map(|change| decode(&change.entry, &self.database)).collect();
         let outcome = self.processor.process(records, self.processor.deadline(left / 2, left / 4)).await;
         let done = batch.iter().enumerate().filter(|(index, _)| !outcome.failures.contains_key(index));
@@ -442,6 +450,13 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         }
         Ok(())
     }
+}
+
+/// The number of a call that changes lanes.
+fn next_call(state: &RefCell<State>) -> i64 {
+    let calls = &mut state.borrow_mut().calls;
+    *calls += 1;
+    *calls
 }
 
 /// The lanes by what is done in them.

@@ -1,6 +1,7 @@
 //! `make simulate`: runs many seeds on all cores, or replays one with its trace.
 //!
-//! `SEEDS` is the number of seeds, `FROM` the first seed, `SEED` a seed to replay. With `FIRST=1`, it stops at the first
+//! `WORLD` is `lambda` (the processor in Lambda) or `relay` (relays at a PostgreSQL); without it, both are run, the relay with a
+//! tenth of the seeds. `SEEDS` is the number of seeds, `FROM` the first seed, `SEED` a seed to replay. With `FIRST=1`, it stops at the first
 //! failed seed and prints only that.
 
 #![allow(clippy::print_stdout, reason = "a program that prints its findings")]
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use events_simulation::many::{MAX_FAILURES, Summary, run_many};
+use events_simulation::relay;
 use events_simulation::run::{Report, run};
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
@@ -35,13 +37,38 @@ fn main() -> ExitCode {
 
 #[expect(clippy::disallowed_methods, reason = "measures how long the runs take")]
 fn simulate() -> Result<bool, String> {
+    let worlds = match env::var("WORLD").unwrap_or_default().as_str() {
+        "" => [true, true],
+        "lambda" => [true, false],
+        "relay" => [false, true],
+        world => return Err(format!("WORLD={world} is neither lambda nor relay")),
+    };
     if let Some(seed) = number("SEED")? {
-        return Ok(replay(seed));
+        return Ok(if worlds[0] { replay(seed) } else { replay_relay(seed) });
     }
     let (from, seeds) = (number("FROM")?.unwrap_or(0), number("SEEDS")?.unwrap_or(10_000));
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let began = Instant::now();
-    if number("FIRST")? == Some(1) {
+    let first_only = number("FIRST")? == Some(1);
+    if worlds == [false, true] && first_only {
+        let summary = relay::run_many(from, seeds, threads, 1);
+        if let Some((seed, violation)) = summary.failures.first() {
+            println!("caught after {} seeds: {}", seed - from + 1, violation.invariant);
+        }
+        return Ok(summary.failures.is_empty());
+    }
+    let relays_hold = if worlds[1] && !first_only {
+        let seeds = if worlds[0] { seeds.div_ceil(10) } else { seeds };
+        let summary = relay::run_many(from, seeds, threads, MAX_FAILURES);
+        print_relay(&summary);
+        summary.failures.is_empty()
+    } else {
+        true
+    };
+    if !worlds[0] {
+        return Ok(relays_hold);
+    }
+    if first_only {
         let summary = run_many(from, seeds, threads, 1);
         if let Some((seed, violation)) = summary.failures.first() {
             println!("caught after {} seeds: {}", seed - from + 1, violation.invariant);
@@ -50,7 +77,30 @@ fn simulate() -> Result<bool, String> {
     }
     let summary = run_many(from, seeds, threads, MAX_FAILURES);
     print(&summary, began.elapsed().as_secs_f64(), threads);
-    Ok(summary.failures.is_empty())
+    Ok(summary.failures.is_empty() && relays_hold)
+}
+
+fn replay_relay(seed: u64) -> bool {
+    match relay::run(seed).violation {
+        Some(violation) => {
+            println!("seed {seed}: {} does not hold: {}", violation.invariant, violation.detail);
+            false
+        }
+        None => {
+            println!("seed {seed}: every invariant holds");
+            true
+        }
+    }
+}
+
+fn print_relay(summary: &relay::Summary) {
+    println!("relays at a PostgreSQL: {} schedules, {} violations", summary.runs, summary.failures.len());
+    for (what, count) in &summary.counts {
+        println!("  {what:<40} {count:>12}");
+    }
+    for (seed, violation) in &summary.failures {
+        println!("  WORLD=relay SEED={seed} {}: {}", violation.invariant, violation.detail);
+    }
 }
 
 fn replay(seed: u64) -> bool {

@@ -96,12 +96,13 @@ fn waiting(row: &PgRow) -> Result<Waiting, sqlx::Error> {
 
 /// Takes a lease; lanes that bear its name are of an earlier one, which was lost.
 const JOIN: &str = "WITH freed AS (UPDATE realtime.lease SET relay = NULL WHERE relay = $1)
-    INSERT INTO realtime.relay VALUES ($1, clock_timestamp() + $2 * interval '1 ms')
+    INSERT INTO realtime.relay (id, until) VALUES ($1, clock_timestamp() + $2 * interval '1 ms')
     ON CONFLICT (id) DO UPDATE SET until = excluded.until";
 const BEAT: &str = "UPDATE realtime.relay SET until = clock_timestamp() + $2 * interval '1 ms' WHERE id = $1
     RETURNING (SELECT count(*) FROM realtime.relay WHERE until > clock_timestamp() OR id = $1)";
 /// Whoever is past its lease is gone. The statement waits for a beat that is under way, and then leaves that relay alone.
 const BURY: &str = "DELETE FROM realtime.relay WHERE until < clock_timestamp()";
+const CALL: &str = "UPDATE realtime.relay SET calls = $2 WHERE id = $1 AND calls < $2";
 const FREE_UNKNOWN: &str = "UPDATE realtime.lease SET relay = NULL WHERE relay = $1 AND $2 >> lane & 1 = 0";
 const TAKE: &str = "WITH free AS (
         SELECT lane FROM realtime.lease
@@ -112,8 +113,9 @@ const TAKE: &str = "WITH free AS (
     RETURNING l.lane, l.done::text AS done";
 const SAVE: &str = "UPDATE realtime.lease AS l SET done = held.done::pg_snapshot
     FROM unnest($2::int2[], $3::text[]) AS held(lane, done) WHERE l.lane = held.lane AND l.relay = $1";
-const GIVE_BACK: &str = "UPDATE realtime.lease AS l SET done = held.done::pg_snapshot, relay = NULL
-    FROM unnest($2::int2[], $3::text[]) AS held(lane, done) WHERE l.lane = held.lane AND l.relay = $1";
+const GIVE_BACK: &str = "WITH current AS (UPDATE realtime.relay SET calls = $4 WHERE id = $1 AND calls < $4 RETURNING id)
+    UPDATE realtime.lease AS l SET done = held.done::pg_snapshot, relay = NULL
+    FROM unnest($2::int2[], $3::text[]) AS held(lane, done), current WHERE l.lane = held.lane AND l.relay = $1";
 /// What is visible now and was not visible in the snapshot of its lane: of a transaction that ran then, or that began later.
 /// The snapshot of the statement is what the page is read in.
 const READ: &str = "SELECT pg_current_snapshot()::text AS now, o.*
@@ -157,11 +159,16 @@ impl Outbox for PostgresOutbox {
         Ok(living.map(|living| usize::try_from(living).unwrap_or(1)))
     }
 
-    async fn take(&self, relay: &str, known: LaneSet, most: usize) -> Result<Held, OutboxError> {
+    async fn take(&self, relay: &str, call: i64, known: LaneSet, most: usize) -> Result<Held, OutboxError> {
         let taken = async {
             let mut transaction = self.database.begin().await?;
             let most = i64::try_from(most).unwrap_or(i64::MAX);
             sqlx::query(BURY).execute(&mut *transaction).await?;
+            let current = sqlx::query(CALL).bind(relay).bind(call).execute(&mut *transaction).await?;
+            if current.rows_affected() == 0 {
+                // The lease is lost, or a later call was faster.
+                return Ok(Held::new());
+            }
             sqlx::query(FREE_UNKNOWN).bind(relay).bind(known.0).execute(&mut *transaction).await?;
             let rows = sqlx::query(TAKE).bind(relay).bind(most).fetch_all(&mut *transaction).await?;
             transaction.commit().await?;
@@ -175,14 +182,15 @@ impl Outbox for PostgresOutbox {
         answer(sqlx::query(SAVE).bind(relay).bind(lanes).bind(done).execute(&self.database)).await.map(|_| ())
     }
 
-    async fn give_back(&self, relay: &str, held: &Held) -> Result<(), OutboxError> {
+    async fn give_back(&self, relay: &str, call: i64, held: &Held) -> Result<(), OutboxError> {
         let (lanes, done) = lanes_and_snapshots(held);
-        let given = sqlx::query(GIVE_BACK).bind(relay).bind(lanes).bind(done).execute(&self.database);
+        let given =
+            sqlx::query(GIVE_BACK).bind(relay).bind(lanes).bind(done).bind(call).execute(&self.database);
         answer(given).await.map(|_| ())
     }
 
-    async fn leave(&self, relay: &str, held: &Held) -> Result<(), OutboxError> {
-        self.give_back(relay, held).await?;
+    async fn leave(&self, relay: &str, call: i64, held: &Held) -> Result<(), OutboxError> {
+        self.give_back(relay, call, held).await?;
         let left =
             sqlx::query("DELETE FROM realtime.relay WHERE id = $1").bind(relay).execute(&self.database);
         answer(left).await.map(|_| ())

@@ -31,7 +31,8 @@ pub(super) struct Database {
     /// The two tables of the outbox.
     tables: [Vec<OutboxRow>; 2],
     active: usize,
-    relays: BTreeMap<String, u64>,
+    /// Until when a relay lives, and the number of its last call that changed lanes.
+    relays: BTreeMap<String, (u64, i64)>,
     leases: Vec<(Option<String>, Snapshot)>,
     aside: BTreeMap<Position, Waiting>,
 }
@@ -146,17 +147,30 @@ impl Database {
                 *holder = None;
             }
         }
-        self.relays.insert(relay.to_owned(), until);
+        self.relays.entry(relay.to_owned()).or_default().0 = until;
     }
 
     pub(super) fn beat(&mut self, relay: &str, until: u64, now: u64) -> Option<usize> {
-        *self.relays.get_mut(relay)? = until;
-        Some(self.relays.values().filter(|until| **until > now).count())
+        self.relays.get_mut(relay)?.0 = until;
+        Some(self.relays.values().filter(|(until, _)| *until > now).count())
     }
 
-    pub(super) fn take(&mut self, relay: &str, known: LaneSet, most: usize, now: u64) -> Held {
-        self.relays.retain(|_, until| *until >= now);
+    /// False for a call that comes behind a later one.
+    fn is_current(&mut self, relay: &str, call: i64) -> bool {
+        let last = self.relays.get_mut(relay).map(|(_, last)| last);
+        last.is_some_and(|last| {
+            let is_current = *last < call;
+            *last = call.max(*last);
+            is_current
+        })
+    }
+
+    pub(super) fn take(&mut self, relay: &str, call: i64, known: LaneSet, most: usize, now: u64) -> Held {
+        self.relays.retain(|_, (until, _)| *until >= now);
         let mut held = Held::new();
+        if !self.is_current(relay, call) {
+            return held;
+        }
         for (lane, (holder, done)) in self.leases.iter_mut().enumerate() {
             if holder.as_deref() == Some(relay) && known.0 >> lane & 1 == 0 {
                 *holder = None;
@@ -173,6 +187,12 @@ impl Database {
     /// The relay that holds a lane.
     pub(super) fn holder(&self, lane: i16) -> Option<&str> {
         self.leases[lane as usize].0.as_deref()
+    }
+
+    pub(super) fn give_back(&mut self, relay: &str, call: i64, held: &Held) {
+        if self.is_current(relay, call) {
+            self.save(relay, held, true);
+        }
     }
 
     pub(super) fn save(&mut self, relay: &str, held: &Held, give_back: bool) {

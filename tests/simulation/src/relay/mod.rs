@@ -8,10 +8,13 @@
 //! |---|---|
 //! | `database` | the outbox, the leases, and the changes that are set aside |
 //! | `ports` | the ports of the relay and of its processor |
+//! | `many` | many seeds, on all cores |
 //! | `world` | the clock, the relays, the writers, and the invariants |
 
 mod database;
+mod many;
 mod ports;
 mod world;
 
+pub use many::{Summary, run_many};
 pub use world::{Outcome, run};

@@ -77,11 +77,11 @@ impl Outbox for SimOutbox {
         .await
     }
 
-    async fn take(&self, relay: &str, known: LaneSet, most: usize) -> Result<Held, OutboxError> {
+    async fn take(&self, relay: &str, call: i64, known: LaneSet, most: usize) -> Result<Held, OutboxError> {
         let relay = relay.to_owned();
         self.call(move |world| {
             let now = world.now();
-            world.database().take(&relay, known, most, now)
+            world.database().take(&relay, call, known, most, now)
         })
         .await
     }
@@ -91,13 +91,13 @@ impl Outbox for SimOutbox {
         self.call(move |world| world.database().save(&relay, &held, false)).await
     }
 
-    async fn give_back(&self, relay: &str, held: &Held) -> Result<(), OutboxError> {
+    async fn give_back(&self, relay: &str, call: i64, held: &Held) -> Result<(), OutboxError> {
         let (relay, held) = (relay.to_owned(), held.clone());
-        self.call(move |world| world.database().save(&relay, &held, true)).await
+        self.call(move |world| world.database().give_back(&relay, call, &held)).await
     }
 
-    async fn leave(&self, relay: &str, held: &Held) -> Result<(), OutboxError> {
-        self.give_back(relay, held).await?;
+    async fn leave(&self, relay: &str, call: i64, held: &Held) -> Result<(), OutboxError> {
+        self.give_back(relay, call, held).await?;
         let relay = relay.to_owned();
         self.call(move |world| world.database().leave(&relay)).await
     }
