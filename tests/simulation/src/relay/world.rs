@@ -87,12 +87,6 @@ struct Task {
 
 type Action = Box<dyn FnOnce(&Rc<World>)>;
 
-struct Event {
-    at: u64,
-    order: u64,
-    action: Action,
-}
-
 /// The world of one run.
 pub(super) struct World {
     pub(super) store: MemoryStore,
@@ -106,8 +100,9 @@ pub(super) struct World {
     now: Cell<u64>,
     order: Cell<u64>,
     current: Cell<usize>,
-    heap: RefCell<BinaryHeap<(Reverse<(u64, u64)>, usize)>>,
-    actions: RefCell<BTreeMap<usize, Event>>,
+    /// When each action is due, with its number.
+    heap: RefCell<BinaryHeap<Reverse<(u64, u64)>>>,
+    actions: RefCell<BTreeMap<u64, Action>>,
     tasks: RefCell<BTreeMap<usize, Task>>,
     started: Cell<usize>,
     seen: RefCell<BTreeSet<String>>,
@@ -246,22 +241,19 @@ impl World {
     pub(super) fn after(&self, delay: u64, action: impl FnOnce(&Rc<Self>) + 'static) {
         let order = self.order.get() + 1;
         self.order.set(order);
-        let at = self.now() + delay;
-        let event = Event { at, order, action: Box::new(action) };
-        self.heap.borrow_mut().push((Reverse((at, order)), order as usize));
-        self.actions.borrow_mut().insert(order as usize, event);
+        self.heap.borrow_mut().push(Reverse((self.now() + delay, order)));
+        self.actions.borrow_mut().insert(order, Box::new(action));
     }
 
     fn work(self: &Rc<Self>) {
         for _ in 0..MOST_STEPS {
-            let Some((_, number)) = self.heap.borrow_mut().pop() else { return };
-            let Some(event) = self.actions.borrow_mut().remove(&number) else { continue };
-            debug_assert_eq!(event.order as usize, number);
-            self.now.set(event.at);
-            if event.at > FAULTS_END + RECOVERY {
+            let Some(Reverse((at, number))) = self.heap.borrow_mut().pop() else { return };
+            let Some(action) = self.actions.borrow_mut().remove(&number) else { continue };
+            self.now.set(at);
+            if at > FAULTS_END + RECOVERY {
                 return;
             }
-            (event.action)(self);
+            action(self);
             if self.violation.borrow().is_some() {
                 return;
             }
@@ -374,7 +366,9 @@ impl World {
     /// What becomes of a call.
     pub(super) fn fate(&self, system: System, task: usize) -> Fate {
         let down = self.has_outage(OutageKind::Down(name(system)))
-            || (system == System::Database && task % 2 == 0 && self.has_outage(OutageKind::Partition));
+            || (system == System::Database
+                && task.is_multiple_of(2)
+                && self.has_outage(OutageKind::Partition));
         let slow = if self.has_outage(OutageKind::Slow(name(system))) { 2_000 } else { 1 };
         let (request, answer) = (self.between(100, 2 * MILLI) * slow, self.between(100, 2 * MILLI) * slow);
         let failure = if down {
