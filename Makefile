@@ -1,5 +1,5 @@
 # `make help` lists the targets.
-.PHONY: help local-stream package package-test relay-image rehearse plan-snapshot test check check-features check-infra check-postgres tools coverage verify \
+.PHONY: help local-stream relay package package-test relay-image rehearse plan-snapshot test check check-features check-infra check-postgres bench-postgres tools coverage verify \
 	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts
 .DEFAULT_GOAL := help
 
@@ -16,6 +16,10 @@ local-stream: ## replay FIXTURE=FILE (- is standard input); BATCH_SIZE=N EVENTS=
 	@cargo build $(if $(wildcard target/local/local-stream),--quiet) --profile local --package local-stream --target-dir target
 	@target/local/local-stream $(if $(BATCH_SIZE),--batch-size $(call quoted,$(BATCH_SIZE))) \
 		$(if $(EVENTS),--events $(call quoted,$(EVENTS))) $(if $(filter 1 true,$(JSON)),--json) -- $(call quoted,$(FIXTURE))
+
+relay: ## run the relay against DATABASE_URL; without one, show it with a PostgreSQL and a Redis of its own
+	@cargo build $(if $(wildcard target/local/relay),--quiet) --profile local --package events-relay --target-dir target
+	@sh infra/postgres/demo.sh
 
 package: ## build the Lambda as a zip for provided.al2023; ARCH=arm64 (default) or x86-64
 	@sh infra/package.sh '$(or $(ARCH),arm64)'
@@ -108,6 +112,10 @@ measure = cargo build --release --package events-lambda && cargo run --quiet --p
 bench: ## measure CPU, calls and price of bootstrap beside the floor; PEER='COMMAND' ROUNDS=N STREAM=FILE; WRITE=1 writes docs/bench.md
 	$(measure) bench $(if $(PEER),--peer $(call quoted,$(PEER))) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(STREAM),--stream $(call quoted,$(STREAM))) $(if $(WRITE),--write)
+
+bench-postgres: ## measure detection in PostgreSQL and the relay; HOLD=N holds a foreign transaction for N seconds
+	cargo build --release --package events-relay
+	@HOLD='$(HOLD)' sh infra/postgres/bench.sh
 
 timeline: ## draw one batch on a time line, with 15 ms of SQS and 1 ms of Redis latency
 	$(measure) timeline

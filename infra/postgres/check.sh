@@ -6,28 +6,10 @@ set -eu
 cd "$(dirname "$0")"
 fail() { echo "infra/postgres/check.sh: $1" >&2; exit 1; }
 
-bin=${POSTGRES_BIN:-}
-for found in $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V); do bin=${POSTGRES_BIN:-$found}; done
-[ -n "$bin" ] || { command -v initdb >/dev/null && bin=$(dirname "$(command -v initdb)"); }
-[ -x "$bin/initdb" ] || fail 'PostgreSQL 15 or later is missing: install it (Debian: apt-get install postgresql), or set POSTGRES_BIN to the folder of initdb'
+. ./server.sh
+start_postgres
 
-data=$(mktemp -d)
-# initdb and postgres refuse to run as root.
-as_owner() { "$@"; }
-if [ "$(id -u)" = 0 ]; then
-    chown postgres "$data"
-    as_owner() { runuser -u postgres -- "$@"; }
-fi
-stop() { as_owner "$bin/pg_ctl" -D "$data/db" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$data"; }
-trap stop EXIT
-as_owner "$bin/initdb" -D "$data/db" -A trust -U postgres --no-sync -E UTF8 --locale=C.UTF-8 >"$data/log" 2>&1 ||
-    { cat "$data/log" >&2; fail 'initdb failed'; }
-# Only a socket, in a folder of this run: no port that another server may have.
-as_owner "$bin/pg_ctl" -D "$data/db" -w -l "$data/db/server.log" \
-    -o "-c listen_addresses='' -c unix_socket_directories=$data -c fsync=off" start >/dev/null 2>&1 ||
-    { cat "$data/db/server.log" >&2; fail 'PostgreSQL did not start'; }
-
-export PGHOST="$data" PGUSER=postgres PGDATABASE=postgres PGTZ=UTC PGOPTIONS='-c client_min_messages=warning'
+export PGTZ=UTC PGOPTIONS='-c client_min_messages=warning'
 sql() { "$bin/psql" --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 "$@"; }
 up() { for file in 0*.up.sql; do sql --single-transaction --file "$file" >/dev/null; done; }
 down() { for file in $(ls -r 0*.down.sql); do sql --single-transaction --file "$file" >/dev/null; done; }
