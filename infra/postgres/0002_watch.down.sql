@@ -7,6 +7,6 @@ BEGIN
   END LOOP;
 END
 $$;
-DROP FUNCTION realtime.unwatch, realtime.watch, realtime.time_expression, realtime.finish_call, realtime.fields_trigger_body,
+DROP FUNCTION realtime.unwatch, realtime.watch, realtime.time_expression, realtime.fields_trigger_body,
   realtime.removal_trigger_body, realtime.tvl_trigger_body, realtime.price_trigger_body,
   realtime.trigger_body;

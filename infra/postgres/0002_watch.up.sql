@@ -31,8 +31,10 @@ BEGIN
     timely_count := timely_count + timely_more;
     significant_count := significant_count + significant_more;
   END LOOP;
-  PERFORM realtime.finish_call(state.active, state.asleep_until > began, TG_RELID, began, seen_count, significant_count,
-    valid_count - timely_count, seen_count - valid_count);
+  -- NOTIFY takes a lock on the whole database at the commit, so it is silent while relays are awake.
+  IF significant_count > 0 AND state.asleep_until > began THEN PERFORM pg_notify('realtime', ''); END IF;
+  INSERT INTO realtime.call VALUES (state.active, began, TG_RELID, seen_count, significant_count, valid_count - timely_count,
+    seen_count - valid_count, (extract(epoch FROM clock_timestamp() - began) * 1e6)::integer);
   RETURN NULL;
 END
 $body$, relation, valid,
@@ -196,17 +198,6 @@ written AS (
 )
 SELECT (SELECT count(*) FROM applied), (SELECT count(*) FROM written)$judge$, id, at, not_fields, nth, valid))
 $make$;
-
--- Notes the figures of a call, and wakes a relay that sleeps. NOTIFY takes a lock on the whole database at the commit, so
--- it is silent while relays are awake.
-CREATE FUNCTION realtime.finish_call(slot smallint, sleeping boolean, relation regclass, began timestamptz, seen bigint,
-  significant bigint, late bigint, invalid bigint) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  IF significant > 0 AND sleeping THEN PERFORM pg_notify('realtime', ''); END IF;
-  INSERT INTO realtime.call VALUES (slot, began, relation, seen, significant, late, invalid,
-    (extract(epoch FROM clock_timestamp() - began) * 1e6)::integer);
-END
-$$;
 
 -- The expression that reads a data time, in ms since 1970, from a column: a timestamp, or seconds or milliseconds.
 CREATE FUNCTION realtime.time_expression(relation regclass, name text) RETURNS text LANGUAGE plpgsql STABLE AS $$

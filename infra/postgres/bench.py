@@ -28,7 +28,7 @@ INSERT INTO watched SELECT * FROM plain;
 UPDATE = r"""
 \set key random(1, %d)
 \set step random(1, 100)
-UPDATE %s SET price = 100 + (CASE WHEN :step <= 15 THEN :step ELSE 0 END) * 0.5 + 0.001 * :step WHERE token_id = 't' || :key;
+UPDATE %s SET price = 100 + (CASE WHEN :step <= 15 THEN :step ELSE 0 END) * 0.5 + 0.00001 * :step WHERE token_id = 't' || :key;
 """
 
 

@@ -12,7 +12,7 @@ ports=$(python3 -c '
 import socket
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 print(*(s.getsockname()[1] for s in sockets))') || fail 'python3 is missing'
-start_postgres "${ports% *}"
+FSYNC=on start_postgres "${ports% *}"
 "$redis" --port "${ports#* }" --bind 127.0.0.1 --save '' >"$data/redis.log" 2>&1 &
 server=$!
 trap 'kill $server; stop_postgres' EXIT

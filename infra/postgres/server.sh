@@ -1,6 +1,6 @@
 # A PostgreSQL server of a script's own, on a socket in a folder of its own: source this file, and define `fail`. start_postgres
 # sets $bin (the folder of the programs), $data (the folder, removed at the end) and the variables that psql reads.
-# start_postgres PORT also listens on that port of loopback.
+# start_postgres PORT also listens on that port of loopback. With FSYNC=on, it waits for its disk as in production.
 
 # initdb and postgres refuse to run as root.
 as_owner() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
@@ -19,7 +19,7 @@ start_postgres() {
     listen="-c listen_addresses=''"
     [ -z "${1:-}" ] || listen="-c listen_addresses=127.0.0.1 -c port=$1"
     as_owner "$bin/pg_ctl" -D "$data/db" -w -l "$data/db/server.log" \
-        -o "$listen -c unix_socket_directories=$data -c fsync=off" start >/dev/null 2>&1 ||
+        -o "$listen -c unix_socket_directories=$data -c fsync=${FSYNC:-off}" start >/dev/null 2>&1 ||
         { cat "$data/db/server.log" >&2; fail 'PostgreSQL did not start'; }
     export PGHOST="$data" PGPORT="${1:-5432}" PGUSER=postgres PGDATABASE=postgres
 }
