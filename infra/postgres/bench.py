@@ -104,7 +104,7 @@ class Subscriber(threading.Thread):
 
 def copy(table, backfill=False):
     """Loads 100,000 rows of which 15 % are significant. Returns ms."""
-    sql("DROP TABLE IF EXISTS load; CREATE TABLE load (token_id text, price numeric)")
+    sql("DROP TABLE IF EXISTS load; CREATE TABLE load (token_id text PRIMARY KEY, price numeric)")
     if table == "watched":
         sql("SELECT realtime.watch('load', 'price')")
     sql("INSERT INTO load SELECT 'c' || n, 100 FROM generate_series(1, 100000) AS n; TRUNCATE load, realtime.outbox")
