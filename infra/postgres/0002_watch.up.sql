@@ -58,8 +58,8 @@ applied AS (
   INSERT INTO realtime.subject AS s (kind, id, at, value) SELECT 'price', i.id, i.at, i.value FROM incoming AS i ORDER BY i.id
   ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at,
     occurrence = CASE WHEN excluded.at > s.at THEN 0 ELSE s.occurrence + 1 END, value = excluded.value, previous = s.value
-    -- A row of older data is late. Without a data time, a row is as old as its statement, but never older than the last row.
-    WHERE excluded.at >= s.at OR %3$L = 'NULL::bigint'
+    -- A row of older data is late. One that is as old as its statement is not, though a writer that began later was faster.
+    WHERE excluded.at >= s.at OR excluded.at = now_ms
   RETURNING s.id, s.version, s.at, s.value, s.previous, s.previous_at, s.occurrence
 ),
 judged AS (
@@ -100,9 +100,9 @@ subject AS (
   RETURNING s.id, s.version, s.at, s.previous_at
 ),
 timely AS (
-  SELECT i.id, i.chain, i.value, CASE WHEN %4$L = 'NULL::bigint' THEN subject.at ELSE i.at END AS at
+  SELECT i.id, i.chain, i.value, CASE WHEN i.at = now_ms THEN subject.at ELSE i.at END AS at
   FROM incoming AS i JOIN subject USING (id)
-  WHERE subject.previous_at IS NULL OR i.at >= subject.previous_at OR %4$L = 'NULL::bigint'
+  WHERE subject.previous_at IS NULL OR i.at >= subject.previous_at OR i.at = now_ms
 ),
 applied AS (
   INSERT INTO realtime.part AS p (id, chain, at, value) SELECT t.id, t.chain, t.at, t.value FROM timely AS t ORDER BY t.id, t.chain
@@ -186,7 +186,7 @@ applied AS (
   INSERT INTO realtime.subject AS s (kind, id, at, fields) SELECT 'protocol', i.id, i.at, i.fields FROM incoming AS i ORDER BY i.id
   ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at,
     occurrence = CASE WHEN excluded.at > s.at THEN 0 ELSE s.occurrence + 1 END, fields = excluded.fields, previous_fields = s.fields
-    WHERE excluded.at >= s.at OR %2$L = 'NULL::bigint'
+    WHERE excluded.at >= s.at OR excluded.at = now_ms
   RETURNING s.id, s.version, s.at, s.fields, s.previous_fields, s.occurrence
 ),
 written AS (
