@@ -1,8 +1,11 @@
 //! PostgreSQL as a source: detection by the triggers, and the road from the outbox to Redis and SQS.
 
 mod agreement;
+mod chain;
 mod road;
+mod writers;
 
+use events_harness::faults::fake_sqs::FakeSqs;
 use events_harness::relay::RelayProcess;
 use events_harness::servers::postgres::{Database, PostgresServer};
 use events_harness::servers::redis::RedisServer;
@@ -17,11 +20,30 @@ struct World {
     dead_letters: Queue,
 }
 
+/// The same with queues that fail where a test scripts it.
+struct FaultyWorld {
+    database: Database,
+    redis: RedisServer,
+    sqs: FakeSqs,
+}
+
 /// A new database with the schema.
 async fn database() -> Database {
     let database = PostgresServer::shared().await.database().await;
     events_relay::postgres::migrate(&database.pool).await.unwrap();
     database
+}
+
+/// Starts a relay between a database and a Redis server. `more` has the settings of its queues, and overrides others.
+fn relay(database: &Database, redis: &RedisServer, more: &[&[(&str, &str)]]) -> RelayProcess {
+    let redis = redis.url();
+    let own = [
+        ("DATABASE_URL", database.url.as_str()),
+        ("REDIS_URL", &redis),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ];
+    RelayProcess::start(&[&own, &more.concat()[..]].concat())
 }
 
 impl World {
@@ -38,16 +60,33 @@ impl World {
 
     /// Starts a relay. `more` overrides its settings.
     fn relay(&self, more: &[(&str, &str)]) -> RelayProcess {
-        let redis = self.redis.url();
-        let own = [
-            ("DATABASE_URL", self.database.url.as_str()),
-            ("REDIS_URL", &redis),
-            ("EVENTS_QUEUE_URL", &self.queue.url),
+        let queues = [
+            ("EVENTS_QUEUE_URL", self.queue.url.as_str()),
             ("EVENTS_DLQ_URL", &self.dead_letters.url),
             ("AWS_ENDPOINT_URL_SQS", self.sqs.endpoint()),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
         ];
-        RelayProcess::start(&own.iter().chain(more).copied().collect::<Vec<_>>())
+        relay(&self.database, &self.redis, &[&queues, more])
+    }
+}
+
+impl FaultyWorld {
+    async fn new() -> Self {
+        Self::of(database().await).await
+    }
+
+    async fn of(database: Database) -> Self {
+        Self { database, redis: RedisServer::start().await, sqs: FakeSqs::start().await }
+    }
+
+    /// Starts a relay. `more` overrides its settings.
+    fn relay(&self, more: &[(&str, &str)]) -> RelayProcess {
+        let (endpoint, events, dead_letters) =
+            (self.sqs.endpoint(), self.sqs.events_url(), self.sqs.dead_letters_url());
+        let queues = [
+            ("EVENTS_QUEUE_URL", events.as_str()),
+            ("EVENTS_DLQ_URL", &dead_letters),
+            ("AWS_ENDPOINT_URL_SQS", &endpoint),
+        ];
+        relay(&self.database, &self.redis, &[&queues, more])
     }
 }
