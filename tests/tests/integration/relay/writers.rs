@@ -8,7 +8,7 @@ use std::time::Duration;
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::probes::wait::eventually;
 use events_harness::random::Random;
-use events_harness::relay::{RelayProcess, relay_path};
+use events_harness::relay::RelayProcess;
 use events_harness::servers::postgres::Database;
 use sqlx::{Connection, PgConnection};
 use tokio::task::JoinSet;
@@ -18,7 +18,9 @@ use super::FaultyWorld;
 use super::chain::{Key, Story, assert_complete, published, queued, stored};
 
 const WRITERS: u64 = 20;
-const LOAD: Duration = Duration::from_secs(18);
+/// First, the relays live, and most changes are delivered while others are being made.
+const LIVE: Duration = Duration::from_secs(6);
+const LOAD: Duration = Duration::from_secs(16);
 const SEED: u64 = 20_261_127;
 
 const PRICES: &str = "UPDATE realtime.prices AS p SET price = n.value
@@ -139,16 +141,25 @@ async fn naive_reader(database: &Database, ended: &AtomicBool) -> BTreeSet<i64> 
     }
 }
 
-/// Kills one of three relays each second, and starts another.
-async fn keep_killing(world: &FaultyWorld, until: Instant) -> Vec<RelayProcess> {
-    let (mut random, mut relays) = (Random::new(SEED), Vec::from_iter((0..3).map(|_| world.relay(&[]))));
+/// Starts three relays, and waits until they share the lanes.
+async fn start_relays(world: &FaultyWorld) -> Vec<RelayProcess> {
+    let relays = (0..3).map(|_| world.relay(&[])).collect();
+    eventually(Duration::from_secs(60), || async {
+        world.database.number("SELECT count(*) FROM realtime.lease WHERE relay IS NOT NULL").await == 16
+    })
+    .await;
+    relays
+}
+
+/// Kills one of the relays each second, and starts another. Most of their lanes are nobody's then.
+async fn keep_killing(world: &FaultyWorld, relays: &mut Vec<RelayProcess>, until: Instant) {
+    let mut random = Random::new(SEED);
     while Instant::now() < until {
-        sleep(Duration::from_secs(1)).await;
         let mut killed = relays.swap_remove(random.below(3) as usize);
         killed.kill();
         relays.push(world.relay(&[]));
+        sleep(Duration::from_secs(1)).await;
     }
-    relays
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +178,7 @@ async fn twenty_writers_and_killed_relays_lose_nothing_and_keep_the_order_of_com
         .await;
     let subscriber = Subscriber::psubscribe(&world.redis.url(), "events:*").await;
     let (load, ended) = (Arc::new(Load::default()), AtomicBool::new(false));
-    relay_path();
+    let mut relays = start_relays(&world).await;
     let until = Instant::now() + LOAD;
     let writers = async {
         let mut writers = JoinSet::new();
@@ -178,9 +189,11 @@ async fn twenty_writers_and_killed_relays_lose_nothing_and_keep_the_order_of_com
         writers.join_all().await;
         ended.store(true, Ordering::Relaxed);
     };
-    let (_relays, (), seen) =
-        tokio::join!(keep_killing(&world, until), writers, naive_reader(database, &ended));
-
+    let killing = async {
+        sleep(LIVE).await;
+        keep_killing(&world, &mut relays, until).await;
+    };
+    let (seen, (), ()) = tokio::join!(naive_reader(database, &ended), writers, killing);
     eventually(Duration::from_secs(40), || async {
         let waiting = database.number("SELECT sum(changes + aside) FROM realtime.backlog").await;
         if waiting == 0 { Ok(()) } else { Err(format!("{waiting} changes wait")) }
