@@ -92,7 +92,8 @@ pub(crate) async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
     }
 }
 
-fn count(outcome: &BatchOutcome) {
+/// Counts what a batch did.
+pub(crate) fn count(outcome: &BatchOutcome) {
     let tally = &outcome.tally;
     for (name, value) in [
         ("relay_changes_processed_total", tally.processed),

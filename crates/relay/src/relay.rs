@@ -9,7 +9,7 @@ use events_core::source::postgres::decode;
 use events_processor::ports::{Queue, Store, Timer};
 use events_processor::{OutagePolicy, Processor};
 
-use crate::deliver::{Unfinished, deliver};
+use crate::deliver::{Unfinished, count, deliver};
 use crate::lease::{BEAT, LEASE, Lease};
 use crate::outbox::{Held, LANES, LaneSet, Outbox, OutboxError, PageRequest, Position, Snapshot, Waiting};
 use crate::stats::Stats;
@@ -101,6 +101,8 @@ struct State {
     last_read: Duration,
     /// Until when writers ring the doorbell; zero while they do not.
     asleep_until: Duration,
+    /// True while the relay waits for the doorbell.
+    waits: bool,
 }
 
 impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T> {
@@ -119,10 +121,12 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         }
         // A batch that is nearly done is finished: otherwise, the next relay does it again.
         stopping.set(true);
-        tokio::select! {
-            biased;
-            () = &mut work => {}
-            () = self.timer().sleep(self.options.stop) => {}
+        if !state.borrow().waits {
+            tokio::select! {
+                biased;
+                () = &mut work => {}
+                () = self.timer().sleep(self.options.stop) => {}
+            }
         }
         // Nobody else borrows the state: the loop holds no borrow while it waits.
         let held = std::mem::take(&mut state.borrow_mut().held);
@@ -140,23 +144,9 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
     /// Keeps the lease.
     async fn keep(&self, lease: &Lease) {
         loop {
-            let began = self.timer().monotonic();
-            let beaten = if lease.is_known() {
-                self.outbox.beat(&self.id, LEASE).await
-            } else {
-                self.outbox.join(&self.id, LEASE).await.map(|()| Some(lease.relays()))
-            };
-            self.stats.database(beaten.is_ok(), self.timer().now_ms());
-            let pause = match beaten {
-                Ok(Some(relays)) => {
-                    lease.granted(began, relays);
-                    BEAT
-                }
-                Ok(None) => {
-                    tracing::warn!("the lease ended before it was renewed; another relay has the lanes");
-                    lease.lost();
-                    Duration::ZERO
-                }
+            let pause = match self.beat(lease).await {
+                Ok(true) => BEAT,
+                Ok(false) => Duration::ZERO,
                 Err(error) => {
                     tracing::warn!(%error, "the lease was not renewed; it is tried again");
                     BEAT / 8
@@ -164,6 +154,24 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
             };
             self.timer().sleep(pause).await;
         }
+    }
+
+    /// Takes a lease, or moves its end forward. Returns true if there is one.
+    async fn beat(&self, lease: &Lease) -> Result<bool, OutboxError> {
+        let began = self.timer().monotonic();
+        let beaten = if lease.is_known() {
+            self.outbox.beat(&self.id, LEASE).await
+        } else {
+            self.outbox.join(&self.id, LEASE).await.map(|()| Some(lease.relays()))
+        };
+        self.stats.database(beaten.is_ok(), self.timer().now_ms());
+        if let Some(relays) = beaten? {
+            lease.granted(began, relays);
+            return Ok(true);
+        }
+        tracing::warn!("the lease ended before it was renewed; another relay has the lanes");
+        lease.lost();
+        Ok(false)
     }
 
     /// Turns until `stopping`. A failure of the database is no reason to end.
@@ -230,7 +238,9 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
             state.borrow_mut().asleep_until = now + self.options.bell;
             return Ok(Duration::ZERO);
         }
+        state.borrow_mut().waits = true;
         self.outbox.doorbell(self.options.longest_sleep).await;
+        state.borrow_mut().waits = false;
         Ok(Duration::ZERO)
     }
 
@@ -243,10 +253,14 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
     }
 
     /// Takes free lanes up to the fair share of this relay, and gives back what is above it.
-    async fn share_lanes(&self, lease: &Lease, state: &RefCell<State>) -> Result<(), OutboxError> {
-        let share = LANES.div_ceil(lease.relays());
+    async fn share_lanes(&self, lease: &Lease, state: &RefCell<State>) -> Result<(), Unfinished> {
         let known: LaneSet = state.borrow().held.keys().copied().collect();
         let held = state.borrow().held.len();
+        // A relay may have left since the last beat. Its lanes wait for this one.
+        if held < LANES && !self.beat(lease).await? {
+            return Err(Unfinished::NoLease);
+        }
+        let share = LANES.div_ceil(lease.relays());
         let now = self.timer().monotonic();
         if held < share || now >= state.borrow().take {
             state.borrow_mut().take = now + BEAT;
@@ -426,6 +440,7 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         let left = lease.left(self.timer().monotonic(), losses).ok_or(Unfinished::NoLease)?;
         let records = batch.iter().map(|change| decode(&change.entry, &self.database)).collect();
         let outcome = self.processor.process(records, self.processor.deadline(left / 2, left / 4)).await;
+        count(&outcome);
         let done = batch.iter().enumerate().filter(|(index, _)| !outcome.failures.contains_key(index));
         let done: Vec<Waiting> = done.map(|(_, change)| change.clone()).collect();
         self.outbox.forget(&done).await?;
