@@ -1,8 +1,10 @@
 //! PostgreSQL as a source: detection by the triggers, and the road from the outbox to Redis and SQS.
 
 mod agreement;
+mod aside;
 mod chain;
 mod road;
+mod takeover;
 mod writers;
 
 use events_harness::faults::fake_sqs::FakeSqs;
@@ -25,6 +27,21 @@ struct FaultyWorld {
     database: Database,
     redis: RedisServer,
     sqs: FakeSqs,
+}
+
+/// How many prices [`insert_prices`] inserts: one in each lane.
+const PRICES: usize = 16;
+
+async fn insert_prices(database: &Database) {
+    let all = "INSERT INTO realtime.prices SELECT DISTINCT ON (realtime.lane('price', 't' || n)) 't' || n, 1
+               FROM generate_series(1, 400) AS n";
+    database.run(all).await;
+    assert_eq!(database.number("SELECT count(*) FROM realtime.prices").await, PRICES as i64);
+}
+
+/// A significant change of each price.
+async fn raise_prices(database: &Database) {
+    database.run("UPDATE realtime.prices SET price = price + 1").await;
 }
 
 /// A new database with the schema.
