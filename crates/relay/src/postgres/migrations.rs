@@ -4,7 +4,8 @@
 //! transaction pooler cannot hold that lock, so migrations connect directly.
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{PgPool, SqlSafeStr};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, SqlSafeStr};
 
 /// The schema and table in which sqlx keeps what is applied. It is not in `realtime`, which the first migration drops on its
 /// way back.
@@ -46,7 +47,8 @@ fn migrator() -> Migrator {
 
 /// Applies all migrations that are missing. Safe when two start at once.
 pub async fn migrate(database: &PgPool) -> Result<(), String> {
-    migrator().run(database).await.map_err(|error| describe(&error))
+    let mut own = connection(database).await?;
+    migrator().run(&mut own).await.map_err(|error| describe(&error))
 }
 
 /// Takes migrations back, down to `version`, which stays. 0 takes all back.
@@ -54,7 +56,13 @@ pub async fn migrate_down(database: &PgPool, version: i64) -> Result<(), String>
     if !(0..=latest()).contains(&version) {
         return Err(format!("version is {version}; it accepts 0 to {}", latest()));
     }
-    migrator().undo(database, version).await.map_err(|error| describe(&error))
+    let mut own = connection(database).await?;
+    migrator().undo(&mut own, version).await.map_err(|error| describe(&error))
+}
+
+/// A connection that closes when it is dropped: after an error, sqlx leaves the lock of the database with it.
+async fn connection(database: &PgPool) -> Result<PgConnection, String> {
+    database.acquire().await.map(PoolConnection::detach).map_err(|error| error.to_string())
 }
 
 /// The newest version that is applied; 0 if none is.
