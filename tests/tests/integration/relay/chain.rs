@@ -44,7 +44,12 @@ fn step(event: &Value) -> Step {
 
 /// The steps in the queue, in its order.
 pub(super) fn queued(messages: &[SentMessage]) -> Vec<Step> {
-    messages.iter().map(|message| step(&message.json())).collect()
+    let step = |message: &SentMessage| {
+        let step = step(&message.json());
+        assert_eq!(message.dedup_id, step.id);
+        step
+    };
+    messages.iter().map(step).collect()
 }
 
 /// The steps that were published, each once though it is on several channels.
