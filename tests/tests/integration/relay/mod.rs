@@ -3,6 +3,7 @@
 mod agreement;
 mod aside;
 mod chain;
+mod migrations;
 mod restarts;
 mod road;
 mod takeover;
