@@ -6,6 +6,7 @@ mod chain;
 mod migrations;
 mod restarts;
 mod road;
+mod roles;
 mod takeover;
 mod writers;
 
