@@ -7,6 +7,7 @@ mod migrations;
 mod restarts;
 mod road;
 mod roles;
+mod rotation;
 mod takeover;
 mod writers;
 
