@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::servers::process::{Process, Spec, find_program, free_port};
+use crate::servers::tls::Identity;
 
 /// How long a server may take to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -21,6 +22,7 @@ const START: Duration = Duration::from_secs(60);
 pub struct PostgresServer {
     port: u16,
     data: TempDir,
+    settings: Vec<String>,
     process: Process,
 }
 
@@ -33,6 +35,17 @@ impl PostgresServer {
 
     /// Starts a server for one test.
     pub async fn start() -> Self {
+        Self::start_with(&[], &[]).await
+    }
+
+    /// Starts a server that accepts TLS, with the certificate of `identity`.
+    pub async fn start_with_tls(identity: &Identity) -> Self {
+        let files = [("server.crt", identity.certificate.as_str()), ("server.key", &identity.key)];
+        Self::start_with(&["ssl=on"], &files).await
+    }
+
+    /// Starts a server with additional settings, such as `ssl=on`, and with files in its data folder.
+    pub async fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         if let Some(user) = owner() {
             run(Command::new("chown").arg(user).arg(data.path()));
@@ -41,9 +54,18 @@ impl PostgresServer {
         let mut initdb = as_owner(&program("initdb"));
         initdb.args(["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "-D"]);
         run(initdb.arg(&folder));
-        let port = free_port();
-        let process = launch(port, data.path()).await;
-        Self { port, data, process }
+        for (name, text) in files {
+            let path = folder.join(name);
+            fs::write(&path, text).expect("a file of the server");
+            // PostgreSQL refuses a key that others may read.
+            run(Command::new("chmod").arg("600").arg(&path));
+            if let Some(user) = owner() {
+                run(Command::new("chown").arg(user).arg(&path));
+            }
+        }
+        let (port, settings) = (free_port(), settings.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let process = launch(port, data.path(), &settings).await;
+        Self { port, data, settings, process }
     }
 
     /// Creates a database and returns it.
@@ -71,7 +93,7 @@ impl PostgresServer {
     pub async fn crash_and_restart(&mut self) {
         self.process.signal("QUIT");
         assert!(self.process.wait(START).await.is_some(), "PostgreSQL does not end");
-        self.process = launch(self.port, self.data.path()).await;
+        self.process = launch(self.port, self.data.path(), &self.settings).await;
     }
 }
 
@@ -111,13 +133,14 @@ async fn execute(connection: &mut PgConnection, statement: &str) {
     result.unwrap_or_else(|error| panic!("{error}: {statement}"));
 }
 
-async fn launch(port: u16, data: &Path) -> Process {
+async fn launch(port: u16, data: &Path, more: &[String]) -> Process {
     let (postgres, folder, port) = (program("postgres"), data.join("db"), port.to_string());
     let settings =
         ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=200"];
     let mut command = as_owner(&postgres);
     command.arg("-D").arg(folder).args(["-p", &port]);
-    command.args(settings.iter().flat_map(|setting| ["-c", setting]));
+    let settings = settings.into_iter().chain(more.iter().map(String::as_str));
+    command.args(settings.flat_map(|setting| ["-c", setting]));
     let args: Vec<&str> = command.get_args().map(|arg| arg.to_str().expect("UTF-8")).collect();
     let mut process = Process::start(&Spec::new(Path::new(command.get_program()), &args));
     let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");

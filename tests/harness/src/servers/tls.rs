@@ -29,6 +29,32 @@ pub enum Certificate {
     Expired,
 }
 
+/// A certificate for `localhost` and `127.0.0.1`, its key, and the authority that signed it, PEM.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate of the authority.
+    pub authority: String,
+    /// The certificate.
+    pub certificate: String,
+    /// The private key.
+    pub key: String,
+}
+
+impl Identity {
+    /// A new one, of a new authority.
+    pub fn new() -> Self {
+        let authority = authority();
+        let (leaf, key) = signed(&authority, Certificate::Right);
+        Self { authority: authority.as_ref().pem(), certificate: leaf.pem(), key: key.serialize_pem() }
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A proxy that terminates TLS and forwards the plain bytes. Stops on drop.
 #[derive(Debug)]
 pub struct TlsProxy {
@@ -120,7 +146,7 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, key).expect("an authority")
 }
 
-fn server_config(ca: &CertifiedIssuer<'static, KeyPair>, certificate: Certificate) -> ServerConfig {
+fn signed(ca: &CertifiedIssuer<'static, KeyPair>, certificate: Certificate) -> (rcgen::Certificate, KeyPair) {
     let names = match certificate {
         Certificate::Right | Certificate::Expired => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
         Certificate::OtherName => vec!["elsewhere.example".to_owned()],
@@ -130,7 +156,11 @@ fn server_config(ca: &CertifiedIssuer<'static, KeyPair>, certificate: Certificat
     if certificate == Certificate::Expired {
         params.not_after = date_time_ymd(2020, 1, 1);
     }
-    let leaf = params.signed_by(&key, ca).expect("a certificate");
+    (params.signed_by(&key, ca).expect("a certificate"), key)
+}
+
+fn server_config(ca: &CertifiedIssuer<'static, KeyPair>, certificate: Certificate) -> ServerConfig {
+    let (leaf, key) = signed(ca, certificate);
     ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the default versions")

@@ -9,6 +9,7 @@ mod road;
 mod roles;
 mod rotation;
 mod takeover;
+mod tls;
 mod writers;
 
 use events_harness::faults::fake_sqs::FakeSqs;
