@@ -1,5 +1,5 @@
 # `make help` lists the targets.
-.PHONY: help local-stream relay package package-test relay-image rehearse plan-snapshot test check check-features check-infra check-postgres bench-postgres tools coverage verify \
+.PHONY: help local-stream relay package package-test relay-image rehearse plan-snapshot test check check-features check-infra check-postgres bench-postgres tools coverage verify verify-postgres \
 	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts
 .DEFAULT_GOAL := help
 
@@ -84,6 +84,10 @@ coverage: tools ## measure the line coverage of all tests
 verify: tools ## compare with the oracle on STREAM=FILE (one record per line), through bootstrap, Redis and SQS
 	@test -n '$(STREAM)' || { echo 'STREAM is not set: make verify STREAM=FILE, where FILE has one stream record per line (JSON)' >&2; exit 2; }
 	VERIFY_STREAM='$(abspath $(STREAM))' cargo test --package events-tests --test integration -- oracle::a_long_stream outbox::order::with_sqs_down --nocapture
+
+verify-postgres: tools ## compare the events of STREAM=FILE (one record per line) through PostgreSQL with those of the stream
+	@test -n '$(STREAM)' || { echo 'STREAM is not set: make verify-postgres STREAM=FILE, where FILE has one stream record per line (JSON)' >&2; exit 2; }
+	RELAY_STREAM='$(abspath $(STREAM))' cargo test --package events-tests --test integration -- relay::same_events --nocapture
 
 chaos: tools ## kill, freeze and cut everything, on STREAM=FILE or ROWS=N generated rows; SEED=N MODE=everything, outbox, empty or failover
 	$(if $(STREAM),CHAOS_STREAM=$(call quoted,$(abspath $(STREAM)))) CHAOS_ROWS='$(or $(ROWS),5000)' $(if $(SEED),CHAOS_SEED=$(call quoted,$(SEED))) RUST_BACKTRACE=0 \

@@ -43,7 +43,7 @@ pub struct EventSource<'a> {
     pub meta: &'a ProtocolMeta,
     /// The absolute TVL threshold. A smaller change of TVL has priority low.
     pub least_tvl: &'a Number,
-    /// How many rows of the key with the same data time were applied before the row, if its source does not say so.
+    /// How many rows of the key with the same data time were applied before the row.
     pub occurrence: u32,
     /// ms since the handler was entered.
     pub processing_ms: f64,
@@ -91,7 +91,7 @@ impl EventSource<'_> {
             decimals: row.decimals,
             previous_timestamp: moved.previous_ms,
         };
-        let id = self.id(EventType::PriceUpdate, row.chain.as_deref(), None, &moved.current.canonical());
+        let id = self.id(EventType::PriceUpdate, row.chain.as_deref(), &moved.current.canonical());
         self.assemble(id, EventType::PriceUpdate, metadata, Data::Price(data))
     }
 
@@ -118,12 +118,7 @@ impl EventSource<'_> {
             breakdown,
             previous_timestamp: moved.previous_ms,
         };
-        let id = self.id(
-            EventType::TvlChange,
-            moved.chain.as_deref(),
-            moved.chain.as_deref(),
-            &moved.current.canonical(),
-        );
+        let id = self.id(EventType::TvlChange, moved.chain.as_deref(), &moved.current.canonical());
         self.assemble(id, EventType::TvlChange, metadata, Data::Tvl(data))
     }
 
@@ -144,7 +139,7 @@ impl EventSource<'_> {
         let tags = [Some("protocol"), Some(subject.id()), chain.as_deref()];
         let confidence = confidence(None, None, meta.name.is_some());
         let metadata = self.metadata(confidence, priority, &tags, None);
-        let id = self.id(EventType::ProtocolUpdate, chain.as_deref(), chain.as_deref(), value);
+        let id = self.id(EventType::ProtocolUpdate, chain.as_deref(), value);
         let data = ProtocolData {
             protocol_id: subject.id().to_owned(),
             protocol_name: meta.name.clone(),
@@ -156,15 +151,15 @@ impl EventSource<'_> {
         self.assemble(id, EventType::ProtocolUpdate, metadata, Data::Protocol(data))
     }
 
-    /// The id of an event: it depends on the new value, in canonical form. `part` is the chain of a value of TVL.
-    fn id(&self, event_type: EventType, chain: Option<&str>, part: Option<&str>, value: &str) -> String {
+    /// The id of an event: it depends on the new value, in canonical form.
+    fn id(&self, event_type: EventType, chain: Option<&str>, value: &str) -> String {
         value::of_event(&EventName {
             pk: &self.row.pk,
             data_time_ms: self.row.data_time_ms,
             event_type: event_type.name(),
             chain,
             value,
-            occurrence: self.row.occurrence(part).unwrap_or(self.occurrence),
+            occurrence: self.occurrence,
         })
     }
 

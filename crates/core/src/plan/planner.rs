@@ -197,7 +197,7 @@ impl<'a> Planner<'a> {
         if judgement.silent {
             detection.findings.clear();
         }
-        let occurrence = judgement.occurrences.values().copied().max().unwrap_or_default();
+        let occurrence = judgement.occurrence;
         let this_row = Predecessor { baseline_key, version: RowVersion::of(source) };
         self.apply(source, subject, Comparison { detection, rules, occurrence }, this_row, plan);
     }

@@ -70,7 +70,7 @@ fn row(entry: &OutboxEntry, database: &str) -> Result<SourceRow, String> {
         "protocol" => protocol(&entry.id, &entry.body)?,
         kind => return Err(format!("kind is {kind:?}; accepted are price, tvl and protocol")),
     };
-    let Compared { pk, row, previous, previous_ms, thresholds, occurrences } = compared;
+    let Compared { pk, row, previous, previous_ms, thresholds, occurrence } = compared;
     Ok(SourceRow {
         stream: database.to_owned(),
         sequence,
@@ -80,7 +80,7 @@ fn row(entry: &OutboxEntry, database: &str) -> Result<SourceRow, String> {
         data_time_ms: entry.at,
         row,
         previous: previous.map(|row| PreviousRow { row, data_time_ms: previous_ms }),
-        judgement: Some(Judgement { thresholds, occurrences, silent: entry.silent }),
+        judgement: Some(Judgement { thresholds, occurrence, silent: entry.silent }),
     })
 }
 
@@ -91,7 +91,7 @@ struct Compared {
     previous: Option<Row>,
     previous_ms: Option<i64>,
     thresholds: Option<(Number, Number)>,
-    occurrences: BTreeMap<String, u32>,
+    occurrence: u32,
 }
 
 #[derive(Deserialize)]
@@ -150,7 +150,7 @@ fn price(id: &str, body: &str) -> Result<Compared, String> {
         previous_ms: body.previous_at,
         row: Row::Price(row),
         thresholds: Some((number("percent", body.percent)?, number("absolute", body.absolute)?)),
-        occurrences: [(String::new(), body.occurrence)].into(),
+        occurrence: body.occurrence,
     })
 }
 
@@ -176,7 +176,8 @@ fn tvl(id: &str, body: &str) -> Result<Compared, String> {
     let body: TvlBody<'_> = json(body)?;
     let empty = || TvlRow { protocol_id: id.to_owned(), ..TvlRow::default() };
     let (mut row, mut previous, mut previous_ms) = (empty(), empty(), None);
-    let mut occurrences = BTreeMap::new();
+    // A row that repeats any of its values at the same time is another row of that time.
+    let mut most = 0;
     for (chain, (value, last, last_at, occurrence)) in body.parts {
         previous_ms = previous_ms.max(last_at);
         let last = last.map(|last| number(&chain, last)).transpose()?;
@@ -184,12 +185,12 @@ fn tvl(id: &str, body: &str) -> Result<Compared, String> {
         if let Some(last) = last {
             set(&mut previous, &chain, last);
         }
-        occurrences.insert(chain, occurrence);
+        most = most.max(occurrence);
     }
     for (chain, (last, last_at, occurrence)) in body.gone {
         previous_ms = previous_ms.max(Some(last_at));
         set(&mut previous, &chain, number(&chain, last)?);
-        occurrences.insert(chain, occurrence);
+        most = most.max(occurrence);
     }
     Ok(Compared {
         pk: format!("hourlyTvl#{id}"),
@@ -197,7 +198,7 @@ fn tvl(id: &str, body: &str) -> Result<Compared, String> {
         previous: body.known.then_some(Row::Tvl(previous)),
         previous_ms,
         thresholds: Some((number("percent", body.percent)?, number("absolute", body.absolute)?)),
-        occurrences,
+        occurrence: most,
     })
 }
 
@@ -231,7 +232,7 @@ fn protocol(id: &str, body: &str) -> Result<Compared, String> {
         previous: previous.map(Row::Protocol),
         previous_ms: None,
         thresholds: None,
-        occurrences: [(String::new(), body.occurrence)].into(),
+        occurrence: body.occurrence,
     })
 }
 

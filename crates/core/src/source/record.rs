@@ -1,6 +1,5 @@
 //! A decoded record, in the same form from every source.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -73,9 +72,8 @@ pub struct Judgement {
     /// Least change in per cent of the previous value, and in USD, that the source called significant. `None` for kinds of
     /// rows without thresholds.
     pub thresholds: Option<(Number, Number)>,
-    /// How many rows with the same data time the source had before, by chain key; under the empty key for the total, a price
-    /// or metadata.
-    pub occurrences: BTreeMap<String, u32>,
+    /// How many rows of the key with the same data time the source had before.
+    pub occurrence: u32,
     /// True if caches are to follow the row, and nobody is to hear of it: a backfill.
     pub silent: bool,
 }
@@ -88,13 +86,6 @@ impl SourceRow {
             Row::Price(row) => Subject::Token(row.token_id.clone()),
             Row::Protocol(row) => Subject::Protocol(row.protocol_id.clone()),
         }
-    }
-
-    /// How many rows with the same data time the source had before this one, if it says so. `chain` is a chain key, or `None`
-    /// for the total, a price or metadata.
-    pub fn occurrence(&self, chain: Option<&str>) -> Option<u32> {
-        let judgement = self.judgement.as_ref()?;
-        Some(judgement.occurrences.get(chain.unwrap_or_default()).copied().unwrap_or_default())
     }
 }
 

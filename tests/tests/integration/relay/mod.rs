@@ -8,6 +8,7 @@ mod restarts;
 mod road;
 mod roles;
 mod rotation;
+mod same_events;
 mod takeover;
 mod tls;
 mod writers;

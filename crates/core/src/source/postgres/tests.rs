@@ -35,7 +35,7 @@ fn a_price_has_what_the_triggers_compared_it_with() {
     };
     assert_eq!((previous.price, *data_time_ms), (number("1.1"), Some(900)));
     assert_eq!(row.judgement.as_ref().unwrap().thresholds, Some((number("0.1"), number("0.01"))));
-    assert_eq!(row.occurrence(None), Some(2));
+    assert_eq!(row.judgement.unwrap().occurrence, 2);
 }
 
 #[test]
@@ -59,8 +59,7 @@ fn tvl_has_its_total_its_chains_and_the_chains_that_are_gone() {
     };
     assert_eq!((previous.total, *data_time_ms), (Some(number("20")), Some(850)));
     assert_eq!(previous.chains, [("xdai".to_owned(), number("5"))].into());
-    assert_eq!((row.occurrence(Some("base")), row.occurrence(None)), (Some(1), Some(0)));
-    assert_eq!(row.occurrence(Some("xdai")), Some(3));
+    assert_eq!(row.judgement.unwrap().occurrence, 3);
 }
 
 #[test]
