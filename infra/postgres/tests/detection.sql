@@ -125,6 +125,20 @@ UPDATE prices SET price = 7, at = 1700000360 WHERE token_id = 'a';
 COMMIT;
 SELECT pg_temp.outbox();
 
+\echo == a table with triggers of its own: what they make of a row counts
+CREATE TABLE audit (id text, price numeric);
+CREATE FUNCTION doubled() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.price := NEW.price * 2; RETURN NEW; END $$;
+CREATE FUNCTION audited() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit VALUES (NEW.token_id, NEW.price); RETURN NULL; END $$;
+CREATE TRIGGER doubled BEFORE UPDATE ON prices FOR EACH ROW EXECUTE FUNCTION doubled();
+CREATE TRIGGER audited AFTER UPDATE ON prices FOR EACH ROW EXECUTE FUNCTION audited();
+UPDATE prices SET price = 10, at = 1700000400 WHERE token_id = 'a';
+SELECT pg_temp.outbox();
+SELECT * FROM audit;
+DROP TRIGGER doubled ON prices;
+DROP TRIGGER audited ON prices;
+DROP FUNCTION doubled, audited;
+DROP TABLE audit;
+
 \echo == TRUNCATE is maintenance: the next load is compared with what was there
 TRUNCATE prices;
 INSERT INTO prices VALUES ('a', 7, 1700000420, 'A', 18), ('b', 3, 1700000420, 'B', 6);
