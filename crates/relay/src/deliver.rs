@@ -53,6 +53,8 @@ pub(crate) async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
     let mut attempts = 0;
     let mut others_succeeded = false;
     loop {
+        // A relay that tries again lives: a new process would help nobody.
+        stats.turned(timer.now_ms());
         let left =
             lease.left(timer.monotonic(), losses).filter(|left| *left >= LEAST).ok_or(Unfinished::NoLease)?;
         let records = changes.iter().map(|change| decode(&change.entry, database)).collect();
