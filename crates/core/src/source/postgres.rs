@@ -80,7 +80,7 @@ fn row(entry: &OutboxEntry, database: &str) -> Result<SourceRow, String> {
         data_time_ms: entry.at,
         row,
         previous: previous.map(|row| PreviousRow { row, data_time_ms: previous_ms }),
-        judgement: Some(Judgement { thresholds, occurrence, silent: entry.silent }),
+        judgement: Some(Box::new(Judgement { thresholds, occurrence, silent: entry.silent })),
     })
 }
 

@@ -61,8 +61,8 @@ pub struct SourceRow {
     pub row: Row,
     /// The row before the change, if the record has one of the same kind.
     pub previous: Option<PreviousRow>,
-    /// What the source has decided about the row, if it compares rows itself.
-    pub judgement: Option<Judgement>,
+    /// What the source has decided about the row, if it compares rows itself. In a box, since most rows have none.
+    pub judgement: Option<Box<Judgement>>,
 }
 
 /// What a source that compares rows itself has decided. Its previous row is then what the row is compared with: the cache
