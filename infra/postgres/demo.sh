@@ -9,17 +9,8 @@ relay=$(cd ../.. && pwd)/target/local/relay
 
 fail() { echo "make relay: $1" >&2; exit 1; }
 . ./server.sh
-redis=${REDIS_SERVER:-$(command -v redis-server || command -v valkey-server || ls ../../.tools/venv/bin/valkey-server 2>/dev/null || true)}
-[ -n "$redis" ] || fail 'redis-server and valkey-server are missing: run make tools, or set REDIS_SERVER'
-# Two ports that are free now.
-ports=$(python3 -c '
-import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(s.getsockname()[1] for s in sockets))') || fail 'python3 is missing'
-postgres_port=${ports% *} redis_port=${ports#* }
-
-start_postgres "$postgres_port"
-children=
+start_both
+children=$redis_pid
 stop() {
     # shellcheck disable=SC2086 # a list of process ids
     kill $children 2>/dev/null || true
@@ -28,11 +19,6 @@ stop() {
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
-"$redis" --port "$redis_port" --bind 127.0.0.1 --save '' >"$data/redis.log" 2>&1 &
-children="$children $!"
-
-export DATABASE_URL="postgres://postgres@127.0.0.1:$postgres_port/postgres" REDIS_URL="redis://127.0.0.1:$redis_port"
-export ENABLE_SQS=false POISON=drop RELAY_LISTEN=127.0.0.1:0
 echo "PostgreSQL and Redis are started; relay migrate:"
 "$relay" migrate
 "$relay" run >"$data/relay.log" 2>&1 &

@@ -28,3 +28,19 @@ stop_postgres() {
     as_owner "$bin/pg_ctl" -D "$data/db" -m immediate stop >/dev/null 2>&1 || true
     rm -rf "$data"
 }
+
+# Starts a PostgreSQL and a Redis on free ports of loopback, and sets what a relay reads. Sets $redis_pid and $redis_port.
+start_both() {
+    redis=${REDIS_SERVER:-$(command -v redis-server || command -v valkey-server || ls ../../.tools/venv/bin/valkey-server 2>/dev/null || true)}
+    [ -n "$redis" ] || fail 'redis-server and valkey-server are missing: run make tools, or set REDIS_SERVER'
+    ports=$(python3 -c '
+import socket
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(s.getsockname()[1] for s in sockets))') || fail 'python3 is missing'
+    redis_port=${ports#* }
+    start_postgres "${ports% *}"
+    "$redis" --port "$redis_port" --bind 127.0.0.1 --save '' >"$data/redis.log" 2>&1 &
+    redis_pid=$!
+    export DATABASE_URL="postgres://postgres@127.0.0.1:${ports% *}/postgres" REDIS_URL="redis://127.0.0.1:$redis_port"
+    export ENABLE_SQS=false POISON=drop RELAY_LISTEN=127.0.0.1:0
+}

@@ -1,4 +1,4 @@
-//! The clock, the relays, the writers, and the invariants.
+//! The clock, the relays, and the writers.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::cmp::Reverse;
@@ -8,20 +8,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use events_core::delivery::{Message, SendResult};
 use events_processor::memory::MemoryStore;
 use events_processor::{Processor, Settings};
 use events_relay::{Options, Relay, Stats};
 
-use super::database::{Database, id, lane};
+use super::database::Database;
 use super::ports::{SimDeadLetters, SimOutbox, SimQueue, SimStore, SimTimer};
+use super::scenario::{FAULTS_END, MILLI, Outage, OutageKind, SECOND, Scenario, name};
 use crate::rng::Rng;
-use crate::sim::{Promise, Violation, duration};
+use crate::sim::{Promise, Violation};
 
-const MILLI: u64 = 1_000;
-const SECOND: u64 = 1_000_000;
-/// When writers and faults end.
-const FAULTS_END: u64 = 40 * SECOND;
 /// Everything must be delivered so long after the faults end.
 const RECOVERY: u64 = 60 * SECOND;
 /// ms since 1970 at the begin of a run.
@@ -48,41 +44,15 @@ pub(super) struct Fate {
     pub(super) failure: Option<(&'static str, bool)>,
 }
 
-/// A period in which something does not work.
-#[derive(Clone, Copy, Debug)]
-struct Outage {
-    from: u64,
-    to: u64,
-    kind: OutageKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OutageKind {
-    /// A system answers nobody.
-    Down(SystemName),
-    /// A system takes seconds.
-    Slow(SystemName),
-    /// The queue refuses the messages of a key.
-    Key(usize),
-    /// Relays with an even number do not reach the database.
-    Partition,
-}
-
-type SystemName = u8;
-
-fn name(system: System) -> SystemName {
-    system as u8
-}
-
 /// A relay that runs.
-struct Task {
-    id: String,
+pub(super) struct Task {
+    pub(super) id: String,
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
     stop: Promise<()>,
     frozen: bool,
     woken: bool,
     /// A process that was frozen may send what it had decided to send.
-    was_frozen: bool,
+    pub(super) was_frozen: bool,
 }
 
 type Action = Box<dyn FnOnce(&Rc<World>)>;
@@ -90,10 +60,10 @@ type Action = Box<dyn FnOnce(&Rc<World>)>;
 /// The world of one run.
 pub(super) struct World {
     pub(super) store: MemoryStore,
-    database: RefCell<Database>,
+    pub(super) database: RefCell<Database>,
     rng: RefCell<Rng>,
     outages: Vec<Outage>,
-    keys: usize,
+    pub(super) keys: usize,
     /// Faults of a call, of a thousand; crashes and freezes of a process a second, of a thousand.
     rates: [u64; 3],
     options: Options,
@@ -103,11 +73,11 @@ pub(super) struct World {
     /// When each action is due, with its number.
     heap: RefCell<BinaryHeap<Reverse<(u64, u64)>>>,
     actions: RefCell<BTreeMap<u64, Action>>,
-    tasks: RefCell<BTreeMap<usize, Task>>,
+    pub(super) tasks: RefCell<BTreeMap<usize, Task>>,
     started: Cell<usize>,
-    seen: RefCell<BTreeSet<String>>,
+    pub(super) seen: RefCell<BTreeSet<String>>,
     /// The last value of each key that the queue has taken.
-    taken: RefCell<Vec<i64>>,
+    pub(super) taken: RefCell<Vec<i64>>,
     violation: RefCell<Option<Violation>>,
     /// What happened: crashes, freezes, changes set aside, messages.
     counts: RefCell<BTreeMap<&'static str, u64>>,
@@ -152,29 +122,7 @@ pub fn run(seed: u64) -> Outcome {
 
 impl World {
     fn new(seed: u64) -> Rc<Self> {
-        let mut rng = Rng::new(seed, 11);
-        let keys = rng.between(1, 7) as usize;
-        let systems = [System::Database, System::Redis, System::Sqs].map(name);
-        let outages = (0..rng.below(5))
-            .map(|_| {
-                let from = rng.between(SECOND, FAULTS_END);
-                let kind = match rng.below(6) {
-                    0 | 1 => OutageKind::Down(rng.pick(&systems)),
-                    2 => OutageKind::Slow(rng.pick(&systems)),
-                    3 => OutageKind::Partition,
-                    _ => OutageKind::Key(rng.index(keys)),
-                };
-                Outage { from, to: (from + rng.between(SECOND, 20 * SECOND)).min(FAULTS_END), kind }
-            })
-            .collect();
-        let rates = [rng.pick(&[0, 5, 50]), rng.pick(&[0, 50, 300]), rng.pick(&[0, 50, 200])];
-        let options = Options {
-            page: rng.between(2, 12) as usize,
-            batch: rng.between(1, 6) as usize,
-            busy_pause: duration(rng.between(20, 120) * MILLI),
-            longest_sleep: duration(200 * MILLI),
-            ..Options::default()
-        };
+        let Scenario { rng, keys, outages, rates, options } = Scenario::of(seed);
         Rc::new(Self {
             store: MemoryStore::recording(),
             database: RefCell::new(Database::new(keys)),
@@ -221,7 +169,7 @@ impl World {
         self.rng.borrow_mut().permille(share)
     }
 
-    fn count(&self, what: &'static str) {
+    pub(super) fn count(&self, what: &'static str) {
         *self.counts.borrow_mut().entry(what).or_default() += 1;
     }
 
@@ -229,7 +177,7 @@ impl World {
         self.violation.borrow_mut().get_or_insert(Violation { invariant, detail });
     }
 
-    fn has_outage(&self, kind: OutageKind) -> bool {
+    pub(super) fn has_outage(&self, kind: OutageKind) -> bool {
         let now = self.now();
         self.outages.iter().any(|outage| outage.kind == kind && (outage.from..outage.to).contains(&now))
     }
@@ -412,107 +360,5 @@ impl World {
         let changed = self.database().change(xid, key, now_ms);
         let (pause, next) = (self.between(MILLI, 50 * MILLI), if changed { next + 1 } else { next });
         self.after(pause, move |world| world.write_key(xid, keys, next));
-    }
-
-    // What the invariants say.
-
-    /// A relay begins to send: it must hold the lanes of the messages.
-    pub(super) fn sends(&self, messages: &[Message]) {
-        let tasks = self.tasks.borrow();
-        let Some(task) = tasks.get(&self.current()) else { return };
-        if task.was_frozen {
-            return;
-        }
-        for message in messages {
-            let Some(key) = self.key_of(message) else { continue };
-            let database = self.database.borrow();
-            if let Some(holder) = database.holder(lane(key))
-                && holder != task.id
-            {
-                drop(database);
-                return self.violate(
-                    "a lane has one relay",
-                    format!(
-                        "{} sends of {}, which {} holds",
-                        task.id,
-                        id(key),
-                        self.database.borrow().holder(lane(key)).unwrap_or_default()
-                    ),
-                );
-            }
-        }
-    }
-
-    fn key_of(&self, message: &Message) -> Option<usize> {
-        (0..self.keys).find(|key| message.group_id == format!("token:{}", id(*key)))
-    }
-
-    /// The queue gets a message.
-    pub(super) fn take_message(&self, message: &Message) -> SendResult {
-        let Some(key) = self.key_of(message) else {
-            self.violate("order in the queue", format!("an unknown group: {message:?}"));
-            return SendResult::Accepted;
-        };
-        if self.has_outage(OutageKind::Key(key)) {
-            self.count("message of a key refused");
-            return SendResult::Refused("InternalError".into());
-        }
-        if !self.seen.borrow_mut().insert(message.dedup_id.clone()) {
-            self.count("message sent again");
-            return SendResult::Accepted;
-        }
-        self.count("message");
-        let body: serde_json::Value = serde_json::from_str(&message.body).unwrap_or_default();
-        let value = body["data"]["currentPrice"].as_f64().unwrap_or_default() as i64;
-        let last = std::mem::replace(&mut self.taken.borrow_mut()[key], value);
-        if value != last + 1 {
-            self.violate("order in the queue", format!("{} has {value} after {last}", id(key)));
-        }
-        SendResult::Accepted
-    }
-
-    /// The outbox is emptied: what goes must have been delivered, or be set aside.
-    pub(super) fn rotate(&self) {
-        let gone = self.database().rotate();
-        for change in gone {
-            let key = (0..self.keys).find(|key| id(*key) == change.entry.id).unwrap_or_default();
-            let delivered = self.taken.borrow()[key] >= change.entry.version;
-            if !delivered && !self.database().is_aside(&change) {
-                self.violate(
-                    "nothing is lost",
-                    format!(
-                        "version {} of {} is truncated and was not delivered",
-                        change.entry.version,
-                        id(key)
-                    ),
-                );
-            }
-        }
-    }
-
-    fn check_end(&self) {
-        let database = self.database.borrow();
-        if database.aside_count() > 0 {
-            self.violate(
-                "what is set aside is delivered",
-                format!("{} changes are left", database.aside_count()),
-            );
-        }
-        for key in 0..self.keys {
-            let (last, taken) = (database.last(key), self.taken.borrow()[key]);
-            if last != taken {
-                self.violate("nothing is lost", format!("{} is at {last}, the queue at {taken}", id(key)));
-            }
-            // On the channel of the token, each value once and in order.
-            let channel = format!("events:token:{}", id(key));
-            let published = self.store.published();
-            let published = published.iter().filter(|(name, _)| *name == channel).map(|(_, payload)| {
-                let event: serde_json::Value = serde_json::from_str(payload).unwrap_or_default();
-                event["data"]["currentPrice"].as_f64().unwrap_or_default() as i64
-            });
-            if !published.eq(2..=last) {
-                self.violate("order on the channels", format!("{channel} is not 2 to {last}"));
-            }
-        }
     }
 }

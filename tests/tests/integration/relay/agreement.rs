@@ -7,7 +7,8 @@ use events_core::source::postgres::{OutboxEntry, decode};
 use events_core::value::{Change, Number};
 use events_harness::random::Random;
 use serde_json::value::RawValue;
-use sqlx::Row;
+
+use super::outbox_entries;
 
 /// Cases of the rule: previous, current, least per cent, least USD, significant. Both implementations are judged by them.
 const CASES: &str = include_str!("../../../../infra/postgres/tests/significance.tsv");
@@ -96,18 +97,7 @@ async fn a_hundred_thousand_random_changes_are_judged_the_same() {
     )));
     second.bind(&ids).bind(&after).execute(&database.pool).await.unwrap();
 
-    let rows =
-        sqlx::query("SELECT kind, id, version, at, created, silent, body::text AS body FROM realtime.outbox");
-    let rows = rows.fetch_all(&database.pool).await.unwrap();
-    let entries = rows.iter().map(|row| OutboxEntry {
-        kind: row.get("kind"),
-        id: row.get("id"),
-        version: row.get("version"),
-        at: row.get("at"),
-        created: row.get("created"),
-        silent: row.get("silent"),
-        body: row.get("body"),
-    });
+    let entries = outbox_entries(&database).await.into_iter();
     let entries: BTreeMap<String, OutboxEntry> = entries.map(|entry| (entry.id.clone(), entry)).collect();
     let found: BTreeSet<String> = entries.keys().cloned().collect();
     let differ: Vec<_> = found.symmetric_difference(&expected).take(5).collect();

@@ -13,11 +13,14 @@ mod takeover;
 mod tls;
 mod writers;
 
+use events_core::source::postgres::OutboxEntry;
 use events_harness::faults::fake_sqs::FakeSqs;
 use events_harness::relay::RelayProcess;
 use events_harness::servers::postgres::{Database, PostgresServer};
 use events_harness::servers::redis::RedisServer;
 use events_harness::servers::sqs::{Queue, SqsEmulator};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 /// Everything that a relay needs: a database with the schema, a Redis server and queues.
 struct World {
@@ -55,6 +58,23 @@ async fn database() -> Database {
     let database = PostgresServer::shared().await.database().await;
     events_relay::postgres::migrate(&database.pool).await.unwrap();
     database
+}
+
+/// What is in the outbox, in the order in which a relay reads it.
+async fn outbox_entries(database: &Database) -> Vec<OutboxEntry> {
+    let entries = "SELECT kind, id, version, at, created, silent, body::text AS body FROM realtime.outbox
+        ORDER BY kind, id, version, at";
+    let rows = sqlx::query(entries).fetch_all(&database.pool).await.unwrap();
+    let entry = |row: &PgRow| OutboxEntry {
+        kind: row.get("kind"),
+        id: row.get("id"),
+        version: row.get("version"),
+        at: row.get("at"),
+        created: row.get("created"),
+        silent: row.get("silent"),
+        body: row.get("body"),
+    };
+    rows.iter().map(entry).collect()
 }
 
 /// Starts a relay between a database and a Redis server. `more` has the settings of its queues, and overrides others.

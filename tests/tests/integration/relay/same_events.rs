@@ -3,18 +3,19 @@
 //! `RELAY_STREAM=FILE` takes the records of a file (`make verify-postgres STREAM=FILE`).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
 use events_core::event::Event;
 use events_core::plan::Config;
 use events_core::source::dynamodb::decode_batch;
-use events_core::source::postgres::{OutboxEntry, decode};
+use events_core::source::postgres::decode;
 use events_core::source::{Record, RecordContent, Row, SourceRow};
 use events_harness::generated::{stream, stream_from_env};
 use events_harness::processors::{MemoryProcessor, in_memory};
 use events_harness::servers::postgres::Database;
 use serde_json::Value;
-use sqlx::Row as _;
-use std::time::Duration;
+
+use super::outbox_entries;
 
 /// By message group: data time, and what identifies the event and its values.
 type Events = BTreeMap<String, Vec<(i64, Seen)>>;
@@ -141,21 +142,8 @@ async fn postgres_gives_the_events_of_the_stream_of_the_same_data() {
     let rows = kept.len();
     let of_stream = events(&in_memory(Config::default()), kept, |index| !first[index]).await;
 
-    let entries = sqlx::query(
-        "SELECT kind, id, version, at, created, silent, body::text AS body FROM realtime.outbox
-         ORDER BY kind, id, version, at",
-    );
-    let entries = entries.fetch_all(&database.pool).await.unwrap();
-    let entries = entries.iter().map(|row| OutboxEntry {
-        kind: row.get("kind"),
-        id: row.get("id"),
-        version: row.get("version"),
-        at: row.get("at"),
-        created: row.get("created"),
-        silent: row.get("silent"),
-        body: row.get("body"),
-    });
-    let entries: Vec<Record> = entries.map(|entry| decode(&entry, "db")).collect();
+    let entries = outbox_entries(&database).await;
+    let entries: Vec<Record> = entries.iter().map(|entry| decode(entry, "db")).collect();
     let of_postgres = events(&in_memory(Config::default()), entries, |_| true).await;
 
     let count = |events: &Events| events.values().map(Vec::len).sum::<usize>();
