@@ -47,6 +47,7 @@ locals {
     var.poison == "drop" ? {} : { EVENTS_DLQ_URL = aws_sqs_queue.dlq.url },
     # The processor treats an empty value as not set, so leave the variable out.
     var.redis_key_prefix == "" ? {} : { REDIS_KEY_PREFIX = var.redis_key_prefix },
+    var.event_log_max_length == null ? {} : { EVENT_LOG_MAX_LENGTH = tostring(var.event_log_max_length) },
     var.redis_ca_file == null ? {} : { REDIS_CA_FILE = var.redis_ca_file },
   )
 }

@@ -86,6 +86,17 @@ variable "enable_pubsub" {
   nullable    = false
 }
 
+variable "event_log_max_length" {
+  description = "`EVENT_LOG_MAX_LENGTH`: about how many of the newest events stay in the log in Redis that the gateway reads; 0 is off. Without a value the processor takes 50,000, and none in a cluster."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.event_log_max_length == null ? true : var.event_log_max_length >= 0 && var.event_log_max_length <= 10000000 && floor(var.event_log_max_length) == var.event_log_max_length
+    error_message = "event_log_max_length must be a whole number from 0 to 10,000,000."
+  }
+}
+
 variable "enable_sqs" {
   description = "`ENABLE_SQS`: whether the processor sends events to the queue."
   type        = bool

@@ -180,6 +180,7 @@ run "every_setting_reaches_the_function" {
     change_baseline           = "last_event"
     enable_caching            = false
     enable_pubsub             = false
+    event_log_max_length      = 21
     enable_sqs                = false
     sqs_min_priority          = "medium"
     sqs_max_message_bytes     = 16384
@@ -220,6 +221,7 @@ run "every_setting_reaches_the_function" {
       CHANGE_BASELINE           = "last_event"
       ENABLE_CACHING            = "false"
       ENABLE_PUBSUB             = "false"
+      EVENT_LOG_MAX_LENGTH      = "21"
       ENABLE_SQS                = "false"
       SQS_MIN_PRIORITY          = "medium"
       SQS_MAX_MESSAGE_BYTES     = "16384"

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{TIMES, decode};
-use events_core::delivery::{KeyRenewal, Snapshot};
+use events_core::delivery::{Commit, KeyRenewal, Snapshot};
 use events_core::event::Priority;
 use events_core::plan::{Config, RecordOutcome, RecordPlan, Ttls, plan, read_request};
 use events_core::source::Record;
@@ -35,8 +35,27 @@ fn counts(config: &Config) -> Vec<(usize, usize, usize)> {
 fn each_setting_leaves_out_only_its_own_part() {
     assert_eq!(counts(&Config::default()), [(1, 1, 1); 3]);
     assert_eq!(counts(&Config { queueing: false, ..Config::default() }), [(0, 1, 1); 3]);
-    assert_eq!(counts(&Config { pubsub: false, ..Config::default() }), [(1, 0, 1); 3]);
+    assert_eq!(
+        counts(&Config { pubsub: false, event_log_max_length: 0, ..Config::default() }),
+        [(1, 0, 1); 3]
+    );
     assert_eq!(counts(&Config { caching: false, ..Config::default() }), [(1, 1, 0); 3]);
+}
+
+#[test]
+fn channels_and_log_are_set_apart() {
+    let outputs = |pubsub, event_log_max_length| {
+        let commit = |plan: RecordPlan| plan.commit.unwrap();
+        let plans = change_plans(&Config { pubsub, event_log_max_length, ..Config::default() });
+        let commits = plans.into_iter().map(commit);
+        let channels = |commit: &Commit| commit.publications.iter().any(|one| !one.channels.is_empty());
+        commits
+            .map(|commit| (channels(&commit), commit.event_log.map(|log| log.max_length)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(outputs(true, 0), [(true, None); 3]);
+    assert_eq!(outputs(false, 7), [(false, Some(7)); 3]);
+    assert_eq!(outputs(true, 50_000), [(true, Some(50_000)); 3]);
 }
 
 #[test]

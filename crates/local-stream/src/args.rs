@@ -73,7 +73,7 @@ Settings, as of the Lambda (an empty one is an unset one):
   TVL_MIN_CHANGE_PERCENT (1), TVL_MIN_CHANGE_ABSOLUTE (10000)
   PRICE_MIN_CHANGE_PERCENT (0.1), PRICE_MIN_CHANGE_ABSOLUTE (0.01)
   PROTOCOL_ALWAYS_TRIGGER (true), SQS_MIN_PRIORITY (low | medium | high)
-  ENABLE_CACHING, ENABLE_PUBSUB, ENABLE_SQS (true), REDIS_KEY_PREFIX, REDIS_KEY_HASHTAG, and the other REDIS_…,
+  ENABLE_CACHING, ENABLE_PUBSUB, ENABLE_SQS (true), EVENT_LOG_MAX_LENGTH (50000), REDIS_KEY_PREFIX, REDIS_KEY_HASHTAG, and the other REDIS_…,
   SQS_… and …_TTL_SECS ones
   RUST_LOG or LOG_LEVEL      logs on standard error; off when neither is set
 

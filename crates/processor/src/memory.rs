@@ -1,11 +1,11 @@
 //! Store and queue in memory, for `make local-stream` and for tests without servers.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use events_core::change::{Baseline, CommitDecision, commit_decision};
-use events_core::delivery::{Message, OutboxEntry, ReadRequest, RowCommit, SendResult, Snapshot};
+use events_core::delivery::{EventLog, Message, OutboxEntry, ReadRequest, RowCommit, SendResult, Snapshot};
 
 use crate::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store};
 
@@ -20,13 +20,28 @@ pub struct MemoryStore {
     /// Entries by id. Ids only grow.
     outbox: RefCell<BTreeMap<u64, String>>,
     last_entry: Cell<u64>,
+    /// The log of all events: number and payload.
+    log: RefCell<VecDeque<(u64, Arc<str>)>>,
+    last_logged: Cell<u64>,
     keep_published: bool,
+    keep_log: bool,
 }
 
 impl MemoryStore {
     /// A store that also keeps published messages, for [`Self::published`].
     pub fn recording() -> Self {
-        Self { keep_published: true, ..Self::default() }
+        Self { keep_published: true, keep_log: true, ..Self::default() }
+    }
+
+    /// A store that also keeps the log of all events, for [`Self::log_after`].
+    pub fn logging() -> Self {
+        Self { keep_log: true, ..Self::default() }
+    }
+
+    /// Number and payload of the events in the log after number `after`, in order. Numbers begin with 1.
+    pub fn log_after(&self, after: u64) -> Vec<(u64, Arc<str>)> {
+        let log = self.log.borrow();
+        log.iter().filter(|(number, _)| *number > after).cloned().collect()
     }
 
     /// The value of a hot key.
@@ -74,7 +89,8 @@ impl MemoryStore {
         let mut published = 0;
         for publication in &commit.publications {
             if self.markers.borrow_mut().insert(publication.marker_key.clone()) {
-                published += 1;
+                self.append(commit.event_log.as_ref(), &publication.payload);
+                published += u64::from(!publication.channels.is_empty());
                 self.publish(&publication.channels, &publication.payload);
             }
         }
@@ -83,6 +99,16 @@ impl MemoryStore {
             self.outbox.borrow_mut().insert(self.last_entry.get(), entry.clone());
         }
         CommitResult::Applied { published }
+    }
+
+    fn append(&self, log: Option<&EventLog>, payload: &Arc<str>) {
+        let Some(EventLog { max_length, .. }) = log.filter(|_| self.keep_log) else { return };
+        self.last_logged.set(self.last_logged.get() + 1);
+        let mut log = self.log.borrow_mut();
+        log.push_back((self.last_logged.get(), Arc::clone(payload)));
+        while log.len() as u64 > *max_length {
+            log.pop_front();
+        }
     }
 
     fn publish(&self, channels: &[String], payload: &Arc<str>) {

@@ -78,6 +78,14 @@ fn read(reader: &mut Reader<'_>, needs: Needs, source: CredentialSource) -> Proc
     let redis = redis(reader, needs);
     if redis.as_ref().is_some_and(|redis| is_cluster(&redis.url)) {
         core.outbox = false;
+        if reader.is_set("EVENT_LOG_MAX_LENGTH") {
+            reader.require_value(
+                "EVENT_LOG_MAX_LENGTH",
+                "0",
+                "in a cluster the log of events shares no slot with the rows",
+            );
+        }
+        core.event_log_max_length = 0;
         reader.require_value(
             "REDIS_KEY_HASHTAG",
             "true",

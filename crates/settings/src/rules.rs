@@ -11,6 +11,8 @@ use crate::Reader;
 const MAX_MESSAGE_BYTES: usize = 1_048_576;
 /// Smallest limit, bytes: a dead letter needs room for its own fields.
 const MIN_MESSAGE_BYTES: usize = 16_384;
+/// Longest log, events: more than a gateway could keep in memory.
+const LONGEST_EVENT_LOG: u64 = 10_000_000;
 /// Longest time to live, s: a year.
 const LONGEST_TTL: u64 = 31_536_000;
 
@@ -29,6 +31,11 @@ pub fn rules(reader: &mut Reader<'_>) -> Config {
         keys: keys(reader),
         caching: reader.flag("ENABLE_CACHING", true),
         pubsub: reader.flag("ENABLE_PUBSUB", true),
+        event_log_max_length: reader.whole(
+            "EVENT_LOG_MAX_LENGTH",
+            default.event_log_max_length,
+            0..=LONGEST_EVENT_LOG,
+        ),
         queueing: reader.flag("ENABLE_SQS", true),
         outbox: default.outbox,
         min_priority: reader.one_of("SQS_MIN_PRIORITY", &PRIORITIES, default.min_priority),

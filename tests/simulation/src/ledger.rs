@@ -394,12 +394,17 @@ pub(crate) fn run_commit(
     check_renewals(world, row, expected.renewing.contains(&row), &commit.renewals);
     let ids: Vec<&str> =
         commit.publications.iter().map(|publication| event_id(&publication.payload)).collect();
-    let wanted: Vec<&str> = match world.scenario.settings.core.pubsub {
-        true => events.iter().map(|event| event.id.as_str()).collect(),
-        false => Vec::new(),
-    };
+    let wanted: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
     check(world, "every event is published", ids == wanted, || {
         format!("row {row} publishes {ids:?}, not {wanted:?}")
+    });
+    let pubsub = world.scenario.settings.core.pubsub;
+    let on_channels = commit.publications.iter().all(|publication| publication.channels.is_empty() != pubsub);
+    check(world, "every event is published", on_channels, || {
+        format!("row {row}: with pubsub {pubsub} the channels are {:?}", commit.publications)
+    });
+    check(world, "every event is in the log", commit.event_log.is_some() != wanted.is_empty(), || {
+        format!("row {row}: the log of {} events is {:?}", wanted.len(), commit.event_log)
     });
     for index in &applied.published {
         let publication = &commit.publications[*index];

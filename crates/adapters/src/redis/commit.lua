@@ -1,25 +1,27 @@
 -- Commits rows one after the other. Each row is committed atomically or not at all, whatever happens to the others:
--- baseline, hot keys, renewed times to live, dedupe markers, publications, outbox entries.
+-- baseline, hot keys, renewed times to live, dedupe markers, publications, entries of the log and of the outbox.
 --
 -- KEYS  for each row:
 --         the baseline
 --         with a predecessor: the baseline of the row of the same batch that must be committed first
 --         the keys to set, the keys to delete, the markers, the keys to renew
 --         with outbox entries: the outbox where events wait
+--         with a log: the log of all events
 -- ARGV  1 number of rows
 --       then for each row:
 --         1 data time (ms)  2 stream  3 sequence number  4 values  5 baseline ttl (s)  6 occurrence
 --         7 data time, 8 stream, 9 sequence number of the predecessor ('' without one)
 --         10 number of keys to set  11 of keys to delete  12 of publications  13 of keys to renew  14 of outbox entries
---         15 number of arguments that follow for this row
+--         15 how many events stay in the log, 0 without one
+--         16 number of arguments that follow for this row
 --         then for each key to set: value, ttl (s)
 --         then for each publication: marker ttl (s), payload, number of channels, channels
 --         then for each key to renew: ttl (s)
 --         then the text of each outbox entry
--- Returns for each row the number of events published; or -1 late, -2 already applied, -3 missing predecessor; or the
+-- Returns for each row the number of events published on channels; or -1 late, -2 already applied, -3 missing predecessor; or the
 -- text of an error. A negative number means that nothing was changed.
 
-local HEADER = 15
+local HEADER = 16
 
 -- True if sequence number a is at most b. They have up to 40 digits, beyond 2^53: compare by length, then as text.
 local function at_most(a, b)
@@ -39,6 +41,16 @@ end
 
 -- True once the server has taken a write of this call. It then takes all others.
 local writable = false
+
+-- Whether the log of this call has another type; nil before it was asked. The names are ours: such a key is replaced.
+local foreign_log
+
+local function is_foreign(log)
+  local length = redis.pcall('XLEN', log)
+  if type(length) ~= 'table' then return false end
+  if string.find(length.err, 'WRONGTYPE', 1, true) then return true end
+  redis.call('XLEN', log) -- the same error, which ends the row
+end
 
 -- Commits the row whose keys begin at key, and whose arguments begin at arg.
 local function commit(key, arg)
@@ -62,25 +74,36 @@ local function commit(key, arg)
   local first_marker = first_delete + deletes
   local first_renewal = first_marker + publications
   local outbox = KEYS[first_renewal + renewals]
+  local log, log_length = nil, ARGV[arg + 14]
+  if log_length ~= '0' then log = KEYS[first_renewal + renewals + (entries > 0 and 1 or 0)] end
 
   -- 2. Provoke every foreseeable error here, before the first change: Redis does not undo what a script wrote before an
   -- error. The errors are an outbox of another type, and a server that refuses writes. PUBLISH does not
   -- count as a write: an out-of-memory server executes it and refuses the writes after it. Therefore first make a write
   -- that changes nothing: set a marker only if it exists. Afterwards only a missing permission can fail.
   if entries > 0 then redis.call('XLEN', outbox) end
+  if log and foreign_log == nil then foreign_log = is_foreign(log) end
   if publications > 0 and not writable then
     redis.call('SET', KEYS[first_marker], '1', 'XX', 'KEEPTTL')
     writable = true
   end
 
-  -- 3. Publish, append to the outbox, write the hot keys, renew times to live.
+  -- 3. Append to the log, publish, append to the outbox, write the hot keys, renew times to live.
   local set_arg = arg + HEADER
   local next_arg = set_arg + 2 * sets
   local published = 0
   for marker = first_marker, first_renewal - 1 do
     local ttl, payload, channels = ARGV[next_arg], ARGV[next_arg + 1], tonumber(ARGV[next_arg + 2])
     if redis.call('EXISTS', KEYS[marker]) == 0 then
-      published = published + 1
+      -- The log first: it is a write, which the server can still deny, and then nothing has been published.
+      if log then
+        if foreign_log then
+          redis.call('DEL', log)
+          foreign_log = false
+        end
+        redis.call('XADD', log, 'MAXLEN', '~', log_length, '*', 'event', payload)
+      end
+      if channels > 0 then published = published + 1 end
       for channel = next_arg + 3, next_arg + 2 + channels do
         redis.call('PUBLISH', ARGV[channel], payload)
       end
@@ -117,6 +140,7 @@ local function key_count(arg)
   if ARGV[arg + 6] ~= '' then keys = keys + 1 end
   for count = arg + 9, arg + 12 do keys = keys + tonumber(ARGV[count]) end
   if ARGV[arg + 13] ~= '0' then keys = keys + 1 end
+  if ARGV[arg + 14] ~= '0' then keys = keys + 1 end
   return keys
 end
 
@@ -131,6 +155,6 @@ for row = 1, tonumber(ARGV[1]) do
     if read_only then return redis.error_reply(string.sub(result, read_only)) end
   end
   results[row] = result
-  key, arg = key + key_count(arg), arg + HEADER + tonumber(ARGV[arg + 14])
+  key, arg = key + key_count(arg), arg + HEADER + tonumber(ARGV[arg + 15])
 end
 return results

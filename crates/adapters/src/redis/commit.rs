@@ -89,10 +89,11 @@ fn groups(commits: &[RowCommit<'_>], slots: &[u16]) -> Vec<Vec<usize>> {
 /// The Redis commands that the script executes for a row, at most.
 fn command_count(row: &RowCommit<'_>) -> usize {
     let Commit { writes, deletes, renewals, publications, .. } = row.commit;
-    let published: usize = publications.iter().map(|publication| 2 + publication.channels.len()).sum();
+    // The marker twice, the log, and the channels.
+    let published: usize = publications.iter().map(|publication| 3 + publication.channels.len()).sum();
     let appended = row.outbox.map_or(0, |append| append.entries.len());
-    // Two versions, two trials, and the baseline with its time to live.
-    6 + writes.len() + deletes.len() + renewals.len() + published + appended
+    // Two versions, four trials, and the baseline with its time to live.
+    8 + writes.len() + deletes.len() + renewals.len() + published + appended
 }
 
 impl Call {
@@ -108,7 +109,7 @@ impl Call {
 
     fn row(&mut self, RowCommit { commit, outbox }: &RowCommit<'_>) {
         let Self { keys, arguments, .. } = self;
-        let Commit { writes, deletes, renewals, publications, predecessor, .. } = commit;
+        let Commit { writes, deletes, renewals, publications, predecessor, event_log, .. } = commit;
         keys.push(&commit.baseline_key);
         if let Some(predecessor) = predecessor {
             keys.push(&predecessor.baseline_key);
@@ -121,6 +122,9 @@ impl Call {
         if let Some(append) = outbox.filter(|append| !append.entries.is_empty()) {
             keys.push(&append.key);
         }
+        if let Some(log) = event_log {
+            keys.push(&log.key);
+        }
 
         push_version(arguments, Some(&commit.version));
         arguments.push(&commit.values);
@@ -130,6 +134,7 @@ impl Call {
         for count in [writes.len(), deletes.len(), publications.len(), renewals.len(), entries.len()] {
             arguments.push_number(count);
         }
+        arguments.push_number(event_log.as_ref().map_or(0, |log| log.max_length));
         let of_publications: usize =
             publications.iter().map(|publication| 3 + publication.channels.len()).sum();
         arguments.push_number(2 * writes.len() + of_publications + renewals.len() + entries.len());

@@ -8,12 +8,14 @@ mod commit;
 mod connect;
 mod connection;
 mod errors;
+mod event_log;
 mod outbox_page;
 mod read;
 mod script;
 mod values;
 
 pub use connect::{ConnectError, RedisSettings, SCHEMES, Scheme, ServerName, check_ca_file, check_url};
+pub use event_log::RedisEventLog;
 
 use std::cell::{Cell, RefCell};
 

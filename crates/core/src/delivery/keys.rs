@@ -59,6 +59,11 @@ impl KeyStyle {
         self.baseline(protocol, &format!("protocol#{}", protocol.id()))
     }
 
+    /// `events:log`: the newest events of all rows.
+    pub fn event_log(&self) -> String {
+        format!("{}events:log", self.prefix)
+    }
+
     /// `outbox:sqs`: events that wait for the queue.
     pub fn outbox(&self) -> String {
         format!("{}outbox:sqs", self.prefix)

@@ -11,6 +11,7 @@ mod keys;
 mod message;
 mod outbox;
 mod pace;
+mod position;
 mod stored;
 
 pub use breaker::{Breaker, BreakerSettings};
@@ -22,4 +23,5 @@ pub use keys::KeyStyle;
 pub use message::{Attributes, Message, event_message};
 pub use outbox::{OutboxAppend, OutboxEntry, WaitingMessage, decode_entry, encode_entries};
 pub use pace::Pace;
-pub use stored::{Commit, KeyRenewal, KeyWrite, Publication, ReadRequest, RowCommit, Snapshot};
+pub use position::{Cut, LogEntry, LogPage, NoPosition, Position};
+pub use stored::{Commit, EventLog, KeyRenewal, KeyWrite, Publication, ReadRequest, RowCommit, Snapshot};

@@ -62,8 +62,10 @@ pub struct Commit {
     pub deletes: Vec<String>,
     /// Keys of other rows of the subject that must live on. A key that does not exist stays absent.
     pub renewals: Vec<KeyRenewal>,
-    /// Events to publish.
+    /// Events to publish, and to append to the log.
     pub publications: Vec<Publication>,
+    /// Where the publications are appended too. `None` without a log, or without publications.
+    pub event_log: Option<EventLog>,
 }
 
 impl Commit {
@@ -103,6 +105,15 @@ pub struct KeyRenewal {
     pub ttl: u64,
 }
 
+/// The log of all published events: a stream with a limited length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventLog {
+    /// Key of the stream.
+    pub key: String,
+    /// About how many of the newest events stay in it.
+    pub max_length: u64,
+}
+
 /// An event to publish once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
@@ -112,6 +123,6 @@ pub struct Publication {
     pub marker_ttl: u64,
     /// The event, JSON.
     pub payload: Arc<str>,
-    /// The channels, in order.
+    /// The channels, in order. None if events are only appended to the log.
     pub channels: Vec<String>,
 }

@@ -2,8 +2,10 @@
 //!
 //! [`EventSource::event`] makes an event of one finding. The rest of the module is the event itself.
 
+mod channels;
 mod generate;
 
+pub use channels::{Channels, protocol_channel, protocol_of_channel, token_channel, token_of_channel};
 pub use generate::{EventSource, ProtocolMeta};
 
 use std::collections::BTreeMap;
@@ -11,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{FieldChange, UpdateType};
-use crate::source::{ChangeSource, Subject, segment};
+use crate::source::{ChangeSource, Subject};
 
 /// Version of the event's JSON.
 pub const VERSION: &str = "1.0";
@@ -250,31 +252,13 @@ impl Event {
 
     /// The channels the event is published on, in order.
     pub fn channels(&self) -> Vec<String> {
-        let mut channels = match &self.data {
-            Data::Price(data) => {
-                let mut channels =
-                    vec!["events:prices".to_owned(), format!("events:token:{}", data.token_id)];
-                channels
-                    .extend(data.chain.iter().map(|chain| format!("events:chain:{}:prices", segment(chain))));
-                channels
-            }
-            Data::Tvl(data) => {
-                let mut channels = vec!["events:tvl".to_owned()];
-                channels.extend(protocol_channels(&data.protocol_id, data.protocol_slug.as_deref()));
-                channels
-                    .extend(data.chain.iter().map(|chain| format!("events:chain:{}:tvl", segment(chain))));
-                channels
-            }
-            Data::Protocol(data) => {
-                let mut channels = vec!["events:protocols".to_owned()];
-                channels.extend(protocol_channels(&data.protocol_id, data.protocol_slug.as_deref()));
-                channels
-            }
+        let (event_type, priority) = (self.event_type, self.metadata.priority);
+        let (id, slug, chain) = match &self.data {
+            Data::Price(data) => (&data.token_id, None, data.chain.as_deref()),
+            Data::Tvl(data) => (&data.protocol_id, data.protocol_slug.as_deref(), data.chain.as_deref()),
+            Data::Protocol(data) => (&data.protocol_id, data.protocol_slug.as_deref(), None),
         };
-        if self.metadata.priority == Priority::High {
-            channels.push("events:alerts".to_owned());
-        }
-        channels
+        Channels { event_type, id, slug, chain, priority }.names()
     }
 
     /// The JSON to publish and to queue.
@@ -341,11 +325,6 @@ impl Event {
         }
         if numbers.into_iter().all(f64::is_finite) { Ok(()) } else { Err("a number is not finite") }
     }
-}
-
-fn protocol_channels(id: &str, slug: Option<&str>) -> Vec<String> {
-    let slug = slug.filter(|slug| *slug != id);
-    [Some(id), slug].into_iter().flatten().map(|name| format!("events:protocol:{}", segment(name))).collect()
 }
 
 /// Escapes the two code points that XML 1.0 excludes and JSON does not escape. They occur only inside JSON strings.

@@ -45,6 +45,9 @@ pub struct Config {
     pub caching: bool,
     /// True if events are published.
     pub pubsub: bool,
+    /// About how many events stay in the log of all events. With 0 there is no log. In a cluster there can be none, because
+    /// the log and the rows are in different slots.
+    pub event_log_max_length: u64,
     /// True if events are queued.
     pub queueing: bool,
     /// The lowest priority that is queued.
@@ -65,6 +68,7 @@ impl Default for Config {
             keys: KeyStyle::default(),
             caching: true,
             pubsub: true,
+            event_log_max_length: 50_000,
             queueing: true,
             min_priority: Priority::Low,
             outbox: true,

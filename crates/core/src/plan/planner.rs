@@ -12,7 +12,8 @@ use crate::change::{
     detect, row_status,
 };
 use crate::delivery::{
-    Commit, DeadLetterWriter, KeyRenewal, Message, Publication, Snapshot, Undeliverable, event_message,
+    Commit, DeadLetterWriter, EventLog, KeyRenewal, Message, Publication, Snapshot, Undeliverable,
+    event_message,
 };
 use crate::event::{Event, EventSource, ProtocolMeta};
 use crate::source::{
@@ -238,6 +239,7 @@ impl<'a> Planner<'a> {
             deletes: Vec::new(),
             renewals: self.renewals(source, subject),
             publications: Vec::new(),
+            event_log: None,
         };
         if self.config.caching {
             commit.writes = hot_keys(source, subject, self.config);
@@ -268,6 +270,10 @@ impl<'a> Planner<'a> {
         for finding in findings {
             self.event(events.event(finding), subject, plan, commit);
         }
+        if !commit.publications.is_empty() && self.config.event_log_max_length > 0 {
+            let (key, max_length) = (self.config.keys.event_log(), self.config.event_log_max_length);
+            commit.event_log = Some(EventLog { key, max_length });
+        }
         if plan.events.is_empty() {
             return RecordOutcome::DeadLetter("every event of the record is invalid".into());
         }
@@ -293,12 +299,12 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        if self.config.pubsub {
+        if self.config.pubsub || self.config.event_log_max_length > 0 {
             commit.publications.push(Publication {
                 marker_key: self.config.keys.event(subject, &event.event_id),
                 marker_ttl: self.config.ttls.event,
                 payload: body,
-                channels: event.channels(),
+                channels: if self.config.pubsub { event.channels() } else { Vec::new() },
             });
         }
         plan.events.push(event);

@@ -225,7 +225,11 @@ fn a_cluster_needs_hash_tags() {
     let error = read(&cluster, Needs::Everything).unwrap_err();
     assert!(error.contains("REDIS_KEY_HASHTAG") && error.contains("one slot"), "{error}");
     let tagged = [cluster[0], ("REDIS_KEY_HASHTAG", "true")];
-    assert!(!read(&tagged, Needs::Everything).unwrap().processor.core.outbox);
+    let core = read(&tagged, Needs::Everything).unwrap().processor.core;
+    assert_eq!((core.outbox, core.event_log_max_length), (false, 0));
+    let logging = [tagged[0], tagged[1], ("EVENT_LOG_MAX_LENGTH", "5")];
+    let error = read(&logging, Needs::Everything).unwrap_err();
+    assert!(error.contains("EVENT_LOG_MAX_LENGTH is \"5\"; it must be 0: in a cluster"), "{error}");
     let spilling = [tagged[0], tagged[1], ("SQS_OUTAGE", "spill")];
     let error = read(&spilling, Needs::Everything).unwrap_err();
     assert!(error.contains("SQS_OUTAGE is \"spill\"; it must be block: in a cluster"), "{error}");

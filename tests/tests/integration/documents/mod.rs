@@ -168,6 +168,7 @@ fn the_documented_keys_are_those_the_code_makes() {
         keys.event(&protocol, "{eventId}"),
         keys.baseline(&protocol, "{pk}"),
         keys.write_check(&protocol),
+        keys.event_log(),
         keys.outbox(),
         keys.outbox_lease(),
     ];

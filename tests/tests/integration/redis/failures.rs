@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use events_adapters::redis::{RedisSettings, RedisStore};
 use events_adapters::time::SystemTimer;
-use events_core::delivery::{BreakerSettings, KeyStyle};
+use events_core::delivery::BreakerSettings;
 use events_core::plan::{BatchResponse, Config};
 use events_harness::faults::fault_proxy::{FaultProxy, ProxyMode};
 use events_harness::probes::resp::Value;
@@ -19,7 +19,7 @@ use events_processor::memory::MemoryQueue;
 use events_processor::ports::{ErrorKind, Store};
 use events_processor::{Processor, Settings};
 
-use super::{SOON, store, with_redis};
+use super::{SOON, in_cluster, store, with_redis};
 
 /// A predecessor that wrote strings under the same names is a plausible cut-over. The names are ours.
 #[tokio::test]
@@ -81,8 +81,7 @@ async fn nothing_is_sent_while_redis_refuses_writes() {
 #[tokio::test]
 async fn nothing_is_sent_while_one_node_of_a_cluster_refuses_writes() {
     let mut cluster = RedisCluster::start().await;
-    let keys = KeyStyle { hashtag: true, ..KeyStyle::default() };
-    let processor = with_redis(store(&cluster.url()), Config { keys, ..Config::default() });
+    let processor = with_redis(store(&cluster.url()), in_cluster());
     let rows = |hour: u32, tvl_usd| {
         (1..=20u64).map(move |id| tvl(&id.to_string(), hour.into(), 100 * u64::from(hour) + id, tvl_usd, &[]))
     };
@@ -299,10 +298,9 @@ async fn the_connection_to_a_primary_that_became_a_replica_is_replaced() {
 #[tokio::test]
 async fn a_silent_node_of_a_cluster_fails_the_batch_and_loses_nothing() {
     let mut cluster = RedisCluster::start().await;
-    let core = Config { keys: KeyStyle { prefix: String::new(), hashtag: true }, ..Config::default() };
     let settings =
         RedisSettings { command_timeout: Duration::from_millis(500), ..RedisSettings::new(cluster.url()) };
-    let processor = with_redis(RedisStore::new(settings).unwrap(), core);
+    let processor = with_redis(RedisStore::new(settings).unwrap(), in_cluster());
     let rows = |hour: i64| {
         let row = |id: u64| tvl(&id.to_string(), hour, hour as u64 * 100 + id, 1e6 * (1 + hour) as f64, &[]);
         (0..12).map(row).collect::<Vec<_>>()

@@ -1,6 +1,7 @@
 //! The store with a real server: keys, TTLs, channels, the commit script, and failures of Redis.
 
 mod failures;
+mod log;
 mod script;
 mod written;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use events_adapters::redis::{RedisSettings, RedisStore};
+use events_core::delivery::KeyStyle;
 use events_core::plan::Config;
 use events_harness::probes::grouped::without_processing_time;
 use events_harness::probes::subscriber::Message;
@@ -38,6 +40,12 @@ async fn process_in_batches(
         done.push(process(processor, batch).await);
     }
     done
+}
+
+/// The configuration for a cluster: the keys of a row share a slot, and there is no log.
+fn in_cluster() -> Config {
+    let keys = KeyStyle { prefix: String::new(), hashtag: true };
+    Config { keys, event_log_max_length: 0, ..Config::default() }
 }
 
 /// A published event in a form that does not differ between two runs.

@@ -105,6 +105,7 @@ fn commit(key: &str, version: RowVersion, predecessor: Option<RowVersion>) -> Co
         deletes: vec![],
         renewals: vec![],
         publications: vec![],
+        event_log: None,
     }
 }
 
