@@ -2,12 +2,13 @@
 // steps: neither the gateway nor the main thread should notice.
 
 import { readEvents } from './api.js';
-import { comparePositions, positionTime } from './store.js';
+import { positionTime } from './store.js';
 
 const PAGE = 1000;
 const MAX_PAGES = 5;
 const PAUSE_MS = 400;
 const STEP = 150;
+const MAX_AGE_MS = 24 * 3600e3;
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -33,21 +34,38 @@ export async function backfill(store, onProgress) {
   onProgress();
   if (newest.events.length < PAGE) return;
 
-  // Pages go forward only, so the begin of what fits into them is estimated from the rate.
-  const span = Math.max(1, positionTime(newest.events.at(-1).position) - positionTime(first));
-  const begin = Math.max(positionTime(newest.oldest) - 1, positionTime(first) - span * (MAX_PAGES - 0.5));
-  let since = `${Math.floor(begin)}-0`;
-  for (let page = 0; page < MAX_PAGES; page++) {
-    await sleep(PAUSE_MS + Math.random() * PAUSE_MS);
-    const older = await readEvents({ since, limit: PAGE });
-    if (!older?.events.length) return;
-    await addInSteps(store, older.events);
-    since = older.events.at(-1).position;
+  // Pages go forward only, so where the page budget begins is estimated from the rate, stretch by stretch.
+  let budget = MAX_PAGES;
+  let end = positionTime(first);
+  let span = Math.max(1, positionTime(newest.events.at(-1).position) - end);
+  let rate = PAGE / span;
+  const oldest = Math.max(positionTime(newest.oldest) - 1, end - MAX_AGE_MS);
+  while (budget > 0 && end > oldest) {
+    const begin = Math.floor(Math.max(oldest, end - ((budget - 0.5) * PAGE) / rate));
+    const read = await readStretch(store, begin, end, budget, onProgress);
+    if (!read) return;
+    budget -= read.pages;
+    store.completeSince = begin;
     onProgress();
-    if (comparePositions(since, first) >= 0) {
-      store.completeSince = begin;
-      onProgress();
-      return;
-    }
+    span = end - begin;
+    rate = Math.max(1, read.events) / span;
+    end = begin;
   }
+}
+
+/** Reads all events between two times; null if that takes more pages than there may be. */
+async function readStretch(store, begin, end, budget, onProgress) {
+  let since = `${begin}-0`;
+  let events = 0;
+  for (let pages = 1; pages <= budget; pages++) {
+    await sleep(PAUSE_MS + Math.random() * PAUSE_MS);
+    const answer = await readEvents({ since, limit: PAGE });
+    if (!answer) return null;
+    await addInSteps(store, answer.events);
+    events += answer.events.length;
+    since = answer.events.at(-1)?.position ?? since;
+    onProgress();
+    if (answer.events.length < PAGE || positionTime(since) >= end) return { pages, events };
+  }
+  return null;
 }

@@ -1,6 +1,6 @@
 // The chart of a value over time: uPlot in the colours of the theme. The same facts are in words in its label.
 
-import { clock, dateTime, price, usd } from './format.js';
+import { clock, count, dateTime, price, usd } from './format.js';
 import { el, setAttribute, setText } from './dom.js';
 
 const HEIGHT = 210;
@@ -65,12 +65,12 @@ export class Chart {
     const colour = (name) => style.getPropertyValue(name).trim();
     const axis = { stroke: colour('--muted'), font: '11px ' + style.fontFamily, ticks: { show: false }, grid: { stroke: colour('--grid'), width: 1 } };
     this.plot = new window.uPlot({
-      width, height: HEIGHT, legend: { show: false }, padding: [8, 4, 0, 0],
+      width, height: HEIGHT, legend: { show: false }, padding: [8, 4, 0, 14],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
       scales: { y: { range: (_, low, high) => padded(low, high) } },
       hooks: { setCursor: [() => this.paintReadout()] },
       axes: [
-        { ...axis, grid: { show: false }, space: 70, values: (_, ticks) => timeLabels(ticks) },
+        { ...axis, grid: { show: false }, size: 26, gap: 6, space: 70, values: (_, ticks) => timeLabels(ticks) },
         { ...axis, side: 1, size: 66, space: 34, values: (_, ticks) => ticks.map((value) => this.axisLabel(value, ticks)) },
       ],
       series: [{}, {
@@ -82,8 +82,11 @@ export class Chart {
 
   /** Labels of the axis need as many digits as tell neighbours apart. */
   axisLabel(value, ticks) {
-    if (this.unit === 'price') return price(value);
     const step = ticks.length > 1 ? ticks[1] - ticks[0] : value;
+    if (this.unit === 'price') {
+      const places = Math.max(0, Math.min(12, Math.ceil(-Math.log10(step) - 1e-9)));
+      return '$' + (value >= 1000 ? count(value) : value.toFixed(places));
+    }
     for (const [scale, letter] of [[1e12, 'T'], [1e9, 'B'], [1e6, 'M'], [1e3, 'K']]) {
       if (Math.abs(ticks.at(-1)) >= scale) {
         const places = Math.max(0, Math.min(5, Math.ceil(-Math.log10(step / scale) - 1e-9)));

@@ -299,7 +299,7 @@ export class Detail {
       if (Number.isFinite(subject.volume)) facts.push(['Volume 24 h', usd(subject.volume)]);
       if (subject.chain) facts.push(['Chain', subject.chain]);
     } else if (subject.meta) {
-      for (const [name, field] of [['Category', 'category'], ['Symbol', 'symbol'], ['Audits', 'audits']]) {
+      for (const [name, field] of [['Symbol', 'symbol'], ['Audits', 'audits']]) {
         const value = subject.meta[field];
         if ((typeof value === 'string' && value && value !== '-') || typeof value === 'number') facts.push([name, String(value)]);
       }

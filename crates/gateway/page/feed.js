@@ -217,7 +217,7 @@ export class Feed {
     setClass(row.node, `${PRIORITIES[item.priority]}${fresh ? ' fresh' : ''}`);
     setText(row.tag, TAGS[kind]);
     setClass(row.tag, `tag ${kind}`);
-    setText(row.open, shortId(name));
+    setText(row.open, name === subject.id ? shortId(name) : name);
     setAttribute(row.open, 'title', `${name} (${subject.id})`);
     setText(row.chain, item.chain);
     setText(row.badge, item.priority === 2 ? 'High' : item.priority === 1 ? 'Medium' : '');
@@ -254,6 +254,6 @@ export class Feed {
 
   paintFoot() {
     setText(this.foot, this.context.paused() ? `Paused · the newest ${plural(this.rows.length, 'event')} before the pause`
-      : this.held && this.waiting ? 'Waiting while you read' : 'Up to 4 events a second, the most important first · pause to read all');
+      : this.held && this.waiting ? 'Waiting while you read' : 'Up to 4 a second, the most important first · pause for all');
   }
 }

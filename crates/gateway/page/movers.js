@@ -9,7 +9,7 @@ import { WINDOWS } from './url.js';
 
 const SORT_MS = 2_000;
 const ROW_HEIGHT = 33;
-const HEADS_HEIGHT = 68;
+const HEAD_HEIGHT = 66;
 const MAX_FOUND = 60;
 const WORDS = { '5m': '5 minutes', '15m': '15 minutes', '1h': 'hour', '4h': '4 hours', '24h': '24 hours' };
 
@@ -68,7 +68,7 @@ export class Movers {
     this.prices.node.hidden = !movers || choices.kind === 'tvl';
     this.list.node.hidden = movers;
     if (movers) {
-      const limit = both ? fit((this.height - 2 * HEADS_HEIGHT) / 2, 8) : fit(this.height - HEADS_HEIGHT, 20);
+      const limit = this.fit(both ? 2 : 1);
       const blank = loading() ? 'Waiting for the first events…' : `No move of at least $10,000 in the last ${WORDS[choices.window]}.`;
       for (const [table, kind] of [[this.tvl, 'protocol'], [this.prices, 'token']]) {
         if (table.node.hidden) continue;
@@ -81,6 +81,16 @@ export class Movers {
     }
     for (const table of this.tables) table.mark(choices.subject);
     this.paintFoot(start, end);
+  }
+
+  /** As many rows as fill the region, and rows as high as fill it without a rest. */
+  fit(lists) {
+    const room = this.height / lists - HEAD_HEIGHT;
+    const rows = Math.max(8, Math.min(60, Math.floor(room / ROW_HEIGHT)));
+    const height = Math.floor(room / rows);
+    if (height >= ROW_HEIGHT && height < ROW_HEIGHT * 1.5) this.body.style.setProperty('--row', `${height}px`);
+    else this.body.style.removeProperty('--row');
+    return rows;
   }
 
   showList(query, start, end) {
@@ -134,10 +144,6 @@ export class Movers {
     if (since > start + 1000) text += ` · known for ${duration(end - since)}, since ${clock(since, false)}`;
     setText(this.foot, text);
   }
-}
-
-function fit(height, least) {
-  return Math.max(least, Math.min(60, Math.floor(height / ROW_HEIGHT)));
 }
 
 function kindFits(subject, kind) {

@@ -106,7 +106,7 @@ export class SubjectTable {
     row.sub = el('span', { class: 'sub' });
     row.open = el('button', { class: 'open', type: 'button', tabindex: '-1' }, row.name, row.sub);
     row.line = svg('polyline', { points: '' });
-    row.curve = svg('svg', { class: 'curve', viewBox: `0 0 ${CURVE_WIDTH} ${CURVE_HEIGHT}`, 'aria-hidden': 'true' }, row.line);
+    row.curve = svg('svg', { class: 'curve', viewBox: `0 0 ${CURVE_WIDTH} ${CURVE_HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' }, row.line);
     row.value = el('td', { class: 'num value' });
     row.usd = el('td', { class: 'num usd' });
     row.percent = el('td', { class: 'num pct' });
@@ -120,7 +120,7 @@ export class SubjectTable {
     const { subject } = row;
     const name = label(subject);
     const watched = this.watch.has(subject.key);
-    setText(row.name, shortId(name));
+    setText(row.name, name === subject.id ? shortId(name) : name);
     setText(row.sub, subject.kind === 'token' && subject.chain ? subject.chain : name === subject.id ? subject.kind : '');
     setAttribute(row.open, 'title', `${name} (${subject.id})`);
     setAttribute(row.open, 'aria-current', subject.key === this.selected ? 'true' : null);
