@@ -211,7 +211,7 @@ test('the keyboard alone is enough', async () => {
   await page.keyboard.press('/');
   assert.equal(await focus(), 'search');
   await page.keyboard.type('page alpha');
-  await page.waitForFunction(() => document.querySelectorAll('#lists tbody tr:not([hidden])').length === 1 || document.querySelector('.note').textContent);
+  await page.waitForFunction(() => document.querySelectorAll('#lists section:not([hidden]) tbody tr:not([hidden])').length === 1);
   await page.keyboard.press('ArrowDown');
   assert.equal(await focus(), 'open');
   await page.keyboard.press('w');
@@ -249,7 +249,7 @@ test('choices are in the address, and come back with it and with the back button
   await page.selectOption('#priority', 'medium');
   await page.selectOption('#chain', 'total');
   await page.fill('#search', 'page');
-  await page.click('#lists tr:not([hidden]) .open >> text=Page Alpha');
+  await page.click('#lists section:not([hidden]) tr:not([hidden]) .open >> text=Page Alpha');
   const address = page.url();
   assert.equal(new URL(address).search, '?window=15m&unit=pct&kind=tvl&q=page&types=tvl,update&priority=medium&chain=total&subject=protocol:page-a');
   const second = await context.newPage();
@@ -307,7 +307,7 @@ test('the feed moves at a pace that a person can follow', async () => {
   await page.waitForSelector('#feed-list li');
   const flow = run(redis, 100);
   await page.waitForTimeout(1500);
-  const [rows, moves] = await page.evaluate(() => new Promise((done) => {
+  const [rows, moves, seconds] = await page.evaluate(() => new Promise((done) => {
     let added = 0;
     let lots = 0;
     new MutationObserver((records) => {
@@ -315,11 +315,12 @@ test('the feed moves at a pace that a person can follow', async () => {
       if (nodes.length) lots++;
       added += nodes.filter((node) => node.className !== 'more').length;
     }).observe(document.querySelector('#feed-list'), { childList: true });
-    setTimeout(() => done([added, lots]), 10_000);
+    const begin = performance.now();
+    setTimeout(() => done([added, lots, (performance.now() - begin) / 1000]), 10_000);
   }));
   flow.stop();
-  assert.ok(rows <= 44 && rows >= 20, `${rows} rows in 10 s`);
-  assert.ok(moves <= 11, `${moves} moves in 10 s`);
+  assert.ok(rows <= 4 * (seconds + 1) && rows >= 20, `${rows} rows in ${seconds} s`);
+  assert.ok(moves <= seconds + 1, `${moves} moves in ${seconds} s`);
   assert.match(await text(page, '#feed-list'), /\d+ more in th/);
   await close();
 });
@@ -330,10 +331,11 @@ test('a list stays still under the pointer, and says what waits', async () => {
   const flow = run(redis, 20);
   await page.waitForTimeout(1500);
   await page.hover('#feed-list li:nth-child(3)');
-  const row = await text(page, '#feed-list li:nth-child(3) .open, #feed-list li:nth-child(3)');
+  const list = () => page.evaluate(() => [...document.querySelectorAll('#feed-list .what')].map((node) => node.textContent).join('|'));
+  const shown = await list();
   await page.mouse.move(900, 320);
   await page.waitForTimeout(2000);
-  assert.equal(await text(page, '#feed-list li:nth-child(3) .open, #feed-list li:nth-child(3)'), row);
+  assert.equal(await list(), shown);
   await page.waitForSelector('#newer:not([hidden])');
   assert.match(await text(page, '#newer'), /newer events?/);
   await page.mouse.move(5, 5);

@@ -1,123 +1,169 @@
-// The chart of a value over time: uPlot in the colours of the theme. The same facts are in words in its label.
+// The chart of a value over time, drawn as SVG: a step line, since a value holds until the next one. The colours come
+// from the style sheet, so a change of the theme needs no work here. The same facts are in words in its label.
 
 import { clock, count, dateTime, price, usd } from './format.js';
-import { el, setAttribute, setText } from './dom.js';
+import { el, setAttribute, setText, svg } from './dom.js';
 
 const HEIGHT = 210;
+const TOP = 10;
+const BOTTOM = 24;
+const RIGHT = 64;
+const MINUTE = 60e3;
+const HOUR = 60 * MINUTE;
+const TIME_STEPS = [1e3, 2e3, 5e3, 10e3, 15e3, 30e3, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR];
 
-/** A chart in a host element. */
+/** A chart with a line of text above it that says what the pointer is at. */
 export class Chart {
   constructor() {
     this.readout = el('p', { class: 'readout' });
-    this.host = el('div', { class: 'plot', role: 'img' });
+    this.grid = svg('g', { class: 'grid' });
+    this.area = svg('path', { class: 'area' });
+    this.line = svg('path', { class: 'line' });
+    this.dot = svg('circle', { class: 'dot', r: 3 });
+    this.cross = svg('path', { class: 'cross' });
+    this.drawing = svg('svg', { class: 'plot', role: 'img', height: HEIGHT }, this.grid, this.area, this.line, this.cross, this.dot);
     this.blank = el('p', { class: 'blank', text: 'The chart begins with the second value.' });
-    this.node = el('div', { class: 'chart' }, this.readout, this.host, this.blank);
-    this.plot = null;
-    this.data = [[], []];
-    this.unit = 'usd';
-    new ResizeObserver(() => this.resize()).observe(this.host);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.restyle());
+    this.node = el('div', { class: 'chart' }, this.readout, this.drawing, this.blank);
+    this.times = [];
+    this.values = [];
+    this.pointer = NaN;
+    this.width = 0;
+    new ResizeObserver(([entry]) => {
+      this.width = Math.floor(entry.contentRect.width);
+      this.draw();
+    }).observe(this.node);
+    this.drawing.addEventListener('pointermove', (event) => this.point(event.offsetX));
+    this.drawing.addEventListener('pointerleave', () => this.point(NaN));
   }
 
   /**
    * Shows values over time.
-   * @param {number[]} times s since 1970
+   * @param {number[]} times ms since 1970, in order
    * @param {number[]} values
    * @param {{unit: 'usd' | 'price', what: string}} about
    */
   show(times, values, { unit, what }) {
-    const empty = times.length < 2;
-    this.host.hidden = empty;
-    this.blank.hidden = !empty;
-    this.data = [times, values];
-    const other = unit !== this.unit;
+    this.times = times;
+    this.values = values;
     this.unit = unit;
+    const empty = times.length < 2;
+    this.drawing.classList.toggle('hidden', empty);
+    this.blank.hidden = !empty;
     if (empty) {
       setText(this.readout, '');
       return;
     }
-    const written = this.written;
-    let low = Infinity;
-    let high = -Infinity;
+    this.low = Infinity;
+    this.high = -Infinity;
     for (const value of values) {
-      if (value < low) low = value;
-      if (value > high) high = value;
+      if (value < this.low) this.low = value;
+      if (value > this.high) this.high = value;
     }
-    this.summary = `Low ${written(low)} · high ${written(high)}`;
-    setAttribute(this.host, 'aria-label', `Chart of ${what}: from ${written(values[0])} at ${dateTime(times[0] * 1000)} to ` +
-      `${written(values.at(-1))} at ${dateTime(times.at(-1) * 1000)}. Lowest ${written(low)}, highest ${written(high)}.`);
-    if (this.plot && !other) this.plot.setData(this.data);
-    else this.restyle();
-    this.paintReadout();
+    const written = this.written;
+    setAttribute(this.drawing, 'aria-label', `Chart of ${what}: from ${written(values[0])} at ${dateTime(times[0])} to ` +
+      `${written(values.at(-1))} at ${dateTime(times.at(-1))}. Lowest ${written(this.low)}, highest ${written(this.high)}.`);
+    this.draw();
   }
 
   get written() {
     return this.unit === 'price' ? price : usd;
   }
 
-  /** Builds the chart again, in the colours of now. */
-  restyle() {
-    this.plot?.destroy();
-    this.plot = null;
-    const width = this.host.clientWidth;
-    if (!width || this.data[0].length < 2) return;
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
-    const axis = { stroke: colour('--muted'), font: '11px ' + style.fontFamily, ticks: { show: false }, grid: { stroke: colour('--grid'), width: 1 } };
-    this.plot = new window.uPlot({
-      width, height: HEIGHT, legend: { show: false }, padding: [8, 4, 0, 14],
-      cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-      scales: { y: { range: (_, low, high) => padded(low, high) } },
-      hooks: { setCursor: [() => this.paintReadout()] },
-      axes: [
-        { ...axis, grid: { show: false }, size: 26, gap: 6, space: 70, values: (_, ticks) => timeLabels(ticks) },
-        { ...axis, side: 1, size: 66, space: 34, values: (_, ticks) => ticks.map((value) => this.axisLabel(value, ticks)) },
-      ],
-      series: [{}, {
-        stroke: colour('--accent-line'), width: 1.5, fill: colour('--accent-fill'), points: { show: false },
-        paths: window.uPlot.paths.stepped({ align: 1 }),
-      }],
-    }, this.data, this.host);
+  draw() {
+    const { times, values, width } = this;
+    if (times.length < 2 || width < 120) return;
+    const room = (this.high - this.low) * 0.1 || Math.abs(this.high) * 0.01 || 1;
+    const low = this.low - room;
+    const high = this.high + room;
+    const begin = times[0];
+    const span = times.at(-1) - begin || 1;
+    const right = width - RIGHT;
+    const bottom = HEIGHT - BOTTOM;
+    this.x = (time) => ((time - begin) / span) * right;
+    this.y = (value) => bottom - ((value - low) / (high - low)) * (bottom - TOP);
+    this.drawGrid(low, high, begin, begin + span, right, bottom);
+    const path = this.path();
+    this.line.setAttribute('d', path);
+    this.area.setAttribute('d', `${path}V${bottom}H0Z`);
+    this.point(this.pointer);
+  }
+
+  /** The step line. Of the values that fall into one column of pixels, it goes through the lowest and the highest. */
+  path() {
+    const { times, values, x, y } = this;
+    let path = `M0 ${y(values[0]).toFixed(1)}`;
+    let column = 0;
+    let top = Infinity;
+    let bottom = -Infinity;
+    let last = y(values[0]);
+    const flush = () => {
+      if (bottom >= top) path += `H${column}${bottom > top ? `V${top.toFixed(1)}V${bottom.toFixed(1)}` : ''}V${last.toFixed(1)}`;
+    };
+    for (let i = 1; i < times.length; i++) {
+      const at = Math.round(x(times[i]));
+      if (at !== column) {
+        flush();
+        column = at;
+        top = Infinity;
+        bottom = -Infinity;
+      }
+      last = y(values[i]);
+      if (last < top) top = last;
+      if (last > bottom) bottom = last;
+    }
+    flush();
+    return path;
+  }
+
+  drawGrid(low, high, begin, end, right, bottom) {
+    const parts = [];
+    const step = niceStep((high - low) / 4);
+    for (let value = Math.ceil(low / step) * step; value <= high; value += step) {
+      const y = Math.round(this.y(value)) + 0.5;
+      parts.push(svg('path', { d: `M0 ${y}H${right}` }), label(right + 6, y + 4, 'start', this.axisLabel(value, step, high)));
+    }
+    const most = Math.max(2, Math.floor(right / 76));
+    const every = TIME_STEPS.find((each) => (end - begin) / each <= most) ?? 12 * HOUR;
+    // Aligned to local time, so that hours are whole where the reader is.
+    const zone = new Date(end).getTimezoneOffset() * MINUTE;
+    for (let time = Math.ceil((begin - zone) / every) * every + zone; time <= end; time += every) {
+      const x = this.x(time);
+      if (x > 14 && x < right - 14) parts.push(label(x, bottom + 17, 'middle', clock(time, every < MINUTE)));
+    }
+    this.grid.replaceChildren(...parts);
   }
 
   /** Labels of the axis need as many digits as tell neighbours apart. */
-  axisLabel(value, ticks) {
-    const step = ticks.length > 1 ? ticks[1] - ticks[0] : value;
-    if (this.unit === 'price') {
-      const places = Math.max(0, Math.min(12, Math.ceil(-Math.log10(step) - 1e-9)));
-      return '$' + (value >= 1000 ? count(value) : value.toFixed(places));
-    }
-    for (const [scale, letter] of [[1e12, 'T'], [1e9, 'B'], [1e6, 'M'], [1e3, 'K']]) {
-      if (Math.abs(ticks.at(-1)) >= scale) {
-        const places = Math.max(0, Math.min(5, Math.ceil(-Math.log10(step / scale) - 1e-9)));
-        return '$' + (value / scale).toFixed(places) + letter;
-      }
-    }
-    return usd(value);
+  axisLabel(value, step, high) {
+    const [scale, unit] = this.unit === 'price' ? [1, ''] : [[1e12, 'T'], [1e9, 'B'], [1e6, 'M'], [1e3, 'K'], [1, '']].find(([each]) => Math.abs(high) >= each) ?? [1, ''];
+    const places = Math.max(0, Math.min(12, Math.ceil(-Math.log10(step / scale) - 1e-9)));
+    const scaled = Math.abs(value) / scale;
+    return `${value < 0 ? '−' : ''}$${scaled >= 1000 && !places ? count(scaled) : scaled.toFixed(places)}${unit}`;
   }
 
-  resize() {
-    const width = this.host.clientWidth;
-    if (!width) return;
-    if (!this.plot) this.restyle();
-    else if (this.plot.width !== width) this.plot.setSize({ width, height: HEIGHT });
-  }
-
-  paintReadout() {
-    const at = this.plot?.cursor.idx;
-    const value = at === null || at === undefined ? null : this.data[1][at];
-    setText(this.readout, value === null || value === undefined ? this.summary ?? '' : `${dateTime(this.data[0][at] * 1000)} · ${this.written(value)}`);
+  /** Puts the dot at what held at this place; at the end for NaN. */
+  point(x) {
+    this.pointer = x;
+    const { times, values } = this;
+    if (times.length < 2 || !this.x) return;
+    const inside = x >= 0 && x <= this.width - RIGHT;
+    let i = times.length - 1;
+    if (inside) while (i > 0 && this.x(times[i]) > x) i--;
+    const at = inside ? x : this.x(times[i]);
+    setAttribute(this.dot, 'cx', at.toFixed(1));
+    setAttribute(this.dot, 'cy', this.y(values[i]).toFixed(1));
+    this.cross.setAttribute('d', inside ? `M${at.toFixed(1)} ${TOP}V${HEIGHT - BOTTOM}` : '');
+    const written = this.written;
+    setText(this.readout, inside ? `${written(values[i])} from ${dateTime(times[i])}` : `Low ${written(this.low)} · high ${written(this.high)}`);
   }
 }
 
-function padded(low, high) {
-  if (low === null || high === null) return [0, 1];
-  const room = (high - low) * 0.12 || Math.abs(high) * 0.01 || 1;
-  return [low - room, high + room];
+function label(x, y, anchor, text) {
+  return svg('text', { x: x.toFixed(1), y, 'text-anchor': anchor }, document.createTextNode(text));
 }
 
-function timeLabels(ticks) {
-  const step = ticks.length > 1 ? ticks[1] - ticks[0] : 60;
-  if (step >= 86400) return ticks.map((tick) => dateTime(tick * 1000).slice(5, 10));
-  return ticks.map((tick) => clock(tick * 1000, step < 60));
+/** The next of 1, 2, 5 times a power of ten. */
+function niceStep(least) {
+  const power = 10 ** Math.floor(Math.log10(least));
+  return [1, 2, 5, 10].find((each) => each * power >= least) * power;
 }

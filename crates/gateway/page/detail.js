@@ -267,23 +267,18 @@ export class Detail {
     const times = [];
     const values = [];
     if (series?.times.length) {
-      const first = seriesAt(series, start);
-      if (series.times[0] <= start) {
-        times.push(start / 1000);
-        values.push(first);
-      } else {
-        times.push((series.times[0] - 1) / 1000);
-        values.push(series.before[0]);
-      }
+      const known = series.times[0] <= start;
+      times.push(known ? start : series.times[0] - 1);
+      values.push(known ? seriesAt(series, start) : series.before[0]);
       for (let i = 0; i < series.times.length; i++) {
         if (series.times[i] > start) {
-          times.push(series.times[i] / 1000);
+          times.push(series.times[i]);
           values.push(series.values[i]);
         }
       }
       // A value holds until the next one: the line reaches to now.
-      if (now / 1000 > times.at(-1)) {
-        times.push(now / 1000);
+      if (now > times.at(-1)) {
+        times.push(now);
         values.push(values.at(-1));
       }
     }

@@ -8,6 +8,7 @@ import { arrowKeys, oneTabStop } from './rows.js';
 import { label } from './store.js';
 
 const FLUSH_MS = 1_000;
+const FRESH_MS = 1_500;
 const ROWS_A_FLUSH = 4;
 const MAX_ROWS = 60;
 const MAX_ROWS_PAUSED = 240;
@@ -60,11 +61,15 @@ export class Feed {
     });
     this.newer.addEventListener('click', () => {
       this.body.scrollTop = 0;
+      this.scrolled = false;
       this.hold.pointedAt = -Infinity;
       this.refill();
     });
+    // Kept, since asking in a frame that has written already would force a layout.
+    this.scrolled = false;
     this.body.addEventListener('scroll', () => {
-      if (this.body.scrollTop === 0 && this.waiting) context.schedule();
+      this.scrolled = this.body.scrollTop > 4;
+      if (!this.scrolled && this.waiting) context.schedule();
     }, { passive: true });
   }
 
@@ -90,7 +95,7 @@ export class Feed {
 
   /** Whether the reader is busy with the rows that are there. */
   get held() {
-    return this.body.scrollTop > 4 || this.hold.active;
+    return this.scrolled || this.hold.active;
   }
 
   /** Paints in a frame. */
@@ -118,6 +123,7 @@ export class Feed {
       const high = lot.filter((item) => item.priority === 2 && !chosen.includes(item)).length;
       this.insertMore(rest, span, high, lot.at(-1).at);
     }
+    this.fade();
     for (const item of chosen) this.insert(item, true);
     this.pending = [];
     this.skipped = 0;
@@ -141,6 +147,16 @@ export class Feed {
     for (const item of items.reverse()) this.insert(item, false);
     this.settle();
     this.paintNewer();
+  }
+
+  /** Takes the tint from the rows that are no longer the newest lot. */
+  fade() {
+    for (const row of this.rows) {
+      if (row.fresh) {
+        row.fresh = false;
+        if (row.item) row.node.classList.remove('fresh');
+      }
+    }
   }
 
   settle() {
@@ -212,6 +228,7 @@ export class Feed {
     const { item } = row;
     const { subject, kind } = item;
     const name = label(subject);
+    row.fresh = fresh;
     row.event.hidden = false;
     row.more.hidden = true;
     setClass(row.node, `${PRIORITIES[item.priority]}${fresh ? ' fresh' : ''}`);
@@ -248,6 +265,7 @@ export class Feed {
   tick() {
     const now = this.context.now();
     for (const row of this.rows) if (row.item) setText(row.when, duration(now - row.at));
+    if (performance.now() - this.flushedAt > FRESH_MS) this.fade();
     if (this.due) this.context.schedule();
     this.paintFoot();
   }

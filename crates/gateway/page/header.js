@@ -101,7 +101,6 @@ export class Header {
       // Without storage the theme lasts as long as the tab.
     }
     this.paintTheme();
-    this.context.restyle();
   }
 
   paintTheme() {

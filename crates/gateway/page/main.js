@@ -16,12 +16,14 @@ import { WatchList } from './watch.js';
 
 const MAX_LOOKED_UP = 50;
 const MAX_DROPPED_READ = 1000;
+const FRAME_MS = 30;
 
 const store = new Store();
 const choices = parse(location.search);
 let loaded = false;
 let pause = null;
 let framed = false;
+let framedAt = 0;
 let announced = '';
 let announceTimer = 0;
 let failures = 0;
@@ -47,7 +49,6 @@ const context = {
   },
   addPast: (event) => store.add(event, true),
   onResolved: (key) => choose({ subject: key }, false),
-  restyle: () => detail.chart.restyle(),
 };
 
 const notices = new Notices();
@@ -171,14 +172,18 @@ function alertOf(item) {
 
 // ---- Frames and seconds
 
+/** Asks for a frame. Thirty a second are enough to the eye, and leave the machine to its owner. */
 function schedule() {
   if (framed) return;
   framed = true;
-  requestAnimationFrame(frame);
+  const wait = framedAt + FRAME_MS - performance.now();
+  if (wait > 4) setTimeout(requestAnimationFrame, wait, frame);
+  else requestAnimationFrame(frame);
 }
 
 function frame() {
   framed = false;
+  framedAt = performance.now();
   const { dirty } = store;
   if (!pause) {
     movers.paint(dirty);

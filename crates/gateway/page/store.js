@@ -204,7 +204,9 @@ export class Store {
   add(event, past = false) {
     const kind = KINDS[event?.eventType];
     const data = event?.data;
-    if (!kind || !data || typeof event.position !== 'string' || !this.isNew(event.eventId)) return null;
+    if (!kind || !data || typeof event.position !== 'string') return null;
+    // Reading the past changes nothing that is known already, so only what is live can be a repetition.
+    if (!past && !this.isNew(event.eventId)) return null;
     const id = kind === 'price' ? data.tokenId : data.protocolId;
     if (typeof id !== 'string' || !id) return null;
     const subject = this.ensure(kind === 'price' ? 'token' : 'protocol', id);
