@@ -41,7 +41,8 @@ export async function backfill(store, onProgress) {
   let rate = PAGE / span;
   const oldest = Math.max(positionTime(newest.oldest) - 1, end - MAX_AGE_MS);
   while (budget > 0 && end > oldest) {
-    const begin = Math.floor(Math.max(oldest, end - ((budget - 0.5) * PAGE) / rate));
+    // Half of the budget: a stretch that was busier than the estimate can still be finished.
+    const begin = Math.floor(Math.max(oldest, end - ((budget / 2) * PAGE) / rate));
     const read = await readStretch(store, begin, end, budget, onProgress);
     if (!read) return;
     budget -= read.pages;

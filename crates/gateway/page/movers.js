@@ -25,8 +25,8 @@ export class Movers {
     this.height = 600;
     const common = { watch: context.watch, onSelect: context.select, onWatch: context.toggleWatch };
     this.tvl = new SubjectTable({ ...common, title: 'TVL', nameColumn: 'Protocol', valueColumn: 'TVL' });
-    this.prices = new SubjectTable({ ...common, title: 'Prices', nameColumn: 'Token', valueColumn: 'Price' });
-    this.list = new SubjectTable({ ...common, title: 'Watch list', nameColumn: 'Name', valueColumn: 'Value' });
+    this.prices = new SubjectTable({ ...common, title: 'Prices', nameColumn: 'Token', valueColumn: 'Price', wide: true });
+    this.list = new SubjectTable({ ...common, title: 'Watch list', nameColumn: 'Name', valueColumn: 'Value', wide: true });
     this.lookUp = el('div', { class: 'look-up', hidden: true });
     this.body.append(this.tvl.node, this.prices.node, this.list.node, this.lookUp);
     new ResizeObserver(([entry]) => {

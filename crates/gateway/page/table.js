@@ -17,11 +17,12 @@ export class SubjectTable {
    * @param {string} options.title
    * @param {string} options.nameColumn
    * @param {string} options.valueColumn
+   * @param {boolean} [options.wide] whether values are as long as small prices
    * @param {(key: string) => void} options.onSelect
    * @param {(subject: object) => void} options.onWatch
    * @param {import('./watch.js').WatchList} options.watch
    */
-  constructor({ title, nameColumn, valueColumn, onSelect, onWatch, watch }) {
+  constructor({ title, nameColumn, valueColumn, wide, onSelect, onWatch, watch }) {
     this.onSelect = onSelect;
     this.onWatch = onWatch;
     this.watch = watch;
@@ -34,13 +35,13 @@ export class SubjectTable {
     this.blank = el('p', { class: 'blank', hidden: true });
     this.title = el('span', { text: title });
     this.note = el('span', { class: 'note' });
-    this.table = el('table', { class: 'subjects' },
+    this.table = el('table', { class: wide ? 'subjects wide' : 'subjects' },
       el('caption', { class: 'hidden', text: title }),
       el('thead', {}, el('tr', {},
         el('th', { scope: 'col', class: 'star-cell' }, el('span', { class: 'hidden', text: 'Watch' })),
         el('th', { scope: 'col', text: nameColumn }),
         el('th', { scope: 'col', class: 'curve-cell' }, el('span', { class: 'hidden', text: 'Curve' })),
-        el('th', { scope: 'col', class: 'num', text: valueColumn }), this.usdHead, this.percentHead)),
+        el('th', { scope: 'col', class: 'num value', text: valueColumn }), this.usdHead, this.percentHead)),
       this.body);
     this.node = el('section', { class: 'list', 'aria-label': title },
       el('h3', { class: 'list-title' }, this.title, this.note), this.table, this.blank);
