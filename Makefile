@@ -57,6 +57,7 @@ check-features: ## check each feature alone, and that no program links clients t
 	$(call links_none,events-adapters --features redis,aws-)
 	$(call links_none,events-settings --features redis,aws-)
 	$(call links_none,events-telemetry,aws-)
+	$(call links_none,events-gateway,aws-)
 	$(call links_none,events-lambda,aws-config|aws-sdk-sts|aws-lc-)
 	$(call links_none,local-stream,aws-lc-)
 	@for feature in redis sqs secrets-manager credential-chain; do \

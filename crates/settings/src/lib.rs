@@ -46,7 +46,7 @@ pub use processor_settings::ProcessorSettings;
 pub use reader::{Reader, SettingsError};
 #[cfg(feature = "redis")]
 pub use redis::{is_cluster, redis};
-pub use rules::rules;
+pub use rules::{key_style, rules};
 #[cfg(feature = "secrets-manager")]
 pub use secret::RedisSecret;
 pub use telemetry::TelemetrySettings;

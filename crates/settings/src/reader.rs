@@ -109,6 +109,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Adds an error.
+    pub fn refuse(&mut self, error: impl Into<String>) {
+        self.errors.push(error.into());
+    }
+
     /// Adds an error if `name` is set although `other`, which replaces it, is set too.
     pub fn refuse_beside(&mut self, name: &str, other: &str) {
         if self.is_set(name) {

@@ -28,7 +28,7 @@ pub fn rules(reader: &mut Reader<'_>) -> Config {
     Config {
         rules: change_rules(reader, &default.rules),
         ttls: ttls(reader, &default.ttls),
-        keys: keys(reader),
+        keys: key_style(reader),
         caching: reader.flag("ENABLE_CACHING", true),
         pubsub: reader.flag("ENABLE_PUBSUB", true),
         event_log_max_length: reader.whole(
@@ -75,7 +75,8 @@ fn ttls(reader: &mut Reader<'_>, default: &Ttls) -> Ttls {
     }
 }
 
-fn keys(reader: &mut Reader<'_>) -> KeyStyle {
+/// Reads how Redis keys are written.
+pub fn key_style(reader: &mut Reader<'_>) -> KeyStyle {
     KeyStyle {
         prefix: reader.text("REDIS_KEY_PREFIX").unwrap_or_default(),
         hashtag: reader.flag("REDIS_KEY_HASHTAG", false),

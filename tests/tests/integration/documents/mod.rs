@@ -32,8 +32,12 @@ const OPERATIONS: &str = "docs/operations.md";
 const SETTINGS: &str = "docs/settings.md";
 const EVENTS: &str = "docs/events.md";
 /// Files and folders whose code reads settings by name.
-const SETTINGS_SOURCES: [&str; 3] =
-    ["crates/settings/src", "crates/local-stream/src/app.rs", "crates/relay/src/settings.rs"];
+const SETTINGS_SOURCES: [&str; 4] = [
+    "crates/settings/src",
+    "crates/gateway/src/settings.rs",
+    "crates/local-stream/src/app.rs",
+    "crates/relay/src/settings.rs",
+];
 /// Files and folders whose code writes metrics by name.
 const METRICS_SOURCES: [&str; 1] = ["crates/telemetry/src/metrics.rs"];
 

@@ -1,0 +1,156 @@
+//! Follows the log of all events.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::Duration;
+
+use events_core::delivery::{LogPage, Position};
+
+use crate::clock::now_ms;
+use crate::gateway::Gateway;
+use crate::hub::LogEvent;
+use crate::source::EventSource;
+
+/// Most entries of one read.
+const PAGE: usize = 500;
+/// Pause before the log is read again after an error.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Reads the log into the hub, for ever: first what it has, then each new entry.
+pub async fn follow<S: EventSource>(gateway: &Rc<Gateway<S>>, source: &S) -> Infallible {
+    let stats = &gateway.stats;
+    stats.read_ms.set(now_ms());
+    // The state of Redis when it was logged last.
+    let mut logged = None;
+    loop {
+        let after = gateway.hub.borrow().newest();
+        let read = async {
+            if stats.following.get() {
+                source.wait(after).await?;
+            }
+            source.page(after, PAGE).await
+        };
+        let read = read.await;
+        stats.redis.set(read.is_ok());
+        let is_news = logged.replace(read.is_ok()) != Some(read.is_ok());
+        match read {
+            Ok(page) => {
+                if is_news {
+                    tracing::info!(newest = %page.newest, "the log of events is read");
+                }
+                stats.read_ms.set(now_ms());
+                take(gateway, page, after);
+                gateway.advanced.notify_waiters();
+                // Let connections send before the next page.
+                tokio::task::yield_now().await;
+            }
+            Err(error) => {
+                if is_news {
+                    tracing::warn!(%error, "the log of events cannot be read; it is tried again");
+                }
+                stats.following.set(false);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn take<S: EventSource>(gateway: &Gateway<S>, page: LogPage, after: Position) {
+    let Gateway { hub, stats, .. } = gateway;
+    let mut hub = hub.borrow_mut();
+    let lost = if gateway.loaded.get() || after > Position::START { lost(&page, after) } else { None };
+    let begins = !gateway.begun.replace(true);
+    if lost.is_some() || begins {
+        let reason = lost.unwrap_or("the gateway has just begun");
+        if !begins {
+            tracing::warn!(%after, newest = %page.newest, reason, "connections lose their place in the log");
+        }
+        // The entries of this page may begin too late: read again from here.
+        hub.reset(floor(&page), reason);
+        stats.following.set(false);
+        gateway.loaded.set(false);
+        return;
+    }
+    let now = u64::try_from(now_ms()).unwrap_or(0);
+    let at_end = page.entries.len() < PAGE;
+    for entry in page.entries {
+        if stats.following.get() {
+            stats.delay(now.saturating_sub(entry.position.ms));
+        }
+        match LogEvent::read(&entry) {
+            Ok(event) => hub.append(event),
+            Err(problem) => {
+                stats.unreadable.add(1);
+                tracing::warn!(position = %entry.position, problem, "an entry of the log is no event; it is skipped");
+                hub.skip(entry.position);
+            }
+        }
+    }
+    if at_end {
+        // Entries that were deleted leave no trace but this.
+        hub.skip(page.newest);
+        stats.following.set(true);
+        gateway.loaded.set(true);
+    }
+}
+
+/// Why entries after a position may be missing in a page, if they may.
+fn lost(page: &LogPage, after: Position) -> Option<&'static str> {
+    // Before the first entry of any log nothing can be missing.
+    let trimmed = after > Position::START && page.oldest.is_some_and(|oldest| floor_of(oldest) > after);
+    if page.newest < after {
+        // It was deleted, or a server has taken over that lacks its end.
+        Some("the log has begun anew")
+    } else if trimmed {
+        Some("the log was trimmed while the gateway did not read it")
+    } else {
+        None
+    }
+}
+
+/// All entries after this position are in the log.
+fn floor(page: &LogPage) -> Position {
+    page.oldest.map_or(page.newest, floor_of)
+}
+
+/// The position just before an entry.
+fn floor_of(Position { ms, number }: Position) -> Position {
+    match number.checked_sub(1) {
+        Some(number) => Position { ms, number },
+        None => Position { ms: ms.saturating_sub(1), number: u64::MAX },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(oldest: Option<&str>, newest: &str) -> LogPage {
+        let position = |text: &str| text.parse().unwrap();
+        LogPage { oldest: oldest.map(position), newest: position(newest), entries: vec![] }
+    }
+
+    #[test]
+    fn a_place_is_lost_only_where_entries_may_be_missing() {
+        let lost =
+            |oldest, newest, after: &str| lost(&page(oldest, newest), after.parse().unwrap()).is_some();
+        // Nothing was trimmed after the position.
+        assert!(!lost(Some("5-0"), "9-0", "5-0"));
+        assert!(!lost(Some("5-0"), "9-0", "9-0"));
+        assert!(!lost(Some("5-1"), "9-0", "5-0"));
+        assert!(!lost(None, "0-0", "0-0"));
+        assert!(!lost(Some("5-0"), "9-0", "0-0"), "the log had been empty");
+        // All entries were deleted; the log still knows its newest position.
+        assert!(!lost(None, "9-0", "9-0"));
+        assert!(lost(Some("5-0"), "9-0", "4-0"));
+        assert!(lost(Some("5-0"), "6-0", "9-0"), "the server has less than before");
+        assert!(lost(None, "0-0", "9-0"), "the log was deleted");
+    }
+
+    #[test]
+    fn the_floor_is_just_before_the_oldest_entry() {
+        assert_eq!(floor(&page(Some("5-3"), "9-0")), "5-2".parse().unwrap());
+        assert_eq!(floor(&page(Some("5-0"), "9-0")), Position { ms: 4, number: u64::MAX });
+        assert_eq!(floor(&page(None, "9-0")), "9-0".parse().unwrap());
+    }
+}

@@ -1,0 +1,93 @@
+//! Accepts connections, and stops without cutting clients off.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::clock::instant;
+use crate::gateway::Gateway;
+use crate::http;
+use crate::source::EventSource;
+
+/// Longest time for the headers of a request, and for an answer to [`ask_health`].
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Room for the headers of a request.
+const HEADER_BYTES: usize = 16_384;
+/// Longest time for clients to go when the gateway stops.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Accepts connections, for ever.
+pub async fn serve<S: EventSource + 'static>(gateway: Rc<Gateway<S>>, listener: TcpListener) -> Infallible {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => accept(&gateway, stream, peer.ip()),
+            Err(error) => {
+                // Out of file descriptors, for example. It passes.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn accept<S: EventSource + 'static>(gateway: &Rc<Gateway<S>>, stream: TcpStream, peer: IpAddr) {
+    // An event must not wait for the acknowledgement of the one before. Without it only the delay is longer.
+    let _set = stream.set_nodelay(true);
+    let gateway = Rc::clone(gateway);
+    tokio::task::spawn_local(async move {
+        let service = service_fn(|request| {
+            let gateway = Rc::clone(&gateway);
+            async move { Ok::<_, Infallible>(http::respond(gateway, peer, request).await) }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE)
+            .max_buf_size(HEADER_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection broke");
+        }
+    });
+}
+
+/// Tells all clients to go, and waits until they have gone.
+pub async fn drain<S>(gateway: &Gateway<S>) {
+    gateway.stopping.send_replace(true);
+    let until = instant() + DRAIN;
+    while gateway.connections() > 0 && instant() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The last closing frames are on their way.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+/// Asks the gateway of this machine whether it works: for the health check of a container without a shell.
+pub async fn ask_health(listen: SocketAddr) -> Result<(), String> {
+    let host = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    let address = SocketAddr::from((host, listen.port()));
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    };
+    let answer = tokio::time::timeout(PATIENCE, ask)
+        .await
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
+        .map_err(|error| format!("{address}: {error}"))?;
+    let status = answer.lines().next().unwrap_or("no answer");
+    if status.contains(" 200 ") { Ok(()) } else { Err(format!("{address}: {status}")) }
+}

@@ -1,0 +1,33 @@
+//! Where events and hot keys come from.
+
+use std::future::Future;
+
+use events_adapters::redis::RedisEventLog;
+use events_core::delivery::{Cut, LogPage, Position};
+use events_processor::ports::PortError;
+
+/// The log of all events, and the hot keys that the same commits write.
+pub trait EventSource {
+    /// Waits until the log has an entry after a position. It may return earlier, and returns within a second.
+    fn wait(&self, after: Position) -> impl Future<Output = Result<(), PortError>>;
+
+    /// At most `limit` entries after a position.
+    fn page(&self, after: Position, limit: usize) -> impl Future<Output = Result<LogPage, PortError>>;
+
+    /// The values of hot keys as of one position of the log.
+    fn cut(&self, keys: &[String]) -> impl Future<Output = Result<Cut, PortError>>;
+}
+
+impl EventSource for RedisEventLog {
+    fn wait(&self, after: Position) -> impl Future<Output = Result<(), PortError>> {
+        RedisEventLog::wait(self, after)
+    }
+
+    fn page(&self, after: Position, limit: usize) -> impl Future<Output = Result<LogPage, PortError>> {
+        RedisEventLog::page(self, after, limit)
+    }
+
+    fn cut(&self, keys: &[String]) -> impl Future<Output = Result<Cut, PortError>> {
+        RedisEventLog::cut(self, keys)
+    }
+}

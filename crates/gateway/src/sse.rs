@@ -1,0 +1,120 @@
+//! A connection for Server-Sent Events.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use hyper::body::{Body, Bytes, Frame};
+use tokio::sync::mpsc;
+
+use crate::connection::Connection;
+use crate::gateway::{Gateway, Permit, Refused};
+use crate::hub::{Item, Message, Taken};
+use crate::protocol::{self, Subscribe};
+use crate::source::EventSource;
+use crate::ws::retry_after_ms;
+
+/// Parts of the answer that wait for hyper. What waits longer waits in the hub, which drops the oldest.
+const PARTS: usize = 1;
+
+/// The body of the answer: parts as they come.
+#[derive(Debug)]
+pub(crate) struct EventStream {
+    parts: mpsc::Receiver<Bytes>,
+}
+
+impl Body for EventStream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.parts.poll_recv(context).map(|part| part.map(|part| Ok(Frame::data(part))))
+    }
+}
+
+/// Subscribes a client. Returns the body of the answer.
+pub(crate) async fn serve<S: EventSource + 'static>(
+    gateway: &Rc<Gateway<S>>,
+    permit: Permit<S>,
+    wish: Subscribe,
+) -> Result<EventStream, Refused> {
+    gateway.stats.event_streams.add(1);
+    let connection = Connection::new(gateway);
+    gateway.subscribe(connection.id, wish).await?;
+    let (sender, parts) = mpsc::channel(PARTS);
+    let gateway = Rc::clone(gateway);
+    tokio::task::spawn_local(async move {
+        run(&gateway, &connection, &sender).await;
+        drop((connection, permit));
+    });
+    Ok(EventStream { parts })
+}
+
+async fn run<S: EventSource>(gateway: &Gateway<S>, connection: &Connection<S>, sender: &mpsc::Sender<Bytes>) {
+    let limits = &gateway.settings.limits;
+    let mut stopping = std::pin::pin!(connection.stopping());
+    loop {
+        // Wait for room first: what comes meanwhile waits in the hub.
+        let room = match tokio::time::timeout(limits.stalled_after, sender.reserve()).await {
+            Ok(Ok(room)) => room,
+            Ok(Err(_)) => return,
+            Err(_) => {
+                gateway.stats.stalled.add(1);
+                return;
+            }
+        };
+        let Taken { dropped, items, more, lost } = connection.take();
+        let dropped =
+            dropped.map(|dropped| Bytes::from(message_text("dropped", &protocol::dropped(dropped))));
+        let parts: Vec<Bytes> = dropped.into_iter().chain(items.iter().map(part)).collect();
+        if !parts.is_empty() {
+            room.send(if parts.len() == 1 { parts[0].clone() } else { joined(&parts) });
+        }
+        if let Some(lost) = lost {
+            gateway.restore(connection.id, lost).await;
+            continue;
+        }
+        if more || !parts.is_empty() {
+            continue;
+        }
+        tokio::select! {
+            () = connection.wake() => {}
+            () = sender.closed() => return,
+            () = tokio::time::sleep(limits.ping_every) => {
+                // A comment keeps proxies from closing the connection.
+                if sender.send(Bytes::from_static(b": ping\n\n")).await.is_err() {
+                    return;
+                }
+            }
+            () = &mut stopping => {
+                let retry = retry_after_ms(10_000);
+                let goodbye = format!("retry: {retry}\n{}", message_text("goodbye", &protocol::goodbye(retry)));
+                // The client may be gone.
+                let _gone = sender.send(goodbye.into()).await;
+                return;
+            }
+        }
+    }
+}
+
+fn part(item: &Item) -> Bytes {
+    match item {
+        Item::Event(event) => event.sse(),
+        Item::Message(Message { kind, json, position: Some(position) }) => {
+            format!("id: {position}\n{}", message_text(kind, json)).into()
+        }
+        Item::Message(Message { kind, json, position: None }) => message_text(kind, json).into(),
+    }
+}
+
+fn message_text(kind: &str, json: &str) -> String {
+    format!("event: {kind}\ndata: {json}\n\n")
+}
+
+fn joined(parts: &[Bytes]) -> Bytes {
+    parts.concat().into()
+}
