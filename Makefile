@@ -1,5 +1,5 @@
 # `make help` lists the targets.
-.PHONY: help local-stream relay package package-test relay-image rehearse plan-snapshot test check check-features check-infra check-postgres bench-postgres tools coverage verify verify-postgres \
+.PHONY: help local-stream live relay package package-test relay-image rehearse plan-snapshot test check check-features check-infra check-postgres bench-postgres tools coverage verify verify-postgres \
 	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts
 .DEFAULT_GOAL := help
 
@@ -16,6 +16,10 @@ local-stream: ## replay FIXTURE=FILE (- is standard input); BATCH_SIZE=N EVENTS=
 	@cargo build $(if $(wildcard target/local/local-stream),--quiet) --profile local --package local-stream --target-dir target
 	@target/local/local-stream $(if $(BATCH_SIZE),--batch-size $(call quoted,$(BATCH_SIZE))) \
 		$(if $(EVENTS),--events $(call quoted,$(EVENTS))) $(if $(filter 1 true,$(JSON)),--json) -- $(call quoted,$(FIXTURE))
+
+live: ## show live events in a browser: a scenario, FIXTURE=FILE, or with REDIS_URL the real ones; SPEED=N LISTEN_ADDR=127.0.0.1:PORT
+	@cargo build $(if $(wildcard target/local/live),--quiet) --profile local --package events-live --target-dir target
+	@target/local/live $(if $(SPEED),--speed $(call quoted,$(SPEED))) $(if $(filter-out file default,$(origin FIXTURE)),-- $(call quoted,$(FIXTURE)))
 
 relay: ## run the relay against DATABASE_URL; without one, show it with a PostgreSQL and a Redis of its own
 	@cargo build $(if $(wildcard target/local/relay),--quiet) --profile local --package events-relay --target-dir target

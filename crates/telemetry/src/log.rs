@@ -6,18 +6,20 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The crates and binaries of this workspace, as the log names them.
-const WORKSPACE: [&str; 15] = [
+const WORKSPACE: [&str; 17] = [
     "bootstrap",
     "events_adapters",
     "events_core",
     "events_gateway",
     "events_lambda",
+    "events_live",
     "events_processor",
     "events_relay",
     "events_settings",
     "events_telemetry",
     "events_wiring",
     "gateway",
+    "live",
     "local_stream",
     "relay",
     "stream_file",
