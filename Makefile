@@ -1,5 +1,5 @@
 # `make help` lists the targets.
-.PHONY: help local-stream live relay package package-test relay-image rehearse plan-snapshot test check check-features check-infra check-postgres bench-postgres tools coverage verify verify-postgres \
+.PHONY: help local-stream live relay package package-test relay-image gateway-image rehearse plan-snapshot test check check-features check-infra check-postgres bench-postgres tools coverage verify verify-postgres \
 	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts
 .DEFAULT_GOAL := help
 
@@ -32,7 +32,10 @@ package-test: tools ## start the zips of make package behind a Runtime API and s
 	@sh infra/package-test.sh
 
 relay-image: ## build the relay's container image without docker, and check it; ARCH=arm64 (default) or x86-64
-	@sh infra/relay/image.sh '$(or $(ARCH),arm64)'
+	@sh infra/image/image.sh relay '$(or $(ARCH),arm64)'
+
+gateway-image: ## the same for the gateway
+	@sh infra/image/image.sh gateway '$(or $(ARCH),arm64)'
 
 # The rehearsal runs the zip for this machine's architecture. PLAN_JSON is the output of `terraform show -json`.
 HERE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)

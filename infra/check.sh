@@ -27,7 +27,7 @@ for root in . relay examples/*/; do
 done
 
 echo "== image"
-python3 -B -m unittest discover --quiet -s relay/tests
+python3 -B -m unittest discover --quiet -s image/tests
 
 # A plan does not show the order of creation, nor which resource an id belongs to.
 # depends FOLDER RESOURCE OTHER...: fails unless the resource depends on each of the others.

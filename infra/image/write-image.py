@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Writes a container image as an OCI archive: write-image.py BINARY ARCHIVE --architecture arm64 --version V --revision R
+"""Writes a service's container image as an OCI archive:
+
+    write-image.py relay|gateway BINARY ARCHIVE --architecture arm64 --version V --revision R
 
 The image has one layer with one program, and with --ca the certificates /ca.pem. Dates and owners are fixed, so the same input
 gives the same bytes. The archive also has the index of `docker save`, so that `docker load` reads it.
@@ -16,10 +18,15 @@ import tarfile
 
 DATE = 315532800  # 1980-01-01, the date of the Lambda's zip
 SECOND = 10**9
+PROGRAMS = {
+    "relay": "Passes changes from the outbox in PostgreSQL to Redis and SQS",
+    "gateway": "Delivers events to clients over WebSocket and Server-Sent Events",
+}
 
 
 def arguments():
     parser = argparse.ArgumentParser()
+    parser.add_argument("program", choices=PROGRAMS)
     parser.add_argument("binary", type=pathlib.Path)
     parser.add_argument("archive", type=pathlib.Path)
     parser.add_argument("--architecture", choices=["arm64", "amd64"], required=True)
@@ -66,7 +73,8 @@ def blob(content):
 
 def main():
     given = arguments()
-    files = [("relay", 0o755, given.binary.read_bytes())]
+    program = given.program
+    files = [(program, 0o755, given.binary.read_bytes())]
     if given.ca:
         files.append(("ca.pem", 0o644, given.ca.read_bytes()))
     unpacked = tar(files)
@@ -78,25 +86,25 @@ def main():
         "created": created,
         "config": {
             "User": "65532:65532",
-            "Entrypoint": ["/relay"],
+            "Entrypoint": [f"/{program}"],
             "Cmd": ["run"],
             "ExposedPorts": {"8080/tcp": {}},
             "StopSignal": "SIGTERM",
             # Docker's; ECS uses the check of its task definition.
             "Healthcheck": {
-                "Test": ["CMD", "/relay", "health"],
+                "Test": ["CMD", f"/{program}", "health"],
                 "Interval": 30 * SECOND, "Timeout": 5 * SECOND, "StartPeriod": 30 * SECOND, "Retries": 3,
             },
             "Labels": {
-                "org.opencontainers.image.title": "events-relay",
-                "org.opencontainers.image.description": "Passes changes from the outbox in PostgreSQL to Redis and SQS",
+                "org.opencontainers.image.title": f"events-{program}",
+                "org.opencontainers.image.description": PROGRAMS[program],
                 "org.opencontainers.image.licenses": "MIT",
                 "org.opencontainers.image.version": given.version,
                 "org.opencontainers.image.revision": given.revision,
             },
         },
         "rootfs": {"type": "layers", "diff_ids": [digest(unpacked)]},
-        "history": [{"created": created, "created_by": "infra/relay/image.sh"}],
+        "history": [{"created": created, "created_by": "infra/image/image.sh"}],
     })
     manifest = compact({
         "schemaVersion": 2,
@@ -113,7 +121,7 @@ def main():
         ],
     })
     # What `docker load` reads.
-    docker = compact([{"Config": blob(config), "RepoTags": [f"events-relay:{given.version}"], "Layers": [blob(layer)]}])
+    docker = compact([{"Config": blob(config), "RepoTags": [f"events-{program}:{given.version}"], "Layers": [blob(layer)]}])
 
     blobs = sorted((blob(content), 0o644, content) for content in (config, manifest, layer))
     roots = [("index.json", 0o644, index), ("manifest.json", 0o644, docker)]

@@ -13,8 +13,7 @@ import tarfile
 import tempfile
 import unittest
 
-RELAY = pathlib.Path(__file__).resolve().parent.parent
-ROOT = RELAY.parent.parent
+HERE = pathlib.Path(__file__).resolve().parent.parent
 ARM64, X86_64 = 183, 62
 LOAD, DYNAMIC, INTERPRETER = 1, 2, 3
 CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -34,11 +33,13 @@ def digest(content):
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def name(content):
+def blob(content):
     return "blobs/" + digest(content).replace(":", "/")
 
 
-class Images(unittest.TestCase):
+class RelayImage(unittest.TestCase):
+    name, other = "relay", "gateway"
+
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -50,22 +51,22 @@ class Images(unittest.TestCase):
         return path
 
     def run_python(self, script, *arguments):
-        done = subprocess.run([sys.executable, RELAY / script, *arguments], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, HERE / script, *arguments], capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr
 
     def image(self, binary=None, called="image.tar", architecture="arm64", ca=None):
         path = self.folder / called
         options = ["--architecture", architecture, "--version", "1.2.3", "--revision", "abc"]
         options += ["--ca", self.file(ca, "ca")] if ca else []
-        code, said = self.run_python("write-image.py", self.file(binary or program(), "binary"), path, *options)
+        code, said = self.run_python("write-image.py", self.name, self.file(binary or program(), "binary"), path, *options)
         self.assertEqual(code, 0, said)
         return path
 
     def accepted(self, path, architecture="arm64"):
-        self.assertEqual(self.run_python("check-image.py", "--architecture", architecture, path), (0, ""))
+        self.assertEqual(self.run_python("check-image.py", "--architecture", architecture, self.name, path), (0, ""))
 
     def refused(self, path, because, *options):
-        code, said = self.run_python("check-image.py", *options, path)
+        code, said = self.run_python("check-image.py", *options, self.name, path)
         self.assertEqual(code, 1, said)
         self.assertIn(because, said)
         self.assertNotIn("Traceback", said)
@@ -92,9 +93,9 @@ class Images(unittest.TestCase):
         manifest["layers"][0] |= {"digest": digest(layer), "size": len(layer)}
         manifest = json.dumps(manifest).encode()
         index["manifests"][0] |= {"digest": digest(manifest), "size": len(manifest)}
-        content |= {name(blob): blob for blob in (settings, layer, manifest)}
+        content |= {blob(data): data for data in (settings, layer, manifest)}
         content["index.json"] = json.dumps(index).encode()
-        content["manifest.json"] = json.dumps([{"Config": name(settings), "RepoTags": [], "Layers": [name(layer)]}]).encode()
+        content["manifest.json"] = json.dumps([{"Config": blob(settings), "RepoTags": [], "Layers": [blob(layer)]}]).encode()
         return self.archive(content)
 
     def archive(self, content):
@@ -140,6 +141,7 @@ class Images(unittest.TestCase):
             ({"Env": ["REDIS_URL=rediss://:p@h"]}, "Env is"),
             ({"Healthcheck": None}, "Healthcheck is"),
             ({"Labels": {}}, "labels"),
+            ({"Entrypoint": [f"/{self.other}"]}, "Entrypoint is"),
         ]:
             with self.subTest(because):
                 self.refused(self.changed(config), because)
@@ -152,13 +154,14 @@ class Images(unittest.TestCase):
                 setattr(made, field, value)
             return made
 
-        relay = (entry("relay"), program())
+        service = (entry(self.name), program())
         for files, because in [
-            ([relay, (entry("bin/sh"), b"")], "other files"),
-            ([(entry("relay", 0o4755), program())], "mode 755"),
-            ([(entry("relay", uid=65532), program())], "file of root"),
-            ([relay, (entry("ca.pem", 0o644), b"-----BEGIN PRIVATE KEY-----\n" + CERTIFICATE)], "certificates and nothing else"),
-            ([relay, (entry("ca.pem", 0o644), b"")], "certificates and nothing else"),
+            ([service, (entry("bin/sh"), b"")], "other files"),
+            ([(entry(self.name, 0o4755), program())], "mode 755"),
+            ([(entry(self.name, uid=65532), program())], "file of root"),
+            ([(entry(self.other), program())], "other files"),
+            ([service, (entry("ca.pem", 0o644), b"-----BEGIN PRIVATE KEY-----\n" + CERTIFICATE)], "certificates and nothing else"),
+            ([service, (entry("ca.pem", 0o644), b"")], "certificates and nothing else"),
         ]:
             with self.subTest(because):
                 self.refused(self.changed(files=files), because)
@@ -179,17 +182,24 @@ class Images(unittest.TestCase):
         self.refused(self.image(), "not for amd64", "--architecture", "amd64")
 
     def test_the_dockerfile_describes_the_same_image(self):
-        text = (RELAY / "Dockerfile").read_text()
-        self.assertEqual(self.run_python("check-image.py"), (0, ""))
+        text = (HERE / "Dockerfile").read_text()
+        self.assertEqual(self.run_python("check-image.py", self.name), (0, ""))
         for old, new, because in [
             ("FROM scratch", "FROM alpine:3", "FROM scratch"),
+            (f"FROM service AS {self.name}", f"FROM alpine:3 AS {self.name}", "must be FROM service"),
+            (f"FROM service AS {self.name}\n", f"FROM service AS {self.name}\nUSER root\n", "User is 'root'"),
+            ("FROM $PROGRAM", "FROM $PROGRAM\nUSER root", "the last stage"),
+            ("FROM $PROGRAM", "FROM service", "the last stage"),
+            ("FROM $PROGRAM", "FROM scratch AS shell\nRUN true\nFROM $PROGRAM", "the stages are"),
+            (f'title="events-{self.name}"', 'title="events"', "the title is not"),
             ("rust:1.95.0-bookworm", "rust", "pin rust"),
             ("rust:1.95.0-bookworm", "rust:latest", "pin rust:latest"),
             ("USER 65532:65532", "USER root", "User is 'root'"),
             ("USER 65532:65532\n", "", "User is None"),
-            ('ENTRYPOINT ["/relay"]', "ENTRYPOINT /relay", "Entrypoint is '/relay'"),
+            (f'ENTRYPOINT ["/{self.name}"]', f"ENTRYPOINT /{self.name}", f"Entrypoint is '/{self.name}'"),
+            (f'CMD ["/{self.name}", "health"]', f"CMD /{self.name} health", "Healthcheck is"),
             ('CMD ["run"]', 'CMD ["migrate"]', "Cmd is ['migrate']"),
-            ("--retries=3", "--retries=1", "Healthcheck is"),
+            (f'--retries=3 CMD ["/{self.name}"', f'--retries=1 CMD ["/{self.name}"', "Healthcheck is"),
             ("EXPOSE 8080", "EXPOSE 22", "ExposedPorts is"),
             ("COPY --from=build /image/ /", "COPY --from=build /image/ /bin/ /", "copies"),
             ("EXPOSE 8080", "EXPOSE 8080\nENV REDIS_URL=rediss://:p@h", "has ENV"),
@@ -198,7 +208,7 @@ class Images(unittest.TestCase):
             with self.subTest(new):
                 self.assertIn(old, text)
                 path = self.file(text.replace(old, new).encode(), "Dockerfile")
-                code, said = self.run_python("check-image.py", "--dockerfile", path)
+                code, said = self.run_python("check-image.py", self.name, "--dockerfile", path)
                 self.assertEqual(code, 1)
                 self.assertIn(because, said)
 
@@ -207,25 +217,35 @@ class Images(unittest.TestCase):
             blobs = (archive.extractfile(entry).read() for entry in archive if entry.name.startswith("blobs/"))
             configs = [json.loads(blob) for blob in blobs if blob.startswith(b'{"architecture"')]
         labels = configs[0]["config"]["Labels"]
-        text = (RELAY / "Dockerfile").read_text()
+        text = (HERE / "Dockerfile").read_text()
+        self.assertEqual(labels["org.opencontainers.image.title"], f"events-{self.name}")
         for label in ("title", "description", "licenses"):
             self.assertIn(f'org.opencontainers.image.{label}="{labels[f"org.opencontainers.image.{label}"]}"', text)
 
     def test_image_sh_packs_a_given_program(self):
         image = self.folder / "image.tar"
-        environment = os.environ | {"BINARY": str(self.file(program(X86_64), "relay")), "IMAGE": str(image)}
+        environment = os.environ | {"BINARY": str(self.file(program(X86_64), "binary")), "IMAGE": str(image)}
 
-        def run(arch):
-            return subprocess.run(["sh", RELAY / "image.sh", arch], env=environment, capture_output=True, text=True)
+        def run(*arguments):
+            return subprocess.run(["sh", HERE / "image.sh", *arguments], env=environment, capture_output=True, text=True)
 
-        done = run("x86-64")
+        done = run(self.name, "x86-64")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.accepted(image, "amd64")
-        for arch, because in [("arm64", "not built for arm64"), ("mips", "accepts arm64 or x86-64")]:
-            done = run(arch)
+        for arguments, because in [
+            ((self.name, "arm64"), "not built for arm64"),
+            ((self.name, "mips"), f"make {self.name}-image: ARCH is 'mips'; it accepts arm64 or x86-64"),
+            (("bootstrap", "arm64"), "must be relay or gateway"),
+            ((), "must be relay or gateway"),
+        ]:
+            done = run(*arguments)
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(because, done.stderr)
-        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["image.tar", "relay"])
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["binary", "image.tar"])
+
+
+class GatewayImage(RelayImage):
+    name, other = "gateway", "relay"
 
 
 if __name__ == "__main__":

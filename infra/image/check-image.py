@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Checks the recipe of the relay's image, and an image: check-image.py [--architecture arm64] [ARCHIVE]
+"""Checks the recipe of a service's image, and an image: check-image.py [--architecture arm64] relay|gateway [ARCHIVE]
 
-The Dockerfile and the archive that image.sh writes must both be the image that IMAGE describes: one static program, no shell,
+The Dockerfile and the archive that image.sh writes must both be the image that `image` describes: one static program, no shell,
 not root. Reports everything that is wrong, and ends with 1. Shares no code with write-image.py.
 """
 import argparse
@@ -17,20 +17,25 @@ import tarfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 SECOND = 10**9
-IMAGE = {
-    "User": "65532:65532",
-    "Entrypoint": ["/relay"],
-    "Cmd": ["run"],
-    "ExposedPorts": {"8080/tcp": {}},
-    "StopSignal": "SIGTERM",
-    "Healthcheck": {
-        "Test": ["CMD", "/relay", "health"],
-        "Interval": 30 * SECOND, "Timeout": 5 * SECOND, "StartPeriod": 30 * SECOND, "Retries": 3,
-    },
-}
+PROGRAMS = ["relay", "gateway"]
 LABELS = ["description", "licenses", "revision", "title", "version"]
 MACHINES = {"arm64": 183, "amd64": 62}
 wrong = []
+
+
+def image(program):
+    """The configuration that the image of a program must have."""
+    return {
+        "User": "65532:65532",
+        "Entrypoint": [f"/{program}"],
+        "Cmd": ["run"],
+        "ExposedPorts": {"8080/tcp": {}},
+        "StopSignal": "SIGTERM",
+        "Healthcheck": {
+            "Test": ["CMD", f"/{program}", "health"],
+            "Interval": 30 * SECOND, "Timeout": 5 * SECOND, "StartPeriod": 30 * SECOND, "Retries": 3,
+        },
+    }
 
 
 def check(holds, message):
@@ -45,22 +50,22 @@ def digest(content):
 # The program
 
 
-def check_program(data, architecture):
+def check_program(name, data, architecture):
     """A static ELF program of the architecture: it names no interpreter and no shared library."""
     if data[:6] != b"\x7fELF\x02\x01":
-        return check(False, "/relay is no 64-bit ELF program")
+        return check(False, f"/{name} is no 64-bit ELF program")
     kind, machine = struct.unpack_from("<HH", data, 16)
     start, = struct.unpack_from("<Q", data, 32)
     size, count = struct.unpack_from("<HH", data, 54)
-    check(kind in (2, 3), "/relay is no program")
-    check(machine == MACHINES[architecture], f"/relay is not built for {architecture}")
+    check(kind in (2, 3), f"/{name} is no program")
+    check(machine == MACHINES[architecture], f"/{name} is not built for {architecture}")
     segments = [struct.unpack_from("<IIQQQQ", data, start + i * size) for i in range(count)]
-    check(any(kind == 1 for kind, *_ in segments), "/relay has nothing to load")
-    check(all(kind != 3 for kind, *_ in segments), "/relay is not static: it needs an interpreter")
+    check(any(kind == 1 for kind, *_ in segments), f"/{name} has nothing to load")
+    check(all(kind != 3 for kind, *_ in segments), f"/{name} is not static: it needs an interpreter")
     for kind, _, offset, _, _, length in segments:
         if kind == 2:
             entries = struct.iter_unpack("<qQ", data[offset:offset + length - length % 16])
-            check(all(tag != 1 for tag, _ in entries), "/relay is not static: it needs a shared library")
+            check(all(tag != 1 for tag, _ in entries), f"/{name} is not static: it needs a shared library")
 
 
 # The archive
@@ -71,7 +76,7 @@ def read_tar(content):
         return [(entry, archive.extractfile(entry).read() if entry.isfile() else None) for entry in archive]
 
 
-def check_archive(path, architecture):
+def check_archive(program, path, architecture):
     entries = read_tar(path.read_bytes())
     files = {entry.name: content for entry, content in entries}
     check(len(files) == len(entries), "the archive has a file twice")
@@ -103,16 +108,16 @@ def check_archive(path, architecture):
     check((config["os"], config["architecture"]) == ("linux", architecture), f"the configuration is not for {architecture}")
     says = dict(config["config"])
     labels = says.pop("Labels")
-    check_configuration("the image", says, labels)
+    check_configuration(program, "the image", says, labels)
 
     entries = read_tar(unpacked)
-    check([e.name for e, _ in entries] in (["relay"], ["relay", "ca.pem"]), f"the image has other files: {[e.name for e, _ in entries]}")
+    check([e.name for e, _ in entries] in ([program], [program, "ca.pem"]), f"the image has other files: {[e.name for e, _ in entries]}")
     for entry, content in entries:
-        mode = 0o755 if entry.name == "relay" else 0o644
+        mode = 0o755 if entry.name == program else 0o644
         owner = (entry.uid, entry.gid, entry.mode)
         check(entry.isfile() and owner == (0, 0, mode), f"/{entry.name} must be a file of root with mode {mode:o}")
-        if entry.name == "relay":
-            check_program(content or b"", architecture)
+        if entry.name == program:
+            check_program(program, content or b"", architecture)
         else:
             check_certificates(content or b"")
 
@@ -122,41 +127,47 @@ def check_certificates(content):
     check(kinds == {b"CERTIFICATE"}, f"/ca.pem must hold certificates and nothing else: {sorted(kinds)}")
 
 
-def check_configuration(where, says, labels):
-    for name in sorted(set(IMAGE) | set(says)):
-        check(says.get(name) == IMAGE.get(name), f"{where}: {name} is {says.get(name)!r}, not {IMAGE.get(name)!r}")
+def check_configuration(program, where, says, labels):
+    expected = image(program)
+    for name in sorted(set(expected) | set(says)):
+        check(says.get(name) == expected.get(name), f"{where}: {name} is {says.get(name)!r}, not {expected.get(name)!r}")
     names = sorted(name.removeprefix("org.opencontainers.image.") for name in labels)
     check(names == LABELS and all(labels.values()), f"{where}: the labels are {labels}")
+    check(labels.get("org.opencontainers.image.title") == f"events-{program}", f"{where}: the title is not events-{program}")
 
 
 # The Dockerfile
 
 
 def stages(text):
-    """The instructions of each stage, from its FROM on."""
+    """The instructions of each stage, from its FROM on, by the stage's name. The last stage has the name None."""
     lines = re.sub(r"^\s*#.*\n", "", text, flags=re.M).replace("\\\n", " ").splitlines()
-    found = []
+    found, stage = {}, []  # what comes before the first FROM belongs to no stage
     for line in filter(str.strip, lines):
         instruction, _, rest = line.strip().partition(" ")
         if instruction.upper() == "FROM":
-            found.append([])
-        found[-1].append((instruction.upper(), rest.strip()))
+            rest, _, name = rest.strip().partition(" AS ")
+            stage = found.setdefault(name.strip() or None, [])
+        stage.append((instruction.upper(), rest.strip()))
     return found
 
 
-def check_dockerfile(path):
-    *builds, final = stages(path.read_text())
-    for build in builds:
-        image = re.sub(r"--\S+\s+", "", build[0][1]).split()[0]
-        check(re.search(r":[0-9][\w.-]*$|@sha256:", image), f"{path.name}: pin {image} by its tag")
-    check(final[0] == ("FROM", "scratch"), f"{path.name}: the last stage must be FROM scratch, which has no shell")
+def check_dockerfile(program, path):
+    found = stages(path.read_text())
+    base = re.sub(r"--\S+\s+", "", found["build"][0][1])
+    check(re.search(r":[0-9][\w.-]*$|@sha256:", base), f"{path.name}: pin {base} by its tag")
+    check(set(found) == {"build", "service", None, *PROGRAMS}, f"{path.name}: the stages are {sorted(map(str, found))}")
+    check(found[None] == [("FROM", "$PROGRAM")], f"{path.name}: the last stage must be the stage of PROGRAM, and nothing else")
+    check(found["service"][0] == ("FROM", "scratch"), f"{path.name}: the stage service must be FROM scratch, which has no shell")
+    check(found[program][0] == ("FROM", "service"), f"{path.name}: the stage {program} must be FROM service")
+    final = found["service"][1:] + found[program][1:]
     for instruction, rest in final:
-        check(instruction not in ("RUN", "ADD", "SHELL", "ENV", "VOLUME", "ONBUILD"), f"{path.name}: the last stage has {instruction}")
-        check(instruction != "COPY" or rest == "--from=build /image/ /", f"{path.name}: the last stage copies {rest}")
+        check(instruction not in ("RUN", "ADD", "SHELL", "ENV", "VOLUME", "ONBUILD"), f"{path.name}: an image has {instruction}")
+        check(instruction != "COPY" or rest == "--from=build /image/ /", f"{path.name}: an image copies {rest}")
     words = {name: [rest for instruction, rest in final if instruction == name] for name in dict(final)}
     once = {name: rest[-1] for name, rest in words.items()}
     labels = dict(re.findall(r'([\w.]+)="([^"]*)"', " ".join(words.get("LABEL", []))))
-    check_configuration(path.name, configuration(once), labels)
+    check_configuration(program, path.name, configuration(once), labels)
 
 
 def configuration(once):
@@ -181,14 +192,18 @@ def configuration(once):
 
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("program", choices=PROGRAMS)
     parser.add_argument("archive", nargs="?", type=pathlib.Path)
     parser.add_argument("--architecture", choices=MACHINES, default="arm64")
     parser.add_argument("--dockerfile", type=pathlib.Path, default=HERE / "Dockerfile")
     given = parser.parse_args()
-    check_dockerfile(given.dockerfile)
+    try:
+        check_dockerfile(given.program, given.dockerfile)
+    except (KeyError, ValueError, IndexError) as error:
+        check(False, f"{given.dockerfile.name} cannot be read: {type(error).__name__} {error}")
     if given.archive:
         try:
-            check_archive(given.archive, given.architecture)
+            check_archive(given.program, given.archive, given.architecture)
         except (KeyError, ValueError, OSError, tarfile.TarError, struct.error) as error:
             check(False, f"{given.archive} is no image: {type(error).__name__} {error}")
     sys.exit("\n".join(wrong) or 0)
