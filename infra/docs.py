@@ -55,8 +55,12 @@ def outputs(file):
 
 
 def alarms(module):
-    resources = blocks("resource", module / "alarms.tf")
-    return {name: string(a["alarm_description"]) for (kind, name), a in resources if kind == "aws_cloudwatch_metric_alarm"}
+    """The description of each alarm. It is in a resource of its own, or in an entry of the map that one resource reads."""
+    resources = {name: a for (kind, name), a in blocks("resource", module / "alarms.tf") if kind == "aws_cloudwatch_metric_alarm"}
+    if "for_each" not in resources.get("this", {}):
+        return {name: string(a["alarm_description"]) for name, a in resources.items()}
+    entries = re.findall(r"^    (\w+) = \{\n      description += (.*)$", (module / "alarms.tf").read_text(), re.M)
+    return {name: string(description) for name, description in entries}
 
 
 def written(module, text):
