@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks all of infra without an AWS account: format, types, plans, the recipe of the image, a security scan, the tables of the
+# Checks all of infra without an AWS account: format, types, plans, the recipes of the images, a security scan, the tables of the
 # READMEs.
 # Needs terraform and python3. Installs the scanner into .tools of the repository on first use.
 set -euo pipefail
@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 terraform fmt -check -diff -recursive
 
 # Every resource must be named by a test. Permissions and network rules must be named by the security tests.
-for module in . relay; do
+for module in . relay gateway; do
   for resource in $(sed -nE 's/^resource "([a-z0-9_]+)" "([a-z0-9_]+)".*/\1.\2/p' "$module"/*.tf); do
     tests=("$module"/tests/*.tftest.hcl)
     case $resource in aws_iam_* | aws_vpc_security_group_*) tests=("$module/tests/security.tftest.hcl") ;; esac
@@ -16,7 +16,7 @@ for module in . relay; do
   done
 done
 
-for root in . relay examples/*/; do
+for root in . relay gateway examples/*/; do
   echo "== $root"
   (
     cd "$root"
@@ -26,7 +26,7 @@ for root in . relay examples/*/; do
   )
 done
 
-echo "== image"
+echo "== images"
 python3 -B -m unittest discover --quiet -s image/tests
 
 # A plan does not show the order of creation, nor which resource an id belongs to.
@@ -45,9 +45,18 @@ depends . aws_lambda_event_source_mapping.stream aws_secretsmanager_secret_versi
 # The same for the tasks of the relay: ECS would give the deployment up.
 depends relay aws_ecs_service.this aws_iam_role_policy.task aws_iam_role_policy.execution aws_vpc_security_group_egress_rule.relay
 depends examples/relay module.relay.aws_ecs_task_definition.this module.events.aws_secretsmanager_secret_version.redis_url
-# The cache and the relay allow each other.
+# The same for the gateway. ECS also refuses a target group that no listener uses.
+depends gateway aws_ecs_service.this aws_iam_role_policy.execution aws_lb_listener.https aws_vpc_security_group_egress_rule.balancer \
+  aws_vpc_security_group_egress_rule.gateway aws_vpc_security_group_ingress_rule.balancer
+depends examples/gateway module.gateway.aws_ecs_task_definition.this module.events.aws_secretsmanager_secret_version.redis_url
+# The gateway calls nothing of AWS, so nothing may give its role a permission.
+users=$(cd gateway && terraform graph | sed -nE 's/^ *"(.*)" -> "aws_iam_role\.task";$/\1/p')
+[ "$users" = aws_ecs_task_definition.this ] || { echo "gateway: the role of the task is used by: $users" >&2; exit 1; }
+# The cache and its clients allow each other.
 depends examples/relay module.events.aws_vpc_security_group_ingress_rule.cache module.relay.aws_security_group.relay
 depends examples/relay module.relay.aws_security_group.relay module.events.aws_security_group.cache
+depends examples/gateway module.events.aws_vpc_security_group_ingress_rule.cache module.gateway.aws_security_group.gateway
+depends examples/gateway module.gateway.aws_security_group.gateway module.events.aws_security_group.cache
 
 checkov=3.3.30
 venv=../.tools/checkov

@@ -12,7 +12,7 @@ import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-MODULES = [HERE, HERE / "relay"]
+MODULES = [HERE, HERE / "relay", HERE / "gateway"]
 
 
 def blocks(kind, file):

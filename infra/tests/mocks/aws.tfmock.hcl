@@ -57,6 +57,26 @@ mock_resource "aws_lambda_function" {
   defaults = { arn = "arn:aws:lambda:eu-central-1:000000000000:function:mock" }
 }
 
+mock_resource "aws_lb" {
+  defaults = {
+    arn        = "arn:aws:elasticloadbalancing:eu-central-1:000000000000:loadbalancer/app/mock/0000000000000000"
+    arn_suffix = "app/mock/0000000000000000"
+    dns_name   = "mock.eu-central-1.elb.amazonaws.com"
+    zone_id    = "Z0"
+  }
+}
+
+mock_resource "aws_lb_listener" {
+  defaults = { arn = "arn:aws:elasticloadbalancing:eu-central-1:000000000000:listener/app/mock/0000000000000000/0000000000000001" }
+}
+
+mock_resource "aws_lb_target_group" {
+  defaults = {
+    arn        = "arn:aws:elasticloadbalancing:eu-central-1:000000000000:targetgroup/mock/0000000000000002"
+    arn_suffix = "targetgroup/mock/0000000000000002"
+  }
+}
+
 mock_resource "aws_s3_bucket" {
   defaults = {
     arn    = "arn:aws:s3:::mock"
