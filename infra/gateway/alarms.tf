@@ -96,13 +96,14 @@ locals {
       datapoints  = 3
     }
     not_following = {
-      description = "A gateway has not followed the log for 5 minutes, or has no Redis, so its clients get no events. Check that Redis runs, that its secret is current, and that the security groups let the gateways in. A gateway follows again by itself when Redis answers."
+      description = "In 3 of 5 minutes, a gateway did not follow the log or had no Redis, so its clients get no events. Check that Redis runs, that its secret is current, and that the security groups let the gateways in. A gateway follows again by itself when Redis answers."
       metric      = "not_following"
       statistic   = "Sum"
       comparison  = "GreaterThanThreshold"
       threshold   = 0
       period      = 60
       periods     = 5
+      datapoints  = 3
     }
     silent = {
       description = "No gateway reported its status for 5 minutes: none runs, or their logs do not arrive. The alarms on lag, connections and rejections see nothing meanwhile, and the service does not scale by connections. Read the service's events and the reason of the last stopped task."

@@ -58,7 +58,7 @@ run "what_they_watch" {
       target-5xx        = ["AWS/ApplicationELB", "LoadBalancer TargetGroup", "HTTPCode_Target_5XX_Count", "Sum", "GreaterThanThreshold", 20, 300, 2, null, "notBreaching"]
       balancer-5xx      = ["AWS/ApplicationELB", "LoadBalancer", "HTTPCode_ELB_5XX_Count", "Sum", "GreaterThanThreshold", 20, 300, 2, null, "notBreaching"]
       lag               = ["DeFiLlama/defillama-gateway-prod", "", "lag", "Maximum", "GreaterThanThreshold", 10000, 60, 5, 3, "notBreaching"]
-      not-following     = ["DeFiLlama/defillama-gateway-prod", "", "not_following", "Sum", "GreaterThanThreshold", 0, 60, 5, null, "notBreaching"]
+      not-following     = ["DeFiLlama/defillama-gateway-prod", "", "not_following", "Sum", "GreaterThanThreshold", 0, 60, 5, 3, "notBreaching"]
       silent            = ["DeFiLlama/defillama-gateway-prod", "", "reports", "Sum", "LessThanThreshold", 1, 60, 5, null, "breaching"]
       restarts          = ["DeFiLlama/defillama-gateway-prod", "", "starts", "Sum", "GreaterThanThreshold", 10, 900, 1, null, "notBreaching"]
       rejected          = ["DeFiLlama/defillama-gateway-prod", "", "rejected", "Sum", "GreaterThanThreshold", 500, 300, 1, null, "notBreaching"]
