@@ -49,6 +49,9 @@ depends examples/relay module.relay.aws_ecs_task_definition.this module.events.a
 depends gateway aws_ecs_service.this aws_iam_role_policy.execution aws_lb_listener.https aws_vpc_security_group_egress_rule.balancer \
   aws_vpc_security_group_egress_rule.gateway aws_vpc_security_group_ingress_rule.balancer
 depends examples/gateway module.gateway.aws_ecs_task_definition.this module.events.aws_secretsmanager_secret_version.redis_url
+# Both services notify the topic of the Lambda's alarms.
+depends examples/relay module.relay.aws_cloudwatch_metric_alarm.this module.events.aws_sns_topic.alarms
+depends examples/gateway module.gateway.aws_cloudwatch_metric_alarm.this module.events.aws_sns_topic.alarms
 # The gateway calls nothing of AWS, so nothing may give its role a permission.
 users=$(cd gateway && terraform graph | sed -nE 's/^ *"(.*)" -> "aws_iam_role\.task";$/\1/p')
 [ "$users" = aws_ecs_task_definition.this ] || { echo "gateway: the role of the task is used by: $users" >&2; exit 1; }

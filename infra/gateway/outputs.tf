@@ -43,6 +43,11 @@ output "execution_role_arn" {
   value       = aws_iam_role.execution.arn
 }
 
+output "settings" {
+  description = "Settings of the gateway, without the secrets."
+  value       = local.environment
+}
+
 output "log_group_name" {
   description = "Name of the log group."
   value       = aws_cloudwatch_log_group.this.name

@@ -50,6 +50,11 @@ run "plans_both" {
   }
 
   assert {
+    condition     = lookup(module.gateway.settings, "REDIS_KEY_PREFIX", "") == lookup(module.events.settings, "REDIS_KEY_PREFIX", "")
+    error_message = "Both must use the same keys of Redis."
+  }
+
+  assert {
     condition = (
       aws_route53_record.gateway.name == "live.example.org" && aws_route53_record.gateway.zone_id == "Z1" && aws_route53_record.gateway.type == "A" &&
       aws_route53_record.gateway.alias[0].name == module.gateway.load_balancer_dns_name && aws_route53_record.gateway.alias[0].zone_id == module.gateway.load_balancer_zone_id
