@@ -86,7 +86,7 @@ locals {
       periods     = 2
     }
     lag = {
-      description = "A gateway is more than alarm_lag_seconds behind the log, so its clients get events late. Look at the CPU of the gateways and at the latency of Redis. If one gateway lags, stop its task: its clients connect to another one. If all lag, raise max_count or cpu."
+      description = "A gateway last read the log more than alarm_lag_seconds ago, so its clients get events late. Look at the CPU of the gateways and at the latency of Redis. If one gateway lags, stop its task: its clients connect to another one. If all lag, raise min_count."
       metric      = "lag"
       statistic   = "Maximum"
       comparison  = "GreaterThanThreshold"
@@ -125,7 +125,7 @@ locals {
       periods     = 1
     }
     rejected = {
-      description = "The gateways refused more than alarm_rejected connections within 5 minutes. If the alarm connections fires, too, they are full: raise max_count. If not, one address opens too many connections, or clients have a wrong key or origin: the gateway's log and metrics say which."
+      description = "The gateways refused more than alarm_rejected connections within 5 minutes, because they were full or because one address had too many. If the alarm connections fires, too, they are full: raise max_count. If not, look for the address in the access logs of the load balancer. Clients with a wrong key or origin do not count here."
       metric      = "rejected"
       statistic   = "Sum"
       comparison  = "GreaterThanThreshold"

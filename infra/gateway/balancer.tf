@@ -15,6 +15,7 @@ resource "aws_lb" "this" {
   # The load balancer appends the client's address to X-Forwarded-For. The gateway believes only the last entries, so a client
   # cannot invent one. See GATEWAY_TRUSTED_PROXIES.
   xff_header_processing_mode = "append"
+  preserve_host_header       = true # the gateway compares it with the origin of a page
   drop_invalid_header_fields = true
   desync_mitigation_mode     = "defensive"
   enable_deletion_protection = var.deletion_protection

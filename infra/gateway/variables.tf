@@ -112,7 +112,7 @@ variable "scale_at_cpu_percent" {
 }
 
 variable "cpu" {
-  description = "CPU of one gateway, in units of 1/1024 vCPU."
+  description = "CPU of one gateway, in units of 1/1024 vCPU. A gateway has one thread, so it uses no more than 1024."
   type        = number
   default     = 1024
   nullable    = false
@@ -224,7 +224,7 @@ variable "redis_url_secret_arn" {
 }
 
 variable "api_keys_secret_arn" {
-  description = "`GATEWAY_API_KEYS`: ARN of a Secrets Manager secret whose text is the API keys, separated by commas. For one field of a JSON secret, append `:FIELD::`. null lets clients in without a key."
+  description = "`GATEWAY_API_KEYS`: ARN of a Secrets Manager secret whose text is the API keys, separated by commas, each of at least 16 characters. For one field of a JSON secret, append `:FIELD::`. null lets clients in without a key."
   type        = string
   default     = null
 
@@ -261,14 +261,14 @@ variable "max_connections" {
 }
 
 variable "max_connections_per_ip" {
-  description = "`GATEWAY_MAX_CONNECTIONS_PER_IP`: number of connections from one address that one gateway takes. Many clients may share an address."
+  description = "`GATEWAY_MAX_CONNECTIONS_PER_IP`: number of connections from one address that one gateway takes; 0 is no limit. Many clients may share an address."
   type        = number
-  default     = 100
+  default     = 1000
   nullable    = false
 
   validation {
-    condition     = var.max_connections_per_ip >= 1 && var.max_connections_per_ip <= var.max_connections && floor(var.max_connections_per_ip) == var.max_connections_per_ip
-    error_message = "max_connections_per_ip must be a whole number from 1 to max_connections."
+    condition     = var.max_connections_per_ip >= 0 && var.max_connections_per_ip <= 1000000 && floor(var.max_connections_per_ip) == var.max_connections_per_ip
+    error_message = "max_connections_per_ip must be a whole number from 0 to 1000000."
   }
 }
 
@@ -285,14 +285,14 @@ variable "events" {
 }
 
 variable "origins" {
-  description = "`GATEWAY_ORIGINS`: origins of the web pages that may connect, such as `https://defillama.com`. Without any, the gateway has its default."
+  description = "`GATEWAY_ORIGINS`: origins of other web pages that may connect, such as `https://defillama.com`; `*` alone is every page. Without any, only the gateway's own page may. Programs that are no browser may always connect."
   type        = list(string)
   default     = []
   nullable    = false
 
   validation {
-    condition     = alltrue([for origin in var.origins : can(regex("^https?://[A-Za-z0-9.-]+(:[0-9]+)?$", origin))])
-    error_message = "origins must be origins, without a path and without a slash at the end: https://HOST or https://HOST:PORT."
+    condition     = var.origins == tolist(["*"]) || alltrue([for origin in var.origins : can(regex("^https?://[A-Za-z0-9.-]+(:[0-9]+)?$", origin))])
+    error_message = "origins must be origins, without a path and without a slash at the end: https://HOST or https://HOST:PORT. Or * alone."
   }
 }
 
@@ -414,7 +414,7 @@ variable "alarm_topic_arns" {
 }
 
 variable "alarm_lag_seconds" {
-  description = "How far a gateway may be behind the log before the alarm fires, s."
+  description = "Time since a gateway last read the log above which the alarm fires, s."
   type        = number
   default     = 10
   nullable    = false

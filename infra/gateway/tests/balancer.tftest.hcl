@@ -55,8 +55,8 @@ run "balancer" {
   }
 
   assert {
-    condition     = aws_lb.this.xff_header_processing_mode == "append" && aws_lb.this.drop_invalid_header_fields && aws_lb.this.desync_mitigation_mode == "defensive"
-    error_message = "The load balancer must append the client's address, and drop headers that a gateway could read otherwise."
+    condition     = aws_lb.this.xff_header_processing_mode == "append" && aws_lb.this.preserve_host_header && aws_lb.this.drop_invalid_header_fields && aws_lb.this.desync_mitigation_mode == "defensive"
+    error_message = "The load balancer must append the client's address, pass the host on, and drop headers that a gateway could read otherwise."
   }
 
   assert {

@@ -229,7 +229,7 @@ run "max_connections_2" {
 run "max_connections_per_ip" {
   command = plan
   variables {
-    max_connections_per_ip = 0
+    max_connections_per_ip = -1
   }
   expect_failures = [var.max_connections_per_ip]
 }
@@ -237,7 +237,7 @@ run "max_connections_per_ip" {
 run "max_connections_per_ip_2" {
   command = plan
   variables {
-    max_connections_per_ip = 10001
+    max_connections_per_ip = 0.5
   }
   expect_failures = [var.max_connections_per_ip]
 }
@@ -262,6 +262,14 @@ run "origins_2" {
   command = plan
   variables {
     origins = ["https://defillama.com/"]
+  }
+  expect_failures = [var.origins]
+}
+
+run "origins_3" {
+  command = plan
+  variables {
+    origins = ["*", "https://defillama.com"]
   }
   expect_failures = [var.origins]
 }

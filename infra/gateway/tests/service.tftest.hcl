@@ -70,7 +70,7 @@ run "task" {
     condition = jsonencode({ for v in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : v.name => v.value }) == jsonencode({
       GATEWAY_EVENTS                 = "50000"
       GATEWAY_MAX_CONNECTIONS        = "10000"
-      GATEWAY_MAX_CONNECTIONS_PER_IP = "100"
+      GATEWAY_MAX_CONNECTIONS_PER_IP = "1000"
       GATEWAY_TRUSTED_PROXIES        = "1"
       LISTEN_ADDR                    = "0.0.0.0:8080"
       LOG_LEVEL                      = "info"
@@ -250,5 +250,19 @@ run "settings" {
   assert {
     condition     = aws_cloudwatch_log_group.this.kms_key_id == var.log_kms_key_arn && aws_cloudwatch_log_group.this.retention_in_days == 7 && aws_cloudwatch_log_group.this.name == "/ecs/defillama-gateway-dev"
     error_message = "Key, retention and stage must reach the log group."
+  }
+}
+
+run "every_page" {
+  command = plan
+
+  variables {
+    origins                = ["*"]
+    max_connections_per_ip = 0
+  }
+
+  assert {
+    condition     = contains(jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment, { name = "GATEWAY_ORIGINS", value = "*" })
+    error_message = "Every page must be let in if the variable says so."
   }
 }
