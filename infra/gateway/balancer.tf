@@ -49,7 +49,7 @@ resource "aws_lb_target_group" "this" {
   deregistration_delay = 30
 
   health_check {
-    path     = "/readyz"
+    path     = "/healthz"
     protocol = "HTTP"
     port     = "traffic-port"
     matcher  = "200"
@@ -57,9 +57,9 @@ resource "aws_lb_target_group" "this" {
     timeout  = 5
 
     healthy_threshold = 2
-    # ECS stops a task that is unhealthy here, with all its connections. A failover of Redis takes less than 100 s, and all
-    # gateways are not ready meanwhile.
-    unhealthy_threshold = 10
+    # ECS stops a task that is unhealthy here, with all its connections. So this is not /readyz: without Redis no gateway is
+    # ready, and none of them would be left.
+    unhealthy_threshold = 3
   }
 
   tags = local.tags

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use events_adapters::redis::RedisEventLog;
 use events_adapters::time::SystemTimer;
+use events_gateway::hub::HubFigures;
 use events_gateway::{Gateway, Settings, follow, listen_address, server};
 use events_processor::ports::Timer;
 use events_settings::{Reader, environment};
@@ -120,22 +121,24 @@ async fn serve(settings: Settings) -> Result<(), String> {
 
 /// Logs the state of the gateway now and then. Alarms read these lines.
 async fn report<S>(gateway: &Gateway<S>) {
+    let (stats, mut before, mut rejected_before) = (&gateway.stats, HubFigures::default(), 0);
     loop {
         tokio::time::sleep(STATUS).await;
         let figures = gateway.hub.borrow().figures();
-        let stats = &gateway.stats;
+        // Metrics add up what the lines say, so each line counts since the one before.
+        let rejected = stats.rejected.get();
         tracing::info!(
             connections = gateway.connections(),
             lag_ms = stats.lag_ms(SystemTimer::default().now_ms()),
             following = stats.following.get(),
             redis = stats.redis.get(),
-            events = figures.events,
-            deliveries = figures.deliveries,
-            dropped = figures.dropped,
-            gaps = figures.gaps,
-            rejected = stats.rejected.get(),
-            stalled = stats.stalled.get(),
+            events = figures.events - before.events,
+            deliveries = figures.deliveries - before.deliveries,
+            dropped = figures.dropped - before.dropped,
+            gaps = figures.gaps - before.gaps,
+            rejected = rejected - rejected_before,
             "gateway status"
         );
+        (before, rejected_before) = (figures, rejected);
     }
 }

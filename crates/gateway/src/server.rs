@@ -16,8 +16,13 @@ use crate::gateway::Gateway;
 use crate::http;
 use crate::source::EventSource;
 
-/// Longest time for the headers of a request, and for an answer to [`ask_health`].
+/// Longest time for an answer to [`ask_health`].
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest time for the headers of a request, which is also the longest pause between two requests of a connection.
+const HEADERS: Duration = Duration::from_secs(10);
+/// The same behind a proxy: it must be the proxy that closes an idle connection, or a request could meet the closing. A load
+/// balancer of AWS closes after 120 s.
+const HEADERS_OF_PROXY: Duration = Duration::from_secs(150);
 /// Room for the headers of a request.
 const HEADER_BYTES: usize = 16_384;
 /// Longest time for clients to go when the gateway stops.
@@ -40,6 +45,7 @@ pub async fn serve<S: EventSource + 'static>(gateway: Rc<Gateway<S>>, listener: 
 fn accept<S: EventSource + 'static>(gateway: &Rc<Gateway<S>>, stream: TcpStream, peer: IpAddr) {
     // An event must not wait for the acknowledgement of the one before. Without it only the delay is longer.
     let _set = stream.set_nodelay(true);
+    let headers = if gateway.settings.trusted_proxies > 0 { HEADERS_OF_PROXY } else { HEADERS };
     let gateway = Rc::clone(gateway);
     tokio::task::spawn_local(async move {
         let service = service_fn(|request| {
@@ -48,7 +54,7 @@ fn accept<S: EventSource + 'static>(gateway: &Rc<Gateway<S>>, stream: TcpStream,
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
+            .header_read_timeout(headers)
             .max_buf_size(HEADER_BYTES)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();

@@ -78,9 +78,9 @@ run "targets" {
 
   assert {
     condition = jsonencode([for h in aws_lb_target_group.this.health_check : [h.path, h.protocol, h.port, h.matcher, h.interval, h.timeout, h.healthy_threshold, h.unhealthy_threshold]]) == jsonencode([
-      ["/readyz", "HTTP", "traffic-port", "200", 10, 5, 2, 10],
+      ["/healthz", "HTTP", "traffic-port", "200", 10, 5, 2, 3],
     ])
-    error_message = "Only a gateway that is ready may get connections. A failover of Redis must not end all of them."
+    error_message = "Only a gateway that answers may get connections. An outage of Redis must not end all of them."
   }
 
   assert {
