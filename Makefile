@@ -1,5 +1,5 @@
 # `make help` lists the targets.
-.PHONY: help local-stream live relay package package-test relay-image gateway-image rehearse plan-snapshot test check check-features check-infra check-postgres bench-postgres tools coverage verify verify-postgres \
+.PHONY: help local-stream live relay package package-test relay-image gateway-image rehearse plan-snapshot test check check-features check-infra check-postgres bench-postgres bench-gateway tools coverage verify verify-postgres \
 	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts
 .DEFAULT_GOAL := help
 
@@ -128,6 +128,10 @@ bench: ## measure CPU, calls and price of bootstrap beside the floor; PEER='COMM
 bench-postgres: ## measure detection in PostgreSQL and the relay; HOLD=N holds a foreign transaction for N seconds
 	cargo build --release --package events-relay
 	@HOLD='$(HOLD)' sh infra/postgres/bench.sh
+
+bench-gateway: tools ## measure memory, deliveries, delays and slow clients of the gateway; CLIENTS=N SECS=N
+	cargo build --release --package events-gateway
+	cargo run --quiet --profile measure --package events-bench -- gateway $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SECS),--secs $(SECS))
 
 timeline: ## draw one batch on a time line, with 15 ms of SQS and 1 ms of Redis latency
 	$(measure) timeline

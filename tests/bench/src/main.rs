@@ -1,4 +1,4 @@
-//! Measures `bootstrap` from outside.
+//! Measures `bootstrap`, and the gateway, from outside.
 //!
 //! | command | make target | what it shows |
 //! |---|---|---|
@@ -6,6 +6,7 @@
 //! | `timeline` | `make timeline` | that nothing in one batch waits that need not |
 //! | `load` | `make load` | latencies under a steady load |
 //! | `scale` | `make scale` | cost against size, and memory against invocations |
+//! | `gateway` | `make bench-gateway` | memory, deliveries and delays of the gateway |
 //! | `money` | | the price once more, from the figures of the last `bench` |
 //!
 //! The Runtime API, SQS and the load are in this process; only the CPU of the measured process is compared.
@@ -14,6 +15,7 @@
 
 mod bench;
 mod empty;
+mod gateway;
 mod load;
 mod measure;
 mod money;
@@ -55,6 +57,8 @@ enum Commands {
     Load(load::Options),
     /// Measures cost against size.
     Scale(scale::Options),
+    /// Measures the gateway.
+    Gateway(gateway::Options),
     /// Prints what a million records cost, from the figures of the last bench.
     Money,
     /// The empty function; started by `bench`.
@@ -72,6 +76,7 @@ async fn main() -> ExitCode {
         Commands::Timeline(options) => timeline::run(&options).await,
         Commands::Load(options) => load::run(&options).await,
         Commands::Scale(options) => scale::run(&options).await,
+        Commands::Gateway(options) => gateway::run(&options).await,
         Commands::Money => money::run(),
         Commands::Empty => empty::serve().await,
         Commands::Replay { control, recording, part, redis, sqs } => {

@@ -58,6 +58,7 @@ pub struct Moved {
 
 /// The kind of a protocol update, in rising order of importance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UpdateType {
     /// Any other field.
@@ -74,6 +75,7 @@ pub enum UpdateType {
 
 /// One field's change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct FieldChange {
     /// The field.

@@ -20,6 +20,7 @@ pub const VERSION: &str = "1.0";
 
 /// A structured event. Two deliveries of one change give events that differ only in `metadata.processing_time`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// UUIDv5 of the change: row key, data time, event type, chain, new value, and which of several rows it is.
@@ -40,6 +41,7 @@ pub struct Event {
 
 /// Type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventType {
     /// A token's price changed.
@@ -63,6 +65,7 @@ impl EventType {
 
 /// How urgent an event is; ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// Any other change.
@@ -86,6 +89,7 @@ impl Priority {
 
 /// Metadata of an event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
     /// `{pk}-{hour of the data time since 1970}`: events of one row and hour belong together.
@@ -104,6 +108,7 @@ pub struct Metadata {
 
 /// What changed; values in USD.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Data {
     /// `price_update`.
@@ -116,6 +121,7 @@ pub enum Data {
 
 /// Data of a `price_update`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PriceData {
     /// The part of the partition key after `coingecko#` or `asset#`.
@@ -150,6 +156,7 @@ pub struct PriceData {
 
 /// Data of a `tvl_change`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TvlData {
     /// The part of the partition key after `hourlyTvl#`.
@@ -181,6 +188,7 @@ pub struct TvlData {
 
 /// Data of a `protocol_update`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ProtocolData {
     /// The part of the partition key after `protocol#` or `hourlyTvl#`.

@@ -100,6 +100,7 @@ pub struct PreviousRow {
 
 /// The kind of database in which a change was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeSource {
     /// DynamoDB, through its stream.

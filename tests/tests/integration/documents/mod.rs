@@ -10,11 +10,14 @@
 //!
 //! [`dead_letters`] compares the advice on dead letters with the letters that the processor writes.
 //!
+//! [`schemas`] compares the JSON Schema and the AsyncAPI document with the types and the messages.
+//!
 //! A table may be split under several headings. All tables of a document with the same first column count as one.
 
 mod dead_letters;
 mod libtest;
 mod markdown;
+mod schemas;
 mod sources;
 
 use events_core::delivery::KeyStyle;
