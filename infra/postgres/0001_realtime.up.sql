@@ -23,8 +23,22 @@ INSERT INTO realtime.threshold VALUES ('tvl', '', 1, 10000), ('price', '', 0.1, 
 
 -- State ---------------------------------------------------------------------------------------------------------------
 
+-- Their rows grow with the second row of a subject, and are then as long as ever. A page has room for two versions of each, so
+-- that an update changes no index.
+CREATE TABLE realtime.last_price (
+  version bigint NOT NULL DEFAULT 1,
+  at bigint NOT NULL,
+  occurrence integer NOT NULL DEFAULT 0,
+  id text COLLATE "C" PRIMARY KEY,
+  value numeric NOT NULL,
+  previous_at bigint,
+  previous numeric
+) WITH (fillfactor = 40);
+COMMENT ON TABLE realtime.last_price IS
+  'The last price of each token, USD: what its next one is compared with. version grows with each row; at is the data time, ms since 1970; occurrence: how many rows with the same data time were before. previous_…: the same before the last row, so that one statement replaces a row and returns what it was. A table of its own, for most rows are prices.';
+
 CREATE TABLE realtime.subject (
-  kind text NOT NULL,
+  kind text NOT NULL CHECK (kind IN ('tvl', 'protocol')),
   id text COLLATE "C" NOT NULL,
   version bigint NOT NULL DEFAULT 1,
   at bigint NOT NULL,
@@ -32,14 +46,12 @@ CREATE TABLE realtime.subject (
   occurrence integer NOT NULL DEFAULT 0,
   removals integer NOT NULL DEFAULT 0,
   removals_at bigint,
-  value numeric,
-  previous numeric,
   fields jsonb,
   previous_fields jsonb,
   PRIMARY KEY (kind, id)
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 40);
 COMMENT ON TABLE realtime.subject IS
-  'The last row of each protocol or token: what its next row is compared with. version grows with each row; at is the data time, ms since 1970; occurrence: how many rows with the same data time were before; removals: how many statements removed chains before, with the data time removals_at. value: of a price, USD. fields: of a protocol. previous_…: the same before the last row, so that one statement replaces a row and returns what it was.';
+  'The last row of each protocol, of its TVL (the values are in realtime.part) and of its metadata (fields). The columns are those of realtime.last_price, and removals: how many statements removed chains before, with the data time removals_at.';
 
 CREATE TABLE realtime.part (
   id text COLLATE "C" NOT NULL,
@@ -50,7 +62,7 @@ CREATE TABLE realtime.part (
   value numeric NOT NULL,
   previous numeric,
   PRIMARY KEY (id, chain)
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 40);
 COMMENT ON TABLE realtime.part IS
   'The last TVL of a protocol, USD: on each chain, and in total under the empty chain.';
 
@@ -96,7 +108,8 @@ CREATE TABLE realtime.call (
   significant integer NOT NULL,
   late integer NOT NULL,
   invalid integer NOT NULL,
-  took_us integer NOT NULL
+  took_us integer NOT NULL,
+  stands_for integer NOT NULL DEFAULT 1
 ) PARTITION BY LIST (slot);
 CREATE UNLOGGED TABLE realtime.call_0 PARTITION OF realtime.call FOR VALUES IN (0);
 CREATE UNLOGGED TABLE realtime.call_1 PARTITION OF realtime.call FOR VALUES IN (1);
@@ -107,7 +120,7 @@ CREATE VIEW realtime.trigger_stats AS
     round(sum(took_us) / 1000.0, 3) AS total_ms,
     round((percentile_cont(0.5) WITHIN GROUP (ORDER BY took_us) / 1000)::numeric, 3) AS p50_ms,
     round((percentile_cont(0.99) WITHIN GROUP (ORDER BY took_us) / 1000)::numeric, 3) AS p99_ms
-  FROM realtime.call
+  FROM realtime.call CROSS JOIN generate_series(1, stands_for)
   GROUP BY relation;
 COMMENT ON VIEW realtime.trigger_stats IS 'Calls of the triggers since the outbox was emptied last but one.';
 
@@ -134,9 +147,16 @@ CREATE FUNCTION realtime.lane(kind text, id text) RETURNS smallint
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
   RETURN (hashtextextended(kind || '#' || id, 0) & 15)::smallint;
 
--- True if a change is significant. The rule of the processor: percent or absolute, inclusive; from 0 every change is 100 %.
+-- True if a change is significant. The rule of the processor: percent or absolute, inclusive; from 0 every change is 100 %. In
+-- exact decimals, and in few operations for the many changes that are not.
 CREATE FUNCTION realtime.is_significant(previous numeric, current numeric, percent numeric, absolute numeric) RETURNS boolean
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
-  RETURN current <> previous AND (
-    abs(current - previous) >= absolute
-    OR CASE WHEN previous = 0 THEN 100 >= percent ELSE abs(current - previous) * 100 >= percent * abs(previous) END);
+  RETURN CASE
+    WHEN previous = 0 THEN 100 >= percent OR abs(current) >= absolute
+    ELSE abs(current - previous) >= least(absolute, percent * abs(previous) * 0.01) END
+    AND current <> previous;
+
+-- True in a session that fills in history: caches follow, nobody hears of it.
+CREATE FUNCTION realtime.is_silent() RETURNS boolean
+  LANGUAGE sql STABLE
+  RETURN coalesce(current_setting('realtime.backfill', true), '') IN ('on', 'true', '1');

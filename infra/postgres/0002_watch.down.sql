@@ -8,5 +8,5 @@ BEGIN
 END
 $$;
 DROP FUNCTION realtime.unwatch, realtime.watch, realtime.time_expression, realtime.fields_trigger_body,
-  realtime.removal_trigger_body, realtime.tvl_trigger_body, realtime.price_trigger_body,
+  realtime.removal_trigger_body, realtime.tvl_trigger_body, realtime.price_trigger_body, realtime.one_row, realtime.one_is_recent,
   realtime.trigger_body;

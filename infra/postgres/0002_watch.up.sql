@@ -5,26 +5,31 @@
 -- ids, and holds them until the commit: writers of one subject wait for each other, and versions are in the order of commits.
 -- A table with a unique key of exactly the subject needs one round, and no sorting by time.
 
--- The frame of all trigger functions. relation: the transition table. valid: the condition of a row that can be judged. value_key:
--- what tells the values of a statement apart, NULL if each is there once. judge: the statement of a round, which returns the rows
--- that were not late, and the changes that it wrote. history: how old a row of history is, ms. A data time after the statement is
--- an error of a clock: it counts as the time of the statement, or it would make every later row late.
-CREATE FUNCTION realtime.trigger_body(relation text, valid text, value_key text, history text, judge text) RETURNS text
+-- The frame of all trigger functions. relation: the transition table. valid: the condition of a row that can be judged. one: the
+-- path of a statement of one row. value_key: what tells the values of a statement apart, NULL if each is there once.  judge: the statement of a round, which returns how many rows were not late, and how many changes it
+-- wrote. history: how old a row of history is, ms. A data time after the statement is an error of a clock: it counts as the time
+-- of the statement, or it would make every later row late.
+CREATE FUNCTION realtime.trigger_body(relation text, valid text, one text, value_key text, history text, judge text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
 SELECT format($body$
 DECLARE
   began timestamptz := clock_timestamp();
-  now_ms bigint := (extract(epoch FROM began) * 1000)::bigint;
+  now_ms bigint := date_part('epoch', began) * 1000;
   state realtime.outbox_state;
   oldest bigint;
-  is_silent boolean := coalesce(current_setting('realtime.backfill', true), '') IN ('on', 'true', '1');
-  seen_count bigint; valid_count bigint; rounds bigint := 1;
-  timely_count bigint := 0; timely_more bigint; significant_count bigint := 0; significant_more bigint;
+  seen_count bigint; valid_count bigint; timely_count bigint; timely_more bigint; significant_count bigint; significant_more bigint; rounds bigint;
+  -- Of the path of one row: the row, what it replaces, and the thresholds.
+  one_count integer := 0; one_id text COLLATE "C"; one_chain text COLLATE "C"; one_value numeric; one_at bigint;
+  one_version bigint; newest bigint; last_value numeric; last_at bigint; one_occurrence integer; least_percent numeric; least_absolute numeric;
 BEGIN
+  %6$s
   SELECT count(*), count(*) FILTER (WHERE %2$s) INTO seen_count, valid_count FROM %1$s;
   IF seen_count = 0 THEN RETURN NULL; END IF;
   SELECT * INTO state FROM realtime.outbox_state;
-  oldest := now_ms - %5$s;
+  oldest := now_ms - state.%5$s;
+  timely_count := 0;
+  significant_count := 0;
+  rounds := 1;
   %3$s
   FOR round IN 1 .. rounds LOOP
     %4$s INTO timely_more, significant_more;
@@ -40,13 +45,63 @@ END
 $body$, relation, valid,
   CASE WHEN value_key IS NULL THEN '' ELSE format(
     'SELECT coalesce(max(n), 0) INTO rounds FROM (SELECT count(*) AS n FROM %s GROUP BY %s) AS repeated;', relation, value_key) END,
-  judge, history)
+  judge, history, one)
 $make$;
+
+-- The path of a statement of one row whose subject is known and which is not late, as most are: a few statements that start fast.
+-- Every other row takes the common path. id, chain, value, at: the parts of a row. replace: the statement that replaces the last
+-- row of the subject; it finds none if the row is not for this path. after: what follows it. significant: the condition of a
+-- change. body: what the outbox holds of it. Figures are kept on one call of 16.
+CREATE FUNCTION realtime.one_row(kind text, id text, chain text, value text, at text, valid text, replace text, after text, significant text, body text)
+  RETURNS text LANGUAGE sql IMMUTABLE AS $make$
+SELECT format($one$
+  FOR one_id, one_chain, one_value, one_at IN
+    SELECT %2$s, %3$s, CASE WHEN %6$s THEN %4$s END, least(coalesce(%5$s, now_ms), now_ms) FROM new_rows LIMIT 2
+  LOOP
+    one_count := one_count + 1;
+  END LOOP;
+  IF one_count = 1 AND one_value IS NOT NULL THEN
+    %7$s
+    IF FOUND THEN
+      %8$s
+      SELECT t.percent, t.absolute INTO least_percent, least_absolute
+        FROM realtime.threshold AS t WHERE t.kind = %1$L AND t.id IN ('', one_id) ORDER BY t.id DESC LIMIT 1;
+      IF (%9$s) THEN
+        significant_count := 1;
+        SELECT * INTO state FROM realtime.outbox_state;
+        INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
+          SELECT state.active, realtime.lane(%1$L, one_id), %1$L, one_id, one_version, newest, now_ms, realtime.is_silent(), %10$s FROM new_rows;
+        IF state.asleep_until > began THEN PERFORM pg_notify('realtime', ''); END IF;
+      END IF;
+      IF random() < 0.0625 THEN
+        INSERT INTO realtime.call SELECT o.active, began, TG_RELID, 1, coalesce(significant_count, 0), 0, 0,
+          (extract(epoch FROM clock_timestamp() - began) * 1e6)::integer, 16 FROM realtime.outbox_state AS o;
+      END IF;
+      RETURN NULL;
+    END IF;
+  END IF;
+$one$, kind, id, chain, value, at, valid, replace, after, significant, body)
+$make$;
+
+-- The condition of a row of the path of one row that is no history. A row without a data time never is.
+CREATE FUNCTION realtime.one_is_recent(at text) RETURNS text LANGUAGE sql IMMUTABLE
+  RETURN CASE WHEN at = 'NULL::bigint' THEN 'true' ELSE 'one_at >= now_ms - (SELECT o.history_ms FROM realtime.outbox_state AS o)' END;
 
 -- Of a table of prices.
 CREATE FUNCTION realtime.price_trigger_body(id text, value text, at text, extra text, nth text, value_key text, valid text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
-SELECT realtime.trigger_body('new_rows', valid, value_key, 'state.history_ms', format($judge$
+SELECT realtime.trigger_body('new_rows', valid,
+  realtime.one_row('price', id, 'NULL', value, at, valid, format($replace$
+    UPDATE realtime.last_price AS p SET version = p.version + 1, at = greatest(p.at, one_at), previous_at = p.at,
+        occurrence = CASE WHEN one_at > p.at THEN 0 ELSE p.occurrence + 1 END, value = one_value, previous = p.value
+      WHERE p.id = one_id AND (one_at >= p.at OR one_at = now_ms) AND %s
+      RETURNING p.version, p.at, p.previous_at, p.previous, p.occurrence INTO one_version, newest, last_at, last_value, one_occurrence;
+    $replace$, realtime.one_is_recent(at)), '',
+    'realtime.is_significant(last_value, one_value, least_percent, least_absolute)',
+    format($body$jsonb_build_object('value', one_value, 'previous', last_value, 'previousAt', last_at, 'percent', least_percent,
+      'absolute', least_absolute, 'occurrence', one_occurrence, 'extra', %s)$body$, extra)),
+  value_key, 'history_ms',
+  format($judge$
 WITH
 incoming AS (
   SELECT * FROM (
@@ -55,12 +110,12 @@ incoming AS (
   ) AS numbered WHERE nth = round AND numbered.at >= oldest
 ),
 applied AS (
-  INSERT INTO realtime.subject AS s (kind, id, at, value) SELECT 'price', i.id, i.at, i.value FROM incoming AS i ORDER BY i.id
-  ON CONFLICT (kind, id) DO UPDATE SET version = s.version + 1, at = greatest(s.at, excluded.at), previous_at = s.at,
-    occurrence = CASE WHEN excluded.at > s.at THEN 0 ELSE s.occurrence + 1 END, value = excluded.value, previous = s.value
+  INSERT INTO realtime.last_price AS p (id, at, value) SELECT i.id, i.at, i.value FROM incoming AS i ORDER BY i.id
+  ON CONFLICT (id) DO UPDATE SET version = p.version + 1, at = greatest(p.at, excluded.at), previous_at = p.at,
+    occurrence = CASE WHEN excluded.at > p.at THEN 0 ELSE p.occurrence + 1 END, value = excluded.value, previous = p.value
     -- A row of older data is late. One that is as old as its statement is not, though a writer that began later was faster.
-    WHERE excluded.at >= s.at OR excluded.at = now_ms
-  RETURNING s.id, s.version, s.at, s.value, s.previous, s.previous_at, s.occurrence
+    WHERE excluded.at >= p.at OR excluded.at = now_ms
+  RETURNING p.id, p.version, p.at, p.value, p.previous, p.previous_at, p.occurrence
 ),
 judged AS (
   SELECT applied.*, coalesce(own.percent, of_kind.percent) AS percent, coalesce(own.absolute, of_kind.absolute) AS absolute
@@ -70,7 +125,7 @@ judged AS (
 ),
 written AS (
   INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-  SELECT state.active, realtime.lane('price', j.id), 'price', j.id, j.version, j.at, now_ms, is_silent,
+  SELECT state.active, realtime.lane('price', j.id), 'price', j.id, j.version, j.at, now_ms, realtime.is_silent(),
     jsonb_build_object('value', j.value, 'previous', j.previous, 'previousAt', j.previous_at, 'percent', j.percent,
       'absolute', j.absolute, 'occurrence', j.occurrence, 'extra', %6$s)
   FROM judged AS j %7$s
@@ -85,7 +140,27 @@ $make$;
 -- Of a table of TVL.
 CREATE FUNCTION realtime.tvl_trigger_body(id text, chain text, value text, at text, nth text, value_key text, valid text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
-SELECT realtime.trigger_body('new_rows', valid, value_key, 'state.history_ms', format($judge$
+SELECT realtime.trigger_body('new_rows', valid,
+  realtime.one_row('tvl', id, chain, value, at, valid, format($replace$
+    UPDATE realtime.subject AS s SET version = s.version + 1, at = greatest(s.at, one_at), previous_at = s.at
+      WHERE s.kind = 'tvl' AND s.id = one_id AND (one_at >= s.at OR one_at = now_ms) AND %s
+      RETURNING s.version, s.at INTO one_version, newest;
+    $replace$, realtime.one_is_recent(at)), $parts$
+      -- The lock on the subject keeps every other writer away from its parts.
+      one_at := CASE WHEN one_at = now_ms THEN newest ELSE one_at END;
+      UPDATE realtime.part AS p SET at = one_at, previous_at = p.at, value = one_value, previous = p.value,
+          occurrence = CASE WHEN one_at > p.at THEN 0 ELSE p.occurrence + 1 END
+        WHERE p.id = one_id AND p.chain = one_chain
+        RETURNING p.previous_at, p.previous, p.occurrence INTO last_at, last_value, one_occurrence;
+      IF NOT FOUND THEN
+        INSERT INTO realtime.part (id, chain, at, value) VALUES (one_id, one_chain, one_at, one_value);
+        one_occurrence := 0;
+      END IF;$parts$,
+    $$CASE WHEN last_value IS NULL THEN one_chain <> '' AND abs(one_value) >= least_absolute
+      ELSE realtime.is_significant(last_value, one_value, least_percent, least_absolute) END$$,
+    $$jsonb_build_object('parts', jsonb_build_object(one_chain, jsonb_build_array(one_value, last_value, last_at, one_occurrence)),
+      'known', true, 'percent', least_percent, 'absolute', least_absolute)$$),
+  value_key, 'history_ms', format($judge$
 WITH
 incoming AS MATERIALIZED (
   SELECT * FROM (
@@ -124,7 +199,7 @@ judged AS (
 written AS (
   -- A change carries every value of its row, as an event shows the whole breakdown.
   INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-  SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, is_silent,
+  SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, realtime.is_silent(),
     jsonb_build_object('parts', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.previous, j.previous_at, j.occurrence)),
       'known', bool_or(j.known), 'percent', min(j.percent), 'absolute', min(j.absolute))
   FROM judged AS j WHERE (j.id, j.at) IN (SELECT k.id, k.at FROM judged AS k WHERE k.significant)
@@ -136,7 +211,7 @@ $make$;
 
 -- Of a table of TVL whose rows were deleted: a chain that vanishes is a change.
 CREATE FUNCTION realtime.removal_trigger_body(id text, chain text) RETURNS text LANGUAGE sql IMMUTABLE AS $make$
-SELECT realtime.trigger_body('old_rows', 'true', NULL, 'state.history_ms', format($judge$
+SELECT realtime.trigger_body('old_rows', 'true', '', NULL, 'history_ms', format($judge$
 WITH
 removed AS MATERIALIZED (SELECT DISTINCT %1$s AS id, %2$s AS chain FROM old_rows WHERE %1$s IS NOT NULL),
 subject AS (
@@ -161,7 +236,7 @@ judged AS (
 ),
 written AS (
   INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-  SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, is_silent,
+  SELECT state.active, realtime.lane('tvl', j.id), 'tvl', j.id, j.version, j.at, now_ms, realtime.is_silent(),
     jsonb_build_object('parts', '{}'::jsonb, 'known', true, 'percent', min(j.percent), 'absolute', min(j.absolute),
       'gone', jsonb_object_agg(j.chain, jsonb_build_array(j.value, j.last_at, j.removals)))
   FROM judged AS j GROUP BY j.id, j.version, j.at
@@ -174,7 +249,7 @@ $make$;
 -- Of a table of protocols.
 CREATE FUNCTION realtime.fields_trigger_body(id text, at text, not_fields text, nth text, value_key text, valid text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
-SELECT realtime.trigger_body('new_rows', valid, value_key, 'state.protocol_history_ms', format($judge$
+SELECT realtime.trigger_body('new_rows', valid, '', value_key, 'protocol_history_ms', format($judge$
 WITH
 incoming AS (
   SELECT * FROM (
@@ -191,7 +266,7 @@ applied AS (
 ),
 written AS (
   INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-  SELECT state.active, realtime.lane('protocol', id), 'protocol', id, version, at, now_ms, is_silent,
+  SELECT state.active, realtime.lane('protocol', id), 'protocol', id, version, at, now_ms, realtime.is_silent(),
     jsonb_build_object('fields', fields, 'previous', previous_fields, 'occurrence', occurrence)
   FROM applied WHERE previous_fields <> fields
   RETURNING 1

@@ -117,7 +117,7 @@ def copy(table, backfill=False):
     sql("%s COPY load FROM '%s'" % (mode, path))
     took = (time.time() - began) * 1000
     if table == "watched":
-        sql("SELECT realtime.unwatch('load'); TRUNCATE realtime.outbox; DELETE FROM realtime.subject WHERE id LIKE 'c%'")
+        sql("SELECT realtime.unwatch('load'); TRUNCATE realtime.outbox; DELETE FROM realtime.last_price WHERE id LIKE 'c%'")
     return took
 
 

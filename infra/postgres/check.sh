@@ -43,7 +43,7 @@ broken=$(sql --command "
     FROM realtime.outbox WHERE id LIKE 'k_'
   )
   SELECT (SELECT count(*) FROM entry WHERE before <> previous)
-    + abs((SELECT count(*) FROM ticks) - (SELECT sum(version) FROM realtime.subject WHERE id LIKE 'k_'))
+    + abs((SELECT count(*) FROM ticks) - (SELECT sum(version) FROM realtime.last_price WHERE id LIKE 'k_'))
     + abs((SELECT count(*) FROM ticks) - 5 - (SELECT count(*) FROM entry))")
 [ "$broken" = 0 ] || { echo "20 writers: $broken changes are missing or out of order" >&2; bad=1; }
 

@@ -83,24 +83,37 @@ SELECT pg_temp.outbox();
 UPDATE realtime.outbox_state SET history_ms = 90000000;
 UPDATE prices SET price = 1000, at = 1700000240 WHERE token_id = 'a';
 SELECT pg_temp.outbox();
-SELECT value, at FROM realtime.subject WHERE kind = 'price' AND id = 'a';
+SELECT value, at FROM realtime.last_price WHERE id = 'a';
 UPDATE realtime.outbox_state SET history_ms = 1e13;
 BEGIN;
 UPDATE prices SET price = 1000, at = 4000000000 WHERE token_id = 'b';
-SELECT at BETWEEN (extract(epoch FROM now()) - 60) * 1000 AND extract(epoch FROM clock_timestamp()) * 1000 AS clamped FROM realtime.subject WHERE kind = 'price' AND id = 'b';
+SELECT at BETWEEN (extract(epoch FROM now()) - 60) * 1000 AND extract(epoch FROM clock_timestamp()) * 1000 AS clamped FROM realtime.last_price WHERE id = 'b';
 ROLLBACK;
 
 \echo == 38 significant digits, as DynamoDB has; a negative price is no value
 INSERT INTO tvl VALUES ('5', '', 1e-200, '2026-01-01Z'), ('5', 'base', 2.00000000000000000000000000000000000000000001, '2026-01-01Z'), ('5', 'xdai', 1e125, '2026-01-01Z');
 SELECT chain, value FROM realtime.part WHERE id = '5' ORDER BY chain;
 UPDATE prices SET price = -1, at = 1700000241 WHERE token_id = 'a';
-SELECT value FROM realtime.subject WHERE kind = 'price' AND id = 'a';
+SELECT value FROM realtime.last_price WHERE id = 'a';
 
 \echo == rows of one data time are counted
 UPDATE tvl SET tvl = 3, at = '2026-01-01Z' WHERE protocol_id = '5' AND chain = 'base';
 UPDATE tvl SET tvl = 4, at = '2026-01-01Z' WHERE protocol_id = '5' AND chain = 'base';
 UPDATE tvl SET tvl = 5, at = '2026-01-01 01:00Z' WHERE protocol_id = '5' AND chain = 'base';
 SELECT pg_temp.outbox();
+
+\echo == a statement of one row and one of several rows do the same
+INSERT INTO tvl VALUES ('6', '', 100000, '2026-01-01Z'), ('7', '', 100000, '2026-01-01Z'), ('8', '', 100000, '2026-01-01Z');
+UPDATE tvl SET tvl = tvl + 1000, at = '2026-01-01 01:00Z' WHERE protocol_id = '6';
+UPDATE tvl SET tvl = tvl + 1000, at = '2026-01-01 01:00Z' WHERE protocol_id IN ('7', '8');
+INSERT INTO tvl VALUES ('6', 'base', 10000, '2026-01-01 01:00Z');
+INSERT INTO tvl VALUES ('7', 'base', 10000, '2026-01-01 01:00Z'), ('8', 'base', 10000, '2026-01-01 01:00Z');
+UPDATE tvl SET tvl = 5, at = '2026-01-01 01:00Z' WHERE protocol_id = '6' AND chain = 'base';
+UPDATE tvl SET tvl = 5, at = '2026-01-01 01:00Z' WHERE protocol_id IN ('7', '8') AND chain = 'base';
+UPDATE tvl SET tvl = 6, at = '2025-12-31Z' WHERE protocol_id = '6';
+UPDATE tvl SET tvl = 6, at = '2025-12-31Z' WHERE protocol_id IN ('7', '8');
+SELECT pg_temp.outbox();
+SELECT id, chain, at, occurrence, value FROM realtime.part WHERE id IN ('6', '7', '8') ORDER BY id, chain;
 
 \echo == protocols: any field; an equal rewrite is no change
 INSERT INTO protocols VALUES ('1', 'Aave', 'Lending', 1.10, '{base}', '2026-01-01Z');
@@ -144,8 +157,20 @@ TRUNCATE prices;
 INSERT INTO prices VALUES ('a', 7, 1700000420, 'A', 18), ('b', 3, 1700000420, 'B', 6);
 SELECT pg_temp.outbox();
 
-\echo == figures
+\echo == figures: exact on statements of several rows, and of rows that are late or no value
+TRUNCATE realtime.call;
+UPDATE prices SET price = price * 2, at = 1700000480;
+UPDATE prices SET price = price * 2, at = 1700000480 WHERE token_id = 'a' OR token_id = 'b';
+UPDATE prices SET price = 1, at = 1 WHERE token_id = 'a';
+UPDATE prices SET price = -1, at = 1700000480 WHERE token_id = 'a';
+UPDATE protocols SET fee = fee + 1, at = '2026-01-01 03:00Z';
 SELECT relation, calls, rows_seen, rows_significant, rows_late, rows_invalid, p99_ms >= p50_ms AND p50_ms > 0 AS timed FROM realtime.trigger_stats ORDER BY relation::text;
+\echo == figures: of the other statements of one row, one stands for 16
+TRUNCATE realtime.call, realtime.outbox;
+DO $$ BEGIN FOR n IN 1 .. 400 LOOP UPDATE prices SET price = n, at = 1700000480 + n WHERE token_id = 'a'; END LOOP; END $$;
+SELECT relation, calls % 16 AS rest, calls > 0 AS kept, rows_seen = calls AS each_one, rows_significant > 0 AS significant FROM realtime.trigger_stats;
+SELECT count(*) FROM realtime.outbox;
+TRUNCATE realtime.outbox;
 
 \echo == wrong calls say what is wrong and what is accepted
 \set ON_ERROR_STOP off

@@ -33,7 +33,7 @@ SELECT pg_temp.as_role('relay_user', 'UPDATE realtime.outbox_state SET history_m
 SELECT pg_temp.as_role('relay_user', 'SELECT realtime.rotate(1)');
 SELECT pg_temp.as_role('relay_user', $$INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body) VALUES (0, 0, 'price', 'x', 1, 1, 1, false, '{}')$$);
 SELECT pg_temp.as_role('relay_user', 'DELETE FROM realtime.outbox');
-SELECT pg_temp.as_role('relay_user', 'UPDATE realtime.subject SET value = 1');
+SELECT pg_temp.as_role('relay_user', 'UPDATE realtime.last_price SET value = 1');
 SELECT pg_temp.as_role('relay_user', 'UPDATE prices SET price = 1');
 SELECT pg_temp.as_role('relay_user', 'SELECT realtime.after_restore()');
 SELECT pg_temp.as_role('relay_user', $$UPDATE realtime.prices SET price = 1$$);

@@ -60,6 +60,7 @@ async fn a_member_of_realtime_relay_can_run_the_relay_and_change_no_data() {
             "UPDATE realtime.outbox_state SET history_ms = 0",
             "UPDATE realtime.threshold SET percent = 50",
             "DELETE FROM realtime.subject",
+            "DELETE FROM realtime.last_price",
             "INSERT INTO realtime.lease (lane) VALUES (1)",
             "SELECT realtime.after_restore()",
             "SELECT realtime.unwatch('realtime.prices')",

@@ -199,7 +199,10 @@ async fn twenty_writers_and_killed_relays_lose_nothing_and_keep_the_order_of_com
         if waiting == 0 { Ok(()) } else { Err(format!("{waiting} changes wait")) }
     })
     .await;
-    let entries = database.number("SELECT sum(version - 1) FROM realtime.subject").await;
+    let versions = "SELECT sum(version - 1) FROM (
+            SELECT version FROM realtime.subject UNION ALL SELECT version FROM realtime.last_price
+        ) AS subjects";
+    let entries = database.number(versions).await;
     let committed = load.committed.lock().unwrap().clone();
     let stories = stored(database).await.into_iter().map(|(key, last)| {
         let changes = committed.get(&key).copied().unwrap_or_default();
