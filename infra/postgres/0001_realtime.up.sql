@@ -122,7 +122,7 @@ CREATE VIEW realtime.trigger_stats AS
     round((percentile_cont(0.99) WITHIN GROUP (ORDER BY took_us) / 1000)::numeric, 3) AS p99_ms
   FROM realtime.call CROSS JOIN generate_series(1, stands_for)
   GROUP BY relation;
-COMMENT ON VIEW realtime.trigger_stats IS 'Calls of the triggers since the outbox was emptied last but one.';
+COMMENT ON VIEW realtime.trigger_stats IS 'Calls of the triggers since the outbox was emptied last but one. Of those for one row that was in time, one of 16 is kept and stands for the others.';
 
 -- Watched tables ------------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ COMMENT ON TABLE realtime.watched IS 'The tables that detection is attached to, 
 CREATE FUNCTION realtime.decimal(value numeric) RETURNS numeric
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
   RETURN CASE
-    WHEN scale(value) <= 19 AND abs(value) < 1e19 THEN value
+    WHEN scale(value) <= 19 AND value < 1e19 AND value > -1e19 THEN value
     WHEN abs(value) < 1e-130 THEN 0
     ELSE round(value, 37 - floor(log(abs(value)))::integer) END;
 

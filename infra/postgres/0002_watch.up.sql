@@ -6,12 +6,14 @@
 -- A table with a unique key of exactly the subject needs one round, and no sorting by time.
 
 -- The frame of all trigger functions. relation: the transition table. valid: the condition of a row that can be judged. one: the
--- path of a statement of one row. value_key: what tells the values of a statement apart, NULL if each is there once.  judge: the statement of a round, which returns how many rows were not late, and how many changes it
--- wrote. history: how old a row of history is, ms. A data time after the statement is an error of a clock: it counts as the time
--- of the statement, or it would make every later row late.
+-- path of a statement of one row. value_key: what tells the values of a statement apart, NULL if each is there once. judge: the
+-- statement of a round, which returns how many rows were not late, and how many changes it wrote. history: how old a row of
+-- history is, ms. A data time after the statement is an error of a clock: it counts as the time of the statement, or it would
+-- make every later row late.
 CREATE FUNCTION realtime.trigger_body(relation text, valid text, one text, value_key text, history text, judge text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $make$
 SELECT format($body$
+#variable_conflict use_variable
 DECLARE
   began timestamptz := clock_timestamp();
   now_ms bigint := date_part('epoch', began) * 1000;
@@ -282,9 +284,9 @@ BEGIN
   SELECT a.atttypid INTO type FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attname = name;
   CASE
     WHEN type IN ('timestamptz'::regtype, 'timestamp'::regtype) THEN
-      RETURN format('(extract(epoch FROM %I%s) * 1000)::bigint', name, CASE WHEN type = 'timestamp'::regtype THEN ' AT TIME ZONE ''UTC''' ELSE '' END);
+      RETURN format('(extract(epoch FROM new_rows.%I%s) * 1000)::bigint', name, CASE WHEN type = 'timestamp'::regtype THEN ' AT TIME ZONE ''UTC''' ELSE '' END);
     WHEN type IN ('int4'::regtype, 'int8'::regtype, 'numeric'::regtype) THEN
-      RETURN format('CASE WHEN %1$I < 100000000000 THEN %1$I * 1000::bigint ELSE %1$I END::bigint', name);
+      RETURN format('CASE WHEN new_rows.%1$I < 100000000000 THEN new_rows.%1$I * 1000::bigint ELSE new_rows.%1$I END::bigint', name);
     ELSE
       RAISE EXCEPTION 'column % of % has the type %, which holds no data time', name, relation, type
         USING HINT = 'Accepted: timestamptz, timestamp (UTC), integer, bigint or numeric (seconds or milliseconds since 1970).';
@@ -304,6 +306,9 @@ DECLARE
     WHEN 'tvl' THEN '{"chain": "chain", "at": "at"}'::jsonb
     WHEN 'price' THEN '{"at": "at", "symbol": "symbol", "chain": "chain", "decimals": "decimals", "confidence": "confidence", "volume24h": "volume24h", "marketCap": "market_cap", "adapter": "adapter"}'
     WHEN 'protocol' THEN '{"at": "at"}' END;
+  -- A session keeps its plans: one made while a table was small must not scan it when it has grown. The costs of such a plan would
+  -- start the compiler of expressions, which takes 100 ms. A large statement sorts its rows.
+  attributes constant text := 'LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off SET work_mem = ''32MB''';
   all_columns constant text[] := ARRAY(SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped);
   used jsonb;
   -- Names have at most 63 bytes. Two tables can have one name, in two schemas.
@@ -335,10 +340,11 @@ BEGIN
 
   SELECT count(*) INTO same FROM realtime.watched AS w WHERE w.function LIKE name || '%';
   IF same > 0 THEN name := name || '_' || same; END IF;
-  id := format('%I::text COLLATE "C"', used ->> 'id');
+  -- With the name of the transition table, no column is taken for a variable of the function.
+  id := format('new_rows.%I::text COLLATE "C"', used ->> 'id');
   at := realtime.time_expression(relation, used ->> 'at');
-  part := CASE WHEN kind = 'tvl' AND used ? 'chain' THEN format('coalesce(%I::text, '''') COLLATE "C"', used ->> 'chain') ELSE '''''::text COLLATE "C"' END;
-  IF used ? 'value' THEN value := format('realtime.decimal(%I::numeric)', used ->> 'value'); END IF;
+  part := CASE WHEN kind = 'tvl' AND used ? 'chain' THEN format('coalesce(new_rows.%I::text, '''') COLLATE "C"', used ->> 'chain') ELSE '''''::text COLLATE "C"' END;
+  IF used ? 'value' THEN value := format('realtime.decimal(new_rows.%I::numeric)', used ->> 'value'); END IF;
   -- With a unique key of exactly the subject, a statement has each value once.
   SELECT EXISTS (
     SELECT FROM pg_index AS i WHERE i.indrelid = relation AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
@@ -350,18 +356,18 @@ BEGIN
   nth := CASE WHEN is_unique THEN '1' ELSE format('row_number() OVER (PARTITION BY %s ORDER BY %s)', value_key, at) END;
   -- No NaN, no infinity, nothing that DynamoDB could not hold, no negative price.
   valid := format('%s IS NOT NULL', id) || CASE WHEN value IS NULL THEN '' ELSE
-    format(' AND %I::numeric BETWEEN %s AND 9.9e125', used ->> 'value', CASE kind WHEN 'price' THEN '0' ELSE '-9.9e125' END) END;
-  SELECT coalesce('jsonb_strip_nulls(jsonb_build_object(' || string_agg(format('%L, %I', p.key, p.value), ', ') || '))', 'NULL::jsonb')
+    format(' AND new_rows.%I::numeric BETWEEN %s AND 9.9e125', used ->> 'value', CASE kind WHEN 'price' THEN '0' ELSE '-9.9e125' END) END;
+  SELECT coalesce('jsonb_strip_nulls(jsonb_build_object(' || string_agg(format('%L, new_rows.%I', p.key, p.value), ', ') || '))', 'NULL::jsonb')
     INTO extra FROM jsonb_each_text(used) AS p WHERE kind = 'price' AND p.key NOT IN ('id', 'value', 'at');
-  EXECUTE format('CREATE FUNCTION realtime.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', name,
+  EXECUTE format('CREATE FUNCTION realtime.%I() RETURNS trigger %s AS %L', name, attributes,
     CASE kind
       WHEN 'price' THEN realtime.price_trigger_body(id, value, at, extra, nth, value_key, valid)
       WHEN 'tvl' THEN realtime.tvl_trigger_body(id, part, value, at, nth, value_key, valid)
       ELSE realtime.fields_trigger_body(id, at, ARRAY[used ->> 'id', coalesce(used ->> 'at', used ->> 'id')]::text, nth, value_key, valid)
     END);
   IF kind = 'tvl' THEN
-    EXECUTE format('CREATE FUNCTION realtime.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', name || '_gone',
-      realtime.removal_trigger_body(id, part));
+    EXECUTE format('CREATE FUNCTION realtime.%I() RETURNS trigger %s AS %L', name || '_gone', attributes,
+      realtime.removal_trigger_body(replace(id, 'new_rows.', 'old_rows.'), replace(part, 'new_rows.', 'old_rows.')));
   END IF;
   INSERT INTO realtime.watched VALUES (relation, kind, used, name);
   -- A statement fires only the triggers of the table that it names: so each partition has them too.

@@ -157,6 +157,16 @@ TRUNCATE prices;
 INSERT INTO prices VALUES ('a', 7, 1700000420, 'A', 18), ('b', 3, 1700000420, 'B', 6);
 SELECT pg_temp.outbox();
 
+\echo == columns that are named like the variables of the functions
+CREATE TABLE odd (state text PRIMARY KEY, one_value numeric, last_at bigint, began text);
+SELECT realtime.watch('odd', 'price', '{"id": "state", "value": "one_value", "at": "last_at", "symbol": "began"}');
+INSERT INTO odd VALUES ('odd', 1, 1700000000, 'ODD'), ('even', 1, 1700000000, 'EVEN');
+UPDATE odd SET one_value = 2, last_at = 1700000060 WHERE state = 'odd';
+UPDATE odd SET one_value = one_value + 2, last_at = 1700000120;
+SELECT pg_temp.outbox();
+DROP TABLE odd;
+DELETE FROM realtime.watched WHERE function = 'on_odd';
+
 \echo == figures: exact on statements of several rows, and of rows that are late or no value
 TRUNCATE realtime.call;
 UPDATE prices SET price = price * 2, at = 1700000480;
