@@ -1,7 +1,8 @@
 -- Detection in the database: what a significant change is, and where it waits for the relay.
 --
 -- One statement-level trigger per statement kind judges all rows of a statement at once. It locks the rows of
--- realtime.subject in the order of their ids until the commit, so the order of versions is the order of commits.
+-- realtime.last_price or realtime.subject in the order of their ids until the commit, so the order of versions is the order
+-- of commits.
 -- Significant changes go into one of two outbox tables, in the same transaction. The tables are only inserted into,
 -- and emptied by TRUNCATE: nothing is deleted, so nothing bloats.
 

@@ -19,10 +19,12 @@ DECLARE
   now_ms bigint := date_part('epoch', began) * 1000;
   state realtime.outbox_state;
   oldest bigint;
-  seen_count bigint; valid_count bigint; timely_count bigint; timely_more bigint; significant_count bigint; significant_more bigint; rounds bigint;
+  seen_count bigint; valid_count bigint; rounds bigint;
+  timely_count bigint; timely_more bigint; significant_count bigint; significant_more bigint;
   -- Of the path of one row: the row, what it replaces, and the thresholds.
   one_count integer := 0; one_id text COLLATE "C"; one_chain text COLLATE "C"; one_value numeric; one_at bigint;
-  one_version bigint; newest bigint; last_value numeric; last_at bigint; one_occurrence integer; least_percent numeric; least_absolute numeric;
+  one_version bigint; one_occurrence integer; newest bigint; last_value numeric; last_at bigint;
+  least_percent numeric; least_absolute numeric;
 BEGIN
   %6$s
   SELECT count(*), count(*) FILTER (WHERE %2$s) INTO seen_count, valid_count FROM %1$s;
@@ -54,8 +56,9 @@ $make$;
 -- Every other row takes the common path. id, chain, value, at: the parts of a row. replace: the statement that replaces the last
 -- row of the subject; it finds none if the row is not for this path. after: what follows it. significant: the condition of a
 -- change. body: what the outbox holds of it. Figures are kept on one call of 16.
-CREATE FUNCTION realtime.one_row(kind text, id text, chain text, value text, at text, valid text, replace text, after text, significant text, body text)
-  RETURNS text LANGUAGE sql IMMUTABLE AS $make$
+CREATE FUNCTION realtime.one_row(
+  kind text, id text, chain text, value text, at text, valid text, replace text, after text, significant text, body text
+) RETURNS text LANGUAGE sql IMMUTABLE AS $make$
 SELECT format($one$
   FOR one_id, one_chain, one_value, one_at IN
     SELECT %2$s, %3$s, CASE WHEN %6$s THEN %4$s END, least(coalesce(%5$s, now_ms), now_ms) FROM new_rows LIMIT 2
@@ -72,7 +75,8 @@ SELECT format($one$
         significant_count := 1;
         SELECT * INTO state FROM realtime.outbox_state;
         INSERT INTO realtime.outbox (slot, lane, kind, id, version, at, created, silent, body)
-          SELECT state.active, realtime.lane(%1$L, one_id), %1$L, one_id, one_version, newest, now_ms, realtime.is_silent(), %10$s FROM new_rows;
+          SELECT state.active, realtime.lane(%1$L, one_id), %1$L, one_id, one_version, newest, now_ms, realtime.is_silent(), %10$s
+          FROM new_rows;
         IF state.asleep_until > began THEN PERFORM pg_notify('realtime', ''); END IF;
       END IF;
       IF random() < 0.0625 THEN
@@ -87,7 +91,8 @@ $make$;
 
 -- The condition of a row of the path of one row that is no history. A row without a data time never is.
 CREATE FUNCTION realtime.one_is_recent(at text) RETURNS text LANGUAGE sql IMMUTABLE
-  RETURN CASE WHEN at = 'NULL::bigint' THEN 'true' ELSE 'one_at >= now_ms - (SELECT o.history_ms FROM realtime.outbox_state AS o)' END;
+  RETURN CASE WHEN at = 'NULL::bigint' THEN 'true'
+    ELSE 'one_at >= now_ms - (SELECT o.history_ms FROM realtime.outbox_state AS o)' END;
 
 -- Of a table of prices.
 CREATE FUNCTION realtime.price_trigger_body(id text, value text, at text, extra text, nth text, value_key text, valid text) RETURNS text
