@@ -133,7 +133,7 @@ test('an unknown subject is said to be unknown, and comes with its first event',
   const { page, close } = await open({ path: `/?subject=token:${id}` });
   await page.waitForFunction(() => /Nothing is known/.test(document.querySelector('#detail').textContent));
   await redis.publish(price({ id, symbol: 'LATER', before: 1, now: 2 }));
-  await page.waitForFunction(() => document.querySelector('#figure')?.checkVisibility() && document.querySelector('#figure').textContent === '$2.00');
+  await page.waitForFunction(() => document.querySelector('#figure')?.checkVisibility() && document.querySelector('#figure').textContent === '$2.0000');
   await close();
 });
 
@@ -323,6 +323,66 @@ test('the feed moves at a pace that a person can follow', async () => {
   assert.ok(moves <= seconds + 1, `${moves} moves in ${seconds} s`);
   assert.match(await text(page, '#feed-list'), /\d+ more in th/);
   await close();
+});
+
+test('a pause shows all events of its begin, also through another filter', async () => {
+  await publishSome();
+  const { page, close } = await open();
+  await page.waitForFunction(() => document.querySelectorAll('#feed-list li').length > 40);
+  await page.click('#pause');
+  const rows = await page.locator('#feed-list li').count();
+  for (let i = 0; i < 700; i++) redis.publish(price({ id: 'after', symbol: 'AFTER', before: 1, now: 2 }));
+  await page.waitForTimeout(1500);
+  await page.selectOption('#priority', 'high');
+  await page.selectOption('#priority', 'low');
+  assert.equal(await page.locator('#feed-list li').count(), rows);
+  assert.doesNotMatch(await text(page, '#feed-list'), /AFTER/);
+  await page.fill('#search', 'page alpha');
+  await page.click('#lists section:not([hidden]) tr:not([hidden]) .open');
+  await page.waitForFunction(() => document.querySelector('#figure')?.textContent === '$1,200,000,000');
+  await close();
+});
+
+test('what the gateway says in trouble is told in words', async () => {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
+  const page = await context.newPage();
+  const sockets = [];
+  const received = [];
+  const position = `${Date.now()}-0`;
+  await page.route('**/v1/events*', (route) => route.fulfill({ json: { position, oldest: position, gap: false, events: [] } }));
+  await page.routeWebSocket(/\/ws$/, (socket) => {
+    sockets.push(socket);
+    socket.onMessage((data) => {
+      const message = JSON.parse(data);
+      received.push(message);
+      if (message.action === 'subscribe' && !message.since) socket.send(JSON.stringify({ type: 'snapshot', channels: [message.channel], position, state: {}, events: [] }));
+    });
+    socket.send(JSON.stringify({ type: 'welcome', version: '1', position, pingSeconds: 25 }));
+  });
+  const say = (message) => sockets.at(-1).send(JSON.stringify(message));
+  await page.goto(GATEWAY);
+  await page.waitForSelector('#state[data-state="live"]');
+  await page.waitForFunction(() => document.querySelector('#feed-blank').textContent.startsWith('No event yet'));
+  say({ type: 'dropped', count: 12, since: position });
+  await page.waitForFunction(() => document.querySelector('#notices').textContent.includes('12 events were skipped: this tab was too slow. They were read afterwards.'));
+  say({ type: 'dropped', count: 1, since: position });
+  await page.waitForFunction(() => document.querySelector('#notices').textContent.includes('13 events were skipped: this tab was too slow.'));
+  say({ type: 'gap', channels: ['events:*'], reason: 'trimmed', since: position, oldest: position });
+  await page.waitForFunction(() => /Some events are missing: the gateway could not go back to \d\d:\d\d/.test(document.querySelector('#notices').textContent));
+  say({ type: 'error', code: 'bad_request', message: 'no such thing' });
+  await page.waitForFunction(() => document.querySelector('#notices').textContent.includes('no such thing'));
+  assert.deepEqual(await violations(page), []);
+  await page.screenshot({ path: `${SHOTS}light-notices.png` });
+  await page.click('.notice button >> nth=-1');
+  say({ type: 'goodbye', retryAfter: 1500 });
+  const at = Date.now();
+  await sockets[0].close({ code: 1012, reason: 'retryAfter=1500' });
+  await page.waitForFunction(() => document.querySelector('#offline').textContent.includes('The gateway restarts'));
+  await page.waitForFunction(() => document.querySelector('#state-text').textContent === 'Live');
+  assert.ok(Date.now() - at >= 1400, `${Date.now() - at} ms`);
+  assert.equal(sockets.length, 2);
+  assert.equal(received.filter((message) => message.action === 'subscribe').at(-1).since, position);
+  await context.close();
 });
 
 test('a list stays still under the pointer, and says what waits', async () => {

@@ -11,6 +11,8 @@ import { parseSubject, WINDOWS } from './url.js';
 const SLOW_MS = 1_000;
 const MAX_POINTS = 4_000;
 const MAX_RECENT = 40;
+// History and live events overlap by at most one page of the log.
+const MAX_SEEN = 3_000;
 const CHAINS_FIRST = 8;
 const WORDS = { '5m': '5 min', '15m': '15 min', '1h': '1 h', '4h': '4 h', '24h': '24 h' };
 
@@ -80,11 +82,8 @@ export class Detail {
     this.openChains = false;
     this.slowAt = -Infinity;
     this.body.scrollTop = 0;
-    if (this.wanted) {
-      this.resolve();
-      this.load(key);
-    }
     this.paintAll();
+    if (this.wanted) this.load();
   }
 
   /** The channel of the selected subject, or null. */
@@ -110,6 +109,7 @@ export class Detail {
     if (!found) return;
     this.subject = found;
     this.state = 'known';
+    this.stale = true;
     for (const item of store.newest(Infinity, (each) => each.subject === found).reverse()) this.take(item);
     if (found.key !== this.key) {
       this.key = found.key;
@@ -118,7 +118,7 @@ export class Detail {
   }
 
   /** Reads the events that the log still holds, for the chart. */
-  async load(key) {
+  async load() {
     const { channel } = this;
     const answer = channel ? await readEvents({ channel, limit: 1000 }) : null;
     // Another subject may have been selected meanwhile. A slug may have become an id.
@@ -127,7 +127,12 @@ export class Detail {
     this.resolve();
     if (this.subject) for (const event of answer?.events ?? []) this.takeEvent(event);
     if (!this.subject) this.state = answer ? 'unknown' : this.context.connected() ? 'unknown' : 'loading';
-    this.slowAt = -Infinity;
+    this.renew();
+  }
+
+  /** Paints all of it in the next frame, even during a pause: somebody asked for it. */
+  renew() {
+    this.stale = true;
     this.context.schedule();
   }
 
@@ -148,7 +153,7 @@ export class Detail {
   take(item) {
     if (item.subject !== this.subject || this.seen.has(item.id)) return;
     this.seen.add(item.id);
-    if (this.seen.size > 3 * MAX_POINTS) this.seen = new Set(this.events.map((event) => event.id));
+    if (this.seen.size > MAX_SEEN) this.seen = new Set(this.events.map((event) => event.id));
     let i = this.events.length;
     while (i > 0 && comparePositions(this.events[i - 1].position, item.position) > 0) i--;
     if (i === this.events.length) this.events.push(item);
@@ -165,12 +170,9 @@ export class Detail {
   paint(dirty) {
     if (!this.wanted) return;
     if (!this.subject) {
-      this.resolve();
-      if (this.subject) this.paintAll();
-      else this.paintMessage();
+      this.paintAll();
       return;
     }
-    if (this.content.hidden) this.paintAll();
     if (dirty.has(this.subject)) this.paintFigure();
     if (performance.now() - this.slowAt >= SLOW_MS) this.paintSlow();
   }
@@ -181,6 +183,8 @@ export class Detail {
   }
 
   paintAll() {
+    this.stale = false;
+    this.resolve();
     const known = !!this.subject;
     this.empty.hidden = !!this.wanted;
     this.head.hidden = !this.wanted;

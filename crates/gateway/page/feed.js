@@ -140,8 +140,9 @@ export class Feed {
     this.skipped = 0;
     this.waiting = 0;
     this.due = false;
-    const limit = this.context.paused() ? MAX_ROWS_PAUSED : MAX_ROWS;
-    const items = store.newest(limit, this.passes);
+    const pause = this.context.paused();
+    // During a pause the newest events are those of its begin, whatever came since.
+    const items = pause ? pause.items.filter(this.passes).slice(0, MAX_ROWS_PAUSED) : store.newest(MAX_ROWS, this.passes);
     // Frees the rows first, so that a page of 240 rows does not become one of 480.
     this.trim(0);
     for (const item of items.reverse()) this.insert(item, false);

@@ -3,7 +3,6 @@
 const MINUS = '\u2212';
 const GROUPS = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
 const CENTS = new Intl.NumberFormat('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-const PRICE = new Intl.NumberFormat('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 4 });
 const SCALES = [[1e12, 'T'], [1e9, 'B'], [1e6, 'M'], [1e3, 'K']];
 
 /** A whole number with separators: 12,345. @param {number} value */
@@ -56,7 +55,8 @@ export function price(value) {
   const sign = value < 0 ? MINUS : '';
   if (size === 0) return '$0';
   if (size >= 100) return sign + '$' + CENTS.format(size);
-  if (size >= 1) return sign + '$' + PRICE.format(size);
+  // The same number of digits for neighbours: a column of prices stays in line while it changes.
+  if (size >= 1) return sign + '$' + size.toFixed(size >= 10 ? 3 : 4);
   if (size < 1e-9) return sign + '$' + size.toExponential(3);
   // Four significant digits: the zeros behind the point do not count.
   const places = Math.min(13, 3 - Math.floor(Math.log10(size)));

@@ -90,9 +90,11 @@ function receiveSnapshot(snapshot) {
     backfill(store, refreshSoon).then(lookUpWatched);
   }
   if (everything) {
-    for (const part of [movers, feed]) if (!pause) part === feed ? feed.refill() : movers.refresh();
+    feed.refill();
+    if (!pause) movers.refresh();
   }
-  detail.slowAt = -Infinity;
+  header.paintAge();
+  if (!everything) detail.stale = true;
   schedule();
 }
 
@@ -154,13 +156,13 @@ async function explain() {
 }
 
 /** Tells a state to screen readers, if it lasts: a short break needs no words. */
-function announce(words) {
+function announce(words, wait = 1500) {
   clearTimeout(announceTimer);
   announceTimer = setTimeout(() => {
     if (words === announced) return;
     announced = words;
     setText(byId('announce'), words);
-  }, 1500);
+  }, wait);
 }
 
 function alertOf(item) {
@@ -190,6 +192,7 @@ function frame() {
     feed.paint();
     detail.paint(dirty);
   }
+  if (detail.stale) detail.paintAll();
   dirty.clear();
 }
 
@@ -235,6 +238,7 @@ function choose(patch, push) {
 
 function select(key) {
   const narrow = getComputedStyle(byId('tabs')).display !== 'none';
+  announce(`Opened ${label(store.subjects.get(key) ?? { id: key })}`, 0);
   choose({ subject: key, part: choices.subject === key ? choices.part : '', ...(narrow ? { tab: 'detail' } : {}) }, true);
   if (narrow) byId('detail').focus({ preventScroll: true });
 }
@@ -299,7 +303,7 @@ function paintChains(force = false) {
 }
 
 function togglePause() {
-  pause = pause ? null : { at: connection.now(), total: store.total };
+  pause = pause ? null : { at: connection.now(), total: store.total, items: store.newest(Infinity, () => true) };
   document.body.dataset.paused = pause ? 'true' : 'false';
   setAttribute(byId('pause'), 'aria-pressed', String(!!pause));
   header.paintAge();
