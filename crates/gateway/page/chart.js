@@ -117,7 +117,7 @@ export class Chart {
 
   drawGrid(low, high, begin, end, right, bottom) {
     const parts = [];
-    const step = niceStep((high - low) / 4);
+    const step = niceStep((high - low) / 5);
     for (let value = Math.ceil(low / step) * step; value <= high; value += step) {
       const y = Math.round(this.y(value)) + 0.5;
       parts.push(svg('path', { d: `M0 ${y}H${right}` }), label(right + 6, y + 4, 'start', this.axisLabel(value, step, high)));

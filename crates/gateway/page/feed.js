@@ -16,10 +16,22 @@ const MAX_PENDING = 400;
 const TAGS = { tvl: 'TVL', price: 'Price', update: 'Update' };
 const PRIORITIES = ['low', 'medium', 'high'];
 
-/** How much an event deserves one of the few rows. */
-function weight(item) {
-  const size = Number.isFinite(item.usd) ? Math.abs(item.usd) : Math.min(Math.abs(item.percent) || 0, 1000) * 1e3;
-  return item.priority * 1e15 + Math.min(size, 1e14);
+// Updates have no size, so each kind has a weight of its own. A change of status has high priority anyway.
+const UPDATE_WEIGHTS = { status: 0.9, chain_removed: 0.5, chain_added: 0.5, category: 0.3, metadata: 0.1 };
+const HALF_USD = 250e3;
+const FULL_PERCENT = 20;
+const UNKNOWN_USD = 50e3;
+
+/**
+ * How much an event deserves one of the few rows: high priority first, then by dollars and per cent together. Dollars
+ * alone would show nothing but bitcoin, per cent alone nothing but dust.
+ */
+export function weight(item) {
+  const urgent = item.priority === 2 ? 2 : 0;
+  if (item.kind === 'update') return urgent + (UPDATE_WEIGHTS[item.updateType] ?? 0.1);
+  const dollars = Number.isFinite(item.usd) ? Math.abs(item.usd) : UNKNOWN_USD;
+  const part = Math.min(1, Math.abs(item.percent) / FULL_PERCENT) || 0;
+  return urgent + (dollars / (dollars + HALF_USD)) * (0.05 + part);
 }
 
 /** The test of the filters. @param {Record<string, string>} choices @param {{has(key: string): boolean}} watch */

@@ -21,6 +21,7 @@ const FRAME_MS = 30;
 const store = new Store();
 const choices = parse(location.search);
 let loaded = false;
+let gap = false;
 let pause = null;
 let framed = false;
 let framedAt = 0;
@@ -87,7 +88,13 @@ function receiveSnapshot(snapshot) {
     loaded = true;
     const oldest = snapshot.events?.[0]?.position ?? snapshot.position;
     store.completeSince = positionTime(oldest) || connection.now();
-    backfill(store, refreshSoon).then(lookUpWatched);
+    backfill(store, refreshSoon).then(() => lookUpWatched());
+  }
+  if (everything && gap) {
+    // The snapshot is the new begin of what is complete, and what is watched may have changed before it.
+    gap = false;
+    store.completeSince = positionTime(snapshot.events?.[0]?.position ?? snapshot.position);
+    lookUpWatched(true);
   }
   if (everything) {
     feed.refill();
@@ -100,8 +107,7 @@ function receiveSnapshot(snapshot) {
 
 function receiveMessage(message) {
   if (message.type === 'gap') {
-    // The snapshot that follows is the new begin of what is complete.
-    store.completeSince = connection.now();
+    gap = true;
     notices.show('gap', `Some events are missing: the gateway could not go back to ${clock(positionTime(message.since), false)}. From ${clock(connection.now(), false)} on, all is complete.`, { tone: 'warning' });
   } else if (message.type === 'dropped') {
     receiveDropped(message);
@@ -280,10 +286,10 @@ function toggleWatch(subject) {
 }
 
 /** Values of watched subjects that no event has told. */
-async function lookUpWatched() {
+async function lookUpWatched(all = false) {
   for (const key of watch.keys().slice(0, MAX_LOOKED_UP)) {
     const { kind, id } = parseSubject(key) ?? {};
-    if (!kind || Number.isFinite(store.subjects.get(key)?.value)) continue;
+    if (!kind || (!all && Number.isFinite(store.subjects.get(key)?.value))) continue;
     const value = await readState(kind, id);
     if (value) store.addState({ [key]: value });
     refreshSoon();

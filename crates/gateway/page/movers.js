@@ -1,7 +1,7 @@
 // The left region: biggest movers, the watch list, or what the search found. Values follow every frame; the order
 // changes at most every two seconds, and not while somebody aims at a row.
 
-import { clock, duration, plural } from './format.js';
+import { clock, plural } from './format.js';
 import { byId, el, setText } from './dom.js';
 import { Hold } from './hold.js';
 import { SubjectTable } from './table.js';
@@ -80,7 +80,7 @@ export class Movers {
       this.showList(query, start, end);
     }
     for (const table of this.tables) table.mark(choices.subject);
-    this.paintFoot(start, end);
+    this.paintFoot(start);
   }
 
   /** As many rows as fill the region, and rows as high as fill it without a rest. */
@@ -136,12 +136,12 @@ export class Movers {
     return null;
   }
 
-  paintFoot(start, end) {
+  paintFoot(start) {
     const { store, choices } = this.context;
     const since = store.completeSince;
     let text = choices.view === 'movers' && !choices.q ? 'Moves of at least $10,000' : `Moves in the last ${WORDS[choices.window]}`;
     // Says so if the window reaches further back than what this tab knows.
-    if (since > start + 1000) text += ` · known for ${duration(end - since)}, since ${clock(since, false)}`;
+    if (since > start + 1000) text += ` · known since ${clock(since, false)}`;
     setText(this.foot, text);
   }
 }

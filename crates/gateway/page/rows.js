@@ -7,7 +7,10 @@
  * @param {{first: string}} options `first` is the selector of the button in a row where Tab arrives
  */
 export function arrowKeys(list, rowSelector, { first }) {
-  const rows = () => [...list.querySelectorAll(rowSelector)].filter((row) => !row.hidden && row.querySelector(first));
+  const rows = () => [...list.querySelectorAll(rowSelector)].filter((row) => {
+    const stop = row.querySelector(first);
+    return stop && !stop.closest('[hidden]');
+  });
   const focus = (button) => {
     if (!button) return;
     const before = list.querySelector('button[tabindex="0"]');
