@@ -206,11 +206,12 @@ function tick() {
   connection.tick();
   header.tick();
   header.paintOffline(connection.status);
+  // The title is what is left to see of a hidden tab.
+  paintTitle();
   if (document.hidden) return;
   feed.tick();
   detail.tick();
   paintChains();
-  paintTitle();
   if (!pause) schedule();
 }
 
@@ -237,9 +238,17 @@ function paintTitle() {
 /** Changes choices, and the address with them. `push` makes a step that the back button undoes. */
 function choose(patch, push) {
   Object.assign(choices, patch);
+  clearTimeout(addressTimer);
+  // Browsers allow few changes of the address a second, fewer than some people type.
+  if (push) writeAddress(true);
+  else addressTimer = setTimeout(writeAddress, 300);
+  apply();
+}
+
+let addressTimer = 0;
+function writeAddress(push = false) {
   const address = location.pathname + format(choices);
   if (address !== location.pathname + location.search) history[push ? 'pushState' : 'replaceState'](null, '', address);
-  apply();
 }
 
 function select(key) {
@@ -263,11 +272,18 @@ function apply() {
   for (const button of byId('tabs').children) setAttribute(button, 'aria-current', button.dataset.tab === choices.tab ? 'true' : null);
   pin();
   detail.select(choices.subject);
-  connection.follow(detail.channel);
+  followSoon();
   if (detail.subject) detail.paintSlow();
   movers.refresh();
   feed.refill();
   paintTitle();
+}
+
+let followTimer = 0;
+/** Subscribes to what is selected. Not at once: the gateway closes a connection of more than 20 messages a second. */
+function followSoon() {
+  clearTimeout(followTimer);
+  followTimer = setTimeout(() => connection.follow(detail.channel), connection.live ? 120 : 0);
 }
 
 function applyWatch() {

@@ -17,25 +17,25 @@ export class SubjectTable {
    * @param {string} options.title
    * @param {string} options.nameColumn
    * @param {string} options.valueColumn
-   * @param {boolean} [options.wide] whether values are as long as small prices
+   * @param {string} options.dollars what the column of dollars means
    * @param {(key: string) => void} options.onSelect
    * @param {(subject: object) => void} options.onWatch
    * @param {import('./watch.js').WatchList} options.watch
    */
-  constructor({ title, nameColumn, valueColumn, wide, onSelect, onWatch, watch }) {
+  constructor({ title, nameColumn, valueColumn, dollars, onSelect, onWatch, watch }) {
     this.onSelect = onSelect;
     this.onWatch = onWatch;
     this.watch = watch;
     this.rows = [];
     this.shown = new Map();
     this.selected = '';
-    this.usdHead = el('th', { scope: 'col', class: 'num usd', text: 'Move $' });
+    this.usdHead = el('th', { scope: 'col', class: 'num usd', text: 'Move $', title: dollars });
     this.percentHead = el('th', { scope: 'col', class: 'num pct', text: 'Move %' });
     this.body = el('tbody');
     this.blank = el('p', { class: 'blank', hidden: true });
     this.title = el('span', { text: title });
     this.note = el('span', { class: 'note' });
-    this.table = el('table', { class: wide ? 'subjects wide' : 'subjects' },
+    this.table = el('table', { class: 'subjects' },
       el('caption', { class: 'hidden', text: title }),
       el('thead', {}, el('tr', {},
         el('th', { scope: 'col', class: 'star-cell' }, el('span', { class: 'hidden', text: 'Watch' })),
