@@ -95,7 +95,8 @@ export class Feed {
       this.pending.shift();
       this.skipped++;
     }
-    if (this.timer) return;
+    // What comes between the end of the wait and the frame still belongs to this lot.
+    if (this.timer || this.due) return;
     // Rows that come seldom enter at once. A hidden page paints nothing, so the lot waits there.
     const wait = Math.max(0, this.flushedAt + FLUSH_MS - performance.now());
     this.timer = setTimeout(() => {
