@@ -63,7 +63,8 @@ async function readStretch(store, begin, end, budget, onProgress) {
     const answer = await readEvents({ since, limit: PAGE });
     if (!answer) return null;
     await addInSteps(store, answer.events);
-    events += answer.events.length;
+    // A page may reach beyond the stretch, into what is known.
+    for (const { position } of answer.events) if (positionTime(position) < end) events++;
     since = answer.events.at(-1)?.position ?? since;
     onProgress();
     if (answer.events.length < PAGE || positionTime(since) >= end) return { pages, events };
