@@ -1,7 +1,7 @@
 // The chart of a value over time, drawn as SVG: a step line, since a value holds until the next one. The colours come
 // from the style sheet, so a change of the theme needs no work here. The same facts are in words in its label.
 
-import { clock, count, dateTime, price, usd } from './format.js';
+import { clock, count, dateTime, price, SCALES, usd } from './format.js';
 import { el, setAttribute, setText, svg } from './dom.js';
 
 const HEIGHT = 210;
@@ -135,7 +135,8 @@ export class Chart {
 
   /** Labels of the axis need as many digits as tell neighbours apart. */
   axisLabel(value, step, high) {
-    const [scale, unit] = this.unit === 'price' ? [1, ''] : [[1e12, 'T'], [1e9, 'B'], [1e6, 'M'], [1e3, 'K'], [1, '']].find(([each]) => Math.abs(high) >= each) ?? [1, ''];
+    const fits = ([each]) => Math.abs(high) >= each;
+    const [scale, unit] = (this.unit === 'price' ? null : SCALES.find(fits)) ?? [1, ''];
     const places = Math.max(0, Math.min(12, Math.ceil(-Math.log10(step / scale) - 1e-9)));
     const scaled = Math.abs(value) / scale;
     return `${value < 0 ? '−' : ''}$${scaled >= 1000 && !places ? count(scaled) : scaled.toFixed(places)}${unit}`;

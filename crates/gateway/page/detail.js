@@ -35,9 +35,14 @@ export class Detail {
       el('p', { text: 'Choose a protocol or a token in the movers or in the feed. Its value, its chart, its chains and its events show up here.' }));
     this.title = el('h2', { id: 'detail-title', text: 'Detail' });
     this.sub = el('p', { class: 'detail-sub' });
-    this.star = el('button', { class: 'star big', type: 'button', onclick: () => this.subject && context.toggleWatch(this.subject) });
-    this.close = el('button', { class: 'button square small', type: 'button', 'aria-label': 'Close the detail', title: 'Close', text: '✕', onclick: () => context.choose({ subject: '', part: '' }, true) });
-    this.head = el('div', { class: 'panel-head' }, this.star, el('div', { class: 'detail-name' }, this.title, this.sub), el('span', { class: 'spring' }), this.close);
+    const watch = () => this.subject && context.toggleWatch(this.subject);
+    this.star = el('button', { class: 'star big', type: 'button', onclick: watch });
+    const close = () => context.choose({ subject: '', part: '' }, true);
+    this.close = el('button', {
+      class: 'button square small', type: 'button', 'aria-label': 'Close the detail', title: 'Close', text: '✕', onclick: close,
+    });
+    this.head = el('div', { class: 'panel-head' },
+      this.star, el('div', { class: 'detail-name' }, this.title, this.sub), el('span', { class: 'spring' }), this.close);
 
     this.part = el('p', { class: 'figure-name' });
     this.figure = el('p', { class: 'figure', id: 'figure' });
@@ -48,7 +53,11 @@ export class Detail {
     this.facts = el('dl', { class: 'facts' });
 
     this.chainBody = el('tbody');
-    this.allChains = el('button', { class: 'button small', type: 'button', onclick: () => { this.openChains = !this.openChains; this.paintSlow(); } });
+    const unfold = () => {
+      this.openChains = !this.openChains;
+      this.paintSlow();
+    };
+    this.allChains = el('button', { class: 'button small', type: 'button', onclick: unfold });
     this.chains = el('section', { class: 'block' }, el('h3', { text: 'By chain' }),
       el('table', { class: 'chains' }, el('caption', { class: 'hidden', text: 'TVL by chain' }),
         el('thead', { class: 'hidden' }, el('tr', {}, ...['Chain', 'Part', 'TVL', 'Share'].map((text) => el('th', { scope: 'col', text })))), this.chainBody),
@@ -213,7 +222,9 @@ export class Detail {
     const watched = this.context.watch.has(subject.key);
     setText(this.title, name);
     const category = typeof subject.meta?.category === 'string' ? subject.meta.category : '';
-    setText(this.sub, [subject.kind === 'token' ? 'Token' : 'Protocol', category, subject.chain, subject.slug, name === subject.id ? '' : subject.id].filter(Boolean).join(' · '));
+    const kind = subject.kind === 'token' ? 'Token' : 'Protocol';
+    const id = name === subject.id ? '' : subject.id;
+    setText(this.sub, [kind, category, subject.chain, subject.slug, id].filter(Boolean).join(' · '));
     setText(this.star, watched ? '★' : '☆');
     setAttribute(this.star, 'aria-pressed', String(watched));
     setAttribute(this.star, 'aria-label', `Watch ${name}`);
@@ -342,7 +353,8 @@ export class Detail {
 
   addChainRow() {
     const row = { chain: '' };
-    row.open = el('button', { class: 'open', type: 'button', tabindex: '-1', onclick: () => this.context.choose({ part: this.shownPart === row.chain ? '' : row.chain }, true) });
+    const choose = () => this.context.choose({ part: this.shownPart === row.chain ? '' : row.chain }, true);
+    row.open = el('button', { class: 'open', type: 'button', tabindex: '-1', onclick: choose });
     row.bar = el('span', { class: 'bar' });
     row.value = el('td', { class: 'num' });
     row.share = el('td', { class: 'num share' });

@@ -3,7 +3,9 @@
 const MINUS = '\u2212';
 const GROUPS = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
 const CENTS = new Intl.NumberFormat('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-const SCALES = [[1e12, 'T'], [1e9, 'B'], [1e6, 'M'], [1e3, 'K']];
+
+/** Units of short dollars, the largest first. */
+export const SCALES = [[1e12, 'T'], [1e9, 'B'], [1e6, 'M'], [1e3, 'K']];
 
 /** A whole number with separators: 12,345. @param {number} value */
 export function count(value) {

@@ -1,6 +1,6 @@
 // Puts the parts together: messages go to the store, the store to the regions, choices to the address and back.
 
-import { arrow, percent, plural, price, usd, clock } from './format.js';
+import { arrow, describeChanges, percent, plural, price, usd, clock } from './format.js';
 import { readEvents, readState } from './api.js';
 import { addInSteps, backfill } from './backfill.js';
 import { Connection } from './connection.js';
@@ -108,7 +108,9 @@ function receiveSnapshot(snapshot) {
 function receiveMessage(message) {
   if (message.type === 'gap') {
     gap = true;
-    notices.show('gap', `Some events are missing: the gateway could not go back to ${clock(positionTime(message.since), false)}. From ${clock(connection.now(), false)} on, all is complete.`, { tone: 'warning' });
+    const [back, now] = [positionTime(message.since), connection.now()].map((time) => clock(time, false));
+    const words = `Some events are missing: the gateway could not go back to ${back}. From ${now} on, all is complete.`;
+    notices.show('gap', words, { tone: 'warning' });
   } else if (message.type === 'dropped') {
     receiveDropped(message);
   } else if (message.type === 'error') {
@@ -173,8 +175,10 @@ function announce(words, wait = 1500) {
 
 function alertOf(item) {
   const name = label(item.subject);
-  const words = item.kind === 'update' ? `${name}: a change of status`
-    : `${name}: ${arrow(item.percent)} ${percent(item.percent)} to ${item.kind === 'tvl' ? usd(item.now) : price(item.now)}${item.chain ? ` on ${item.chain}` : ''}`;
+  const value = item.kind === 'tvl' ? usd(item.now) : price(item.now);
+  const where = item.chain ? ` on ${item.chain}` : '';
+  const words = item.kind === 'update' ? `${name}: ${describeChanges(item.changes)}`
+    : `${name}: ${arrow(item.percent)} ${percent(item.percent)} to ${value}${where}`;
   notices.show(`alert ${item.subject.key}`, `★ ${words}`, { action: { label: 'Open', run: () => select(item.subject.key) } });
 }
 

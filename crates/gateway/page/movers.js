@@ -24,9 +24,10 @@ export class Movers {
     this.sortedAt = 0;
     this.height = 600;
     const common = { watch: context.watch, onSelect: context.select, onWatch: context.toggleWatch };
-    this.tvl = new SubjectTable({ ...common, title: 'TVL', nameColumn: 'Protocol', valueColumn: 'TVL', dollars: 'Change of TVL in the window' });
-    this.prices = new SubjectTable({ ...common, title: 'Prices', nameColumn: 'Token', valueColumn: 'Price', dollars: 'Change of the market value in the window' });
-    this.list = new SubjectTable({ ...common, title: 'Watch list', nameColumn: 'Name', valueColumn: 'Value', dollars: 'Change of TVL, or of the market value of a token' });
+    const table = (title, nameColumn, valueColumn, dollars) => new SubjectTable({ ...common, title, nameColumn, valueColumn, dollars });
+    this.tvl = table('TVL', 'Protocol', 'TVL', 'Change of TVL in the window');
+    this.prices = table('Prices', 'Token', 'Price', 'Change of the market value in the window');
+    this.list = table('Watch list', 'Name', 'Value', 'Change of TVL, or of the market value of a token');
     this.lookUp = el('div', { class: 'look-up', hidden: true });
     this.body.append(this.tvl.node, this.prices.node, this.list.node, this.lookUp);
     new ResizeObserver(([entry]) => {

@@ -25,8 +25,11 @@ export class Notices {
       if (this.shown.size >= MAX) this.dismiss(this.shown.keys().next().value);
       notice = { text: el('p'), timer: 0 };
       notice.action = el('button', { class: 'button small', type: 'button', hidden: true });
-      notice.node = el('div', { class: `notice ${tone}` }, el('span', { class: 'mark', 'aria-hidden': 'true', text: tone === 'warning' ? '!' : 'i' }), notice.text, notice.action,
-        el('button', { class: 'button square small', type: 'button', 'aria-label': 'Dismiss this notice', text: '✕', onclick: () => this.dismiss(key) }));
+      const mark = el('span', { class: 'mark', 'aria-hidden': 'true', text: tone === 'warning' ? '!' : 'i' });
+      const dismiss = el('button', {
+        class: 'button square small', type: 'button', 'aria-label': 'Dismiss this notice', text: '✕', onclick: () => this.dismiss(key),
+      });
+      notice.node = el('div', { class: `notice ${tone}` }, mark, notice.text, notice.action, dismiss);
       this.root.append(notice.node);
       this.shown.set(key, notice);
     }
