@@ -9,7 +9,7 @@ import { comparePositions, label, changePercent } from './store.js';
 import { parseSubject, WINDOWS } from './url.js';
 
 const SLOW_MS = 1_000;
-const MAX_POINTS = 4_000;
+const MAX_POINTS = 2_000;
 const MAX_RECENT = 40;
 // History and live events overlap by at most one page of the log.
 const MAX_SEEN = 3_000;
@@ -74,7 +74,8 @@ export class Detail {
     this.content = el('div', { class: 'content' },
       el('div', { class: 'figure-box' }, el('div', {}, this.part, this.figure), el('div', { class: 'figure-side' }, this.move, this.asOf)),
       this.chart.node, this.facts, this.chains, this.recent);
-    this.body = el('div', { class: 'panel-body' }, this.empty, this.message, this.content);
+    // A token's detail holds no button, so the keyboard could not scroll it without a stop of its own.
+    this.body = el('div', { class: 'panel-body', tabindex: '0', role: 'group', 'aria-label': 'Value, chart and events' }, this.empty, this.message, this.content);
     this.root.append(this.head, this.body);
   }
 
@@ -154,7 +155,7 @@ export class Detail {
       id: event.eventId, position: event.position, at: Number.parseInt(event.position, 10), changedAt: event.timestamp, subject: this.subject,
       kind: tvl ? 'tvl' : event.eventType === 'price_update' ? 'price' : 'update', chain: data.chain || '',
       before: tvl ? data.previousTvl : data.previousPrice, now: tvl ? data.currentTvl : data.currentPrice,
-      percent: data.changePercent, usd: tvl ? data.changeAbsolute : NaN, changes: data.changes,
+      percent: data.changePercent, usd: tvl ? data.changeAbsolute : NaN, changes: data.changes, breakdown: data.breakdown,
     });
   }
 
@@ -169,10 +170,20 @@ export class Detail {
     else this.events.splice(i, 0, item);
     if (this.events.length > 2 * MAX_RECENT + 20) this.events.splice(0, this.events.length - 2 * MAX_RECENT);
     if (item.kind === 'update') return;
-    const part = item.kind === 'tvl' ? item.chain : '';
+    insertPoint(this.seriesOf(item.kind === 'tvl' ? item.chain : ''), item.at, item.now, item.before);
+    // The total tells its parts too, also those whose change was too small for an event.
+    for (const [chain, value] of Object.entries(item.breakdown ?? {})) {
+      if (!Number.isFinite(value)) continue;
+      const series = this.seriesOf(chain);
+      const before = seriesAt(series, item.at);
+      if (before !== value) insertPoint(series, item.at, value, Number.isFinite(before) ? before : value);
+    }
+  }
+
+  seriesOf(part) {
     let series = this.series.get(part);
     if (!series) this.series.set(part, (series = { times: [], values: [], before: [] }));
-    insertPoint(series, item.at, item.now, item.before);
+    return series;
   }
 
   /** Paints the figure in a frame; the rest once a second. */
