@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import net from 'node:net';
+import { availableParallelism, loadavg } from 'node:os';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -488,7 +489,8 @@ test(`at ${RATE} events a second for ${SECS} s it is quick, never stalls, and do
   const times = painted.filter(([value]) => sentAt.has(value)).map(([value, at]) => at - sentAt.get(value)).sort((a, b) => a - b);
   const at = (q) => times[Math.min(times.length - 1, Math.floor(times.length * q))].toFixed(1);
   console.log(`${stream.sent()} events; publication to pixel: ${times.length} of ${sentAt.size} seen, p50 ${at(0.5)}, p99 ${at(0.99)}, max ${times.at(-1).toFixed(1)} ms; ` +
-    `long tasks: ${longTasks.length ? longTasks : 'none'}; heap: ${(heapBefore / 1e6).toFixed(2)} to ${(heapAfter / 1e6).toFixed(2)} MB`);
+    `long tasks: ${longTasks.length ? longTasks : 'none'}; heap: ${(heapBefore / 1e6).toFixed(2)} to ${(heapAfter / 1e6).toFixed(2)} MB; ` +
+    `load ${loadavg()[0].toFixed(1)} on ${availableParallelism()} processors`);
   await page.screenshot({ path: `${SHOTS}dark-load.png` });
   assert.ok(times.length >= sentAt.size * 0.98, 'nearly every value was painted');
   assert.ok(at(0.99) <= MAX_LATENCY_MS, `p99 ${at(0.99)} ms`);
