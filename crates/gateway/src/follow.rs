@@ -58,15 +58,15 @@ pub async fn follow<S: EventSource>(gateway: &Rc<Gateway<S>>, source: &S) -> Inf
 fn take<S: EventSource>(gateway: &Gateway<S>, page: LogPage, after: Position) {
     let Gateway { hub, stats, .. } = gateway;
     let mut hub = hub.borrow_mut();
-    let lost = if gateway.loaded.get() || after > Position::START { lost(&page, after) } else { None };
     let begins = !gateway.begun.replace(true);
+    let lost = if begins { None } else { lost(&page, after) };
     if lost.is_some() || begins {
         let reason = lost.unwrap_or("the gateway has just begun");
         if !begins {
             tracing::warn!(%after, newest = %page.newest, reason, "connections lose their place in the log");
         }
         // The entries of this page may begin too late: read again from here.
-        hub.reset(floor(&page), reason);
+        hub.reset(floor(&page), !page.trimmed, reason);
         stats.following.set(false);
         gateway.loaded.set(false);
         return;
@@ -96,12 +96,12 @@ fn take<S: EventSource>(gateway: &Gateway<S>, page: LogPage, after: Position) {
 
 /// Why entries after a position may be missing in a page, if they may.
 fn lost(page: &LogPage, after: Position) -> Option<&'static str> {
-    // Before the first entry of any log nothing can be missing.
-    let trimmed = after > Position::START && page.oldest.is_some_and(|oldest| floor_of(oldest) > after);
+    // A log that has given up no entry has all of them.
+    let has_all = after == Position::START && !page.trimmed;
     if page.newest < after {
         // It was deleted, or a server has taken over that lacks its end.
         Some("the log has begun anew")
-    } else if trimmed {
+    } else if page.newest > after && floor(page) > after && !has_all {
         Some("the log was trimmed while the gateway did not read it")
     } else {
         None
@@ -110,47 +110,45 @@ fn lost(page: &LogPage, after: Position) -> Option<&'static str> {
 
 /// All entries after this position are in the log.
 fn floor(page: &LogPage) -> Position {
-    page.oldest.map_or(page.newest, floor_of)
-}
-
-/// The position just before an entry.
-fn floor_of(Position { ms, number }: Position) -> Position {
-    match number.checked_sub(1) {
-        Some(number) => Position { ms, number },
-        None => Position { ms: ms.saturating_sub(1), number: u64::MAX },
-    }
+    page.oldest.map_or(page.newest, Position::before)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn page(oldest: Option<&str>, newest: &str) -> LogPage {
+    fn page(oldest: Option<&str>, newest: &str, trimmed: bool) -> LogPage {
         let position = |text: &str| text.parse().unwrap();
-        LogPage { oldest: oldest.map(position), newest: position(newest), entries: vec![] }
+        LogPage { oldest: oldest.map(position), newest: position(newest), trimmed, entries: vec![] }
     }
 
     #[test]
     fn a_place_is_lost_only_where_entries_may_be_missing() {
         let lost =
-            |oldest, newest, after: &str| lost(&page(oldest, newest), after.parse().unwrap()).is_some();
+            |oldest, newest, after: &str| lost(&page(oldest, newest, true), after.parse().unwrap()).is_some();
         // Nothing was trimmed after the position.
         assert!(!lost(Some("5-0"), "9-0", "5-0"));
         assert!(!lost(Some("5-0"), "9-0", "9-0"));
         assert!(!lost(Some("5-1"), "9-0", "5-0"));
         assert!(!lost(None, "0-0", "0-0"));
-        assert!(!lost(Some("5-0"), "9-0", "0-0"), "the log had been empty");
         // All entries were deleted; the log still knows its newest position.
         assert!(!lost(None, "9-0", "9-0"));
+        assert!(lost(None, "9-0", "8-0"));
         assert!(lost(Some("5-0"), "9-0", "4-0"));
         assert!(lost(Some("5-0"), "6-0", "9-0"), "the server has less than before");
         assert!(lost(None, "0-0", "9-0"), "the log was deleted");
     }
 
     #[test]
+    fn a_log_that_had_been_empty_has_all_its_entries_unless_it_was_trimmed() {
+        let lost = |trimmed| lost(&page(Some("5-0"), "9-0", trimmed), Position::START).is_some();
+        assert_eq!((lost(false), lost(true)), (false, true));
+    }
+
+    #[test]
     fn the_floor_is_just_before_the_oldest_entry() {
-        assert_eq!(floor(&page(Some("5-3"), "9-0")), "5-2".parse().unwrap());
-        assert_eq!(floor(&page(Some("5-0"), "9-0")), Position { ms: 4, number: u64::MAX });
-        assert_eq!(floor(&page(None, "9-0")), "9-0".parse().unwrap());
+        assert_eq!(floor(&page(Some("5-3"), "9-0", true)), "5-2".parse().unwrap());
+        assert_eq!(floor(&page(Some("5-0"), "9-0", true)), Position { ms: 4, number: u64::MAX });
+        assert_eq!(floor(&page(None, "9-0", true)), "9-0".parse().unwrap());
     }
 }

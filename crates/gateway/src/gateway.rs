@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use events_core::delivery::{KeyStyle, Position};
+use events_core::delivery::{Cut, KeyStyle, Position};
 use events_core::event::{protocol_of_channel, token_of_channel};
 use events_core::source::Subject;
 use tokio::sync::{Notify, watch};
@@ -20,6 +20,8 @@ use crate::stats::Stats;
 
 /// Longest time to wait until the events up to a snapshot have come.
 const CATCH_UP: Duration = Duration::from_secs(2);
+/// Most attempts to read hot keys at a position that the hub covers.
+const CUTS: usize = 3;
 /// Longest time to wait until the log is loaded.
 const LOAD: Duration = Duration::from_secs(10);
 
@@ -210,25 +212,30 @@ impl<S: EventSource> Gateway<S> {
     /// Sends what is known at a position of the log, and subscribes to everything after it.
     async fn snapshot(&self, id: ClientId, names: &[Name], filters: &Rc<Filters>) {
         let keys = self.state_keys(names);
-        let (mut state, mut complete, mut position) = (BTreeMap::new(), true, None);
-        if !keys.is_empty() {
-            match self.snapshots.read(keys.values().cloned().collect()).await {
-                // The values hold every event up to the cut, so the events up to it must be known before.
-                Some(cut) if self.reached(cut.position).await => {
-                    let values = keys.keys().cloned().zip(cut.values);
-                    state.extend(values.filter_map(|(name, value)| Some((name, value?))));
-                    position = Some(cut.position);
-                }
-                Some(_) | None => complete = false,
-            }
-        }
+        let cut = if keys.is_empty() { None } else { self.cut(keys.values().cloned().collect()).await };
+        let complete = keys.is_empty() || cut.is_some();
         let mut hub = self.hub.borrow_mut();
-        // Without values, the newest position is the cut. It is the cut, too, if the log has begun anew meanwhile.
-        let position = position.filter(|position| hub.covers(*position)).unwrap_or(hub.newest());
+        // Without values, the newest position is the cut.
+        let (values, position) = cut.map_or((Vec::new(), hub.newest()), |cut| (cut.values, cut.position));
+        let values = keys.into_keys().zip(values);
+        let state = values.filter_map(|(name, value)| Some((name, value?))).collect();
         let events = hub.snapshot_events(id, names, filters, position);
         let message = protocol::snapshot(names, position, &state, complete, &events);
         hub.message_at(id, "snapshot", message, position);
         let _covered = hub.subscribe(id, names, filters, position);
+    }
+
+    /// Values of hot keys, as of a position whose events are all known. `None` if that takes too long.
+    async fn cut(&self, keys: Vec<String>) -> Option<Cut> {
+        for _ in 0..CUTS {
+            let cut = self.snapshots.read(keys.clone()).await?;
+            // The values hold every event up to the cut, so the events up to it must be known before. If the hub has begun anew
+            // meanwhile, it may lack those after the cut.
+            if self.reached(cut.position).await && self.hub.borrow().covers(cut.position) {
+                return Some(cut);
+            }
+        }
+        None
     }
 
     /// Waits until the hub has come to a position.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::hub::{Dropped, Filters, LogEvent, Name};
-use crate::settings::Limits;
+use crate::limits::Limits;
 
 /// Version of the contract.
 pub const VERSION: &str = "1";

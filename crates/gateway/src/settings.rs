@@ -2,50 +2,14 @@
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
+use crate::limits::Limits;
 use events_adapters::redis::RedisSettings;
 use events_core::delivery::KeyStyle;
 use events_settings::{Needs, Reader, SettingsError, TelemetrySettings, is_cluster, key_style, redis};
 
 /// Where the gateway listens if nothing is set.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-
-/// What a client may do.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Most connections.
-    pub connections: usize,
-    /// Most connections from one address; 0 for no limit.
-    pub connections_per_ip: usize,
-    /// Most channels of a connection.
-    pub channels: usize,
-    /// Longest message of a client, bytes.
-    pub message_bytes: usize,
-    /// Most messages of a client each second, on average.
-    pub messages_per_second: u32,
-    /// A connection that takes nothing for so long is closed.
-    pub stalled_after: Duration,
-    /// A connection from which nothing comes for so long is closed.
-    pub silent_after: Duration,
-    /// How often a connection is pinged.
-    pub ping_every: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 10_000,
-            connections_per_ip: 1_000,
-            channels: 100,
-            message_bytes: 8_192,
-            messages_per_second: 20,
-            stalled_after: Duration::from_secs(30),
-            silent_after: Duration::from_secs(60),
-            ping_every: Duration::from_secs(25),
-        }
-    }
-}
 
 /// Which pages of other hosts may connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

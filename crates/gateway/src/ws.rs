@@ -15,14 +15,14 @@ use crate::clock::{instant, now_ms};
 use crate::connection::Connection;
 use crate::gateway::{Full, Gateway, Permit, Refused};
 use crate::hub::{Item, Taken};
+use crate::limits::Limits;
 use crate::protocol;
-use crate::settings::Limits;
 use crate::source::EventSource;
 
 /// Room for what comes in: most clients send little, and seldom.
 const READ_BUFFER: usize = 512;
 /// So much is collected before it is written. A flush after each batch writes the rest.
-const WRITE_BUFFER: usize = 16_384;
+const WRITE_BUFFER: usize = 4_096;
 /// Longest time for the closing handshake.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -63,7 +63,7 @@ pub(crate) async fn serve<S: EventSource, T: AsyncRead + AsyncWrite + Unpin>(
     // The next client may have this place before the handshake is over.
     drop((connection, permit));
     if let End::Close(code, reason) = end {
-        close(&mut socket, code, reason).await;
+        Box::pin(close(&mut socket, code, reason)).await;
     }
 }
 
@@ -164,7 +164,8 @@ impl<'a, S: EventSource> Session<'a, S> {
             });
             self.send(socket, dropped.into_iter().chain(messages)).await?;
             if let Some(lost) = lost {
-                self.gateway.restore(self.connection.id, lost).await;
+                // On the heap, as it is rare: an idle connection must not keep room for it.
+                Box::pin(self.gateway.restore(self.connection.id, lost)).await;
             }
         }
     }
@@ -207,7 +208,8 @@ impl<'a, S: EventSource> Session<'a, S> {
 
     async fn request(&mut self, text: &Utf8Bytes) -> Result<(), End> {
         self.spend()?;
-        match self.gateway.request(self.connection.id, text, now_ms()).await {
+        // On the heap, as it is rare: an idle connection must not keep room for it.
+        match Box::pin(self.gateway.request(self.connection.id, text, now_ms())).await {
             Ok(()) => Ok(()),
             Err(Refused::TooManyChannels) => {
                 let most = self.gateway.settings.limits.channels;

@@ -82,6 +82,7 @@ impl EventSource for MemoryLog {
         Ok(LogPage {
             oldest: entries.first().map(|entry| entry.position),
             newest: self.newest(),
+            trimmed: self.taken.get() > entries.len() as u64,
             entries: entries[first..].iter().take(limit).cloned().collect(),
         })
     }

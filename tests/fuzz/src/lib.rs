@@ -6,6 +6,7 @@
 //! | [`batch`] | checks records, from the decoder to the commit, without I/O |
 //! | [`names`] | checks keys, channels and groups: each can be read back, so no two things share one |
 //! | [`messages`] | checks that SQS accepts what is sent to it |
+//! | [`client`] | checks what clients of the gateway send, and entries of the log |
 //! | [`reader`] | compares the reader of `make local-stream` with a simple reader |
 //! | [`tree`], [`pool`] | turn bytes into rows: odd ids, numbers at the limits, deep attributes |
 //!
@@ -13,6 +14,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "test code: a panic is how a test fails")]
 
 pub mod batch;
+pub mod client;
 pub mod messages;
 pub mod names;
 pub mod pool;
@@ -28,11 +30,12 @@ const MOST_ROWS: usize = 2;
 pub type Target = fn(&[u8]);
 
 /// The targets by name. The folders of their seeds and corpora have the same names.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("record_decoder", record_decoder),
     ("record_tree", record_tree),
     ("group_id", group_id),
     ("fixture_reader", fixture_reader),
+    ("client_message", client_message),
 ];
 
 /// The bytes are records, one a line.
@@ -63,4 +66,13 @@ pub fn group_id(data: &[u8]) {
 /// The bytes are a file for `make local-stream`.
 pub fn fixture_reader(data: &[u8]) {
     reader::check(data);
+}
+
+/// The bytes are messages of a client of the gateway and entries of the log, one a line.
+pub fn client_message(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for line in text.lines().take(MOST_RECORDS) {
+        client::check_message(line);
+        client::check_entry(line);
+    }
 }

@@ -106,6 +106,7 @@ fn parse(answer: Value, keys: usize) -> Option<(LogPage, Vec<Option<String>>)> {
     let oldest = parts.next()?.into_string()?;
     let oldest = if oldest.is_empty() { None } else { Some(oldest.parse().ok()?) };
     let newest = parts.next()?.into_string()?.parse().ok()?;
+    let trimmed = parts.next()?.as_u64()? == 1;
     let values: Vec<_> = parts.next()?.into_array().into_iter().map(Value::into_string).collect();
     let mut entries = Vec::with_capacity(parts.len() / 2);
     while let Some(id) = parts.next() {
@@ -114,5 +115,5 @@ fn parse(answer: Value, keys: usize) -> Option<(LogPage, Vec<Option<String>>)> {
             event: parts.next()?.into_string()?,
         });
     }
-    (values.len() == keys).then_some((LogPage { oldest, newest, entries }, values))
+    (values.len() == keys).then_some((LogPage { oldest, newest, trimmed, entries }, values))
 }

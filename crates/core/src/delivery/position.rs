@@ -15,6 +15,14 @@ pub struct Position {
 impl Position {
     /// Before the first entry of any log.
     pub const START: Self = Self { ms: 0, number: 0 };
+
+    /// The position just before this one.
+    pub fn before(self) -> Self {
+        match self.number.checked_sub(1) {
+            Some(number) => Self { number, ..self },
+            None => Self { ms: self.ms.saturating_sub(1), number: u64::MAX },
+        }
+    }
 }
 
 impl fmt::Display for Position {
@@ -64,6 +72,8 @@ pub struct LogPage {
     pub oldest: Option<Position>,
     /// The newest position that the log ever had: it stays when entries are removed.
     pub newest: Position,
+    /// True if the log has ever given up an entry, or if that is unknown.
+    pub trimmed: bool,
     /// The entries, oldest first.
     pub entries: Vec<LogEntry>,
 }

@@ -87,6 +87,8 @@ impl LogEvent {
             hasher.finish()
         });
         let rest = event.trim_start().strip_prefix('{').ok_or("the event is no object")?;
+        // Outside of texts, JSON may have line breaks. They would end a message of Server-Sent Events.
+        let rest = rest.replace(['\n', '\r'], " ");
         Ok(Self {
             position,
             json: format!("{{\"position\":\"{position}\",{rest}").into(),

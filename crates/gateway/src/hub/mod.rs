@@ -204,10 +204,10 @@ impl Hub {
         self.slugs.get(id_or_slug).map_or(id_or_slug, AsRef::as_ref)
     }
 
-    /// Begins at a position of the log, without an event. Connections lose their place, because events between may be
+    /// Begins at a position of the log, without an event. `whole`: the log has never had an entry before it. Connections lose their place, because events between may be
     /// missing: their subscriptions must be made anew.
-    pub fn reset(&mut self, floor: Position, reason: &'static str) {
-        self.ring.reset(floor);
+    pub fn reset(&mut self, floor: Position, whole: bool, reason: &'static str) {
+        self.ring.reset(floor, whole);
         let ids: Vec<ClientId> = self.clients.iter().map(|(id, _)| id).collect();
         for id in ids {
             self.lose(id, reason);

@@ -15,8 +15,10 @@ pub const SNAPSHOT_EVENTS: usize = 100;
 pub(super) struct Ring {
     limit: usize,
     events: VecDeque<Rc<LogEvent>>,
-    /// All events after this position and up to `newest` are in the ring.
+    /// All events after this position and up to `newest` are in the ring. Before the first event it is where the log begins.
     floor: Position,
+    /// True if the ring has all events that the log ever had.
+    whole: bool,
     newest: Position,
     /// The newest events of each channel, at most [`SNAPSHOT_EVENTS`].
     of_channel: HashMap<Box<str>, VecDeque<Rc<LogEvent>>>,
@@ -25,17 +27,28 @@ pub(super) struct Ring {
 impl Ring {
     pub(super) fn new(limit: usize) -> Self {
         let (floor, newest) = (Position::START, Position::START);
-        Self { limit: limit.max(1), events: VecDeque::new(), floor, newest, of_channel: HashMap::new() }
+        Self {
+            limit: limit.max(1),
+            events: VecDeque::new(),
+            floor,
+            whole: true,
+            newest,
+            of_channel: HashMap::new(),
+        }
     }
 
-    /// Empties the ring. The log is followed from `floor` on.
-    pub(super) fn reset(&mut self, floor: Position) {
+    /// Empties the ring. The log is followed from `floor` on. `whole`: it has never had an entry before.
+    pub(super) fn reset(&mut self, floor: Position, whole: bool) {
         self.events.clear();
         self.of_channel.clear();
-        (self.floor, self.newest) = (floor, floor);
+        (self.floor, self.newest, self.whole) = (floor, floor, whole);
     }
 
     pub(super) fn push(&mut self, event: Rc<LogEvent>) {
+        if self.newest == Position::START {
+            // A position before it can only be of another log, which this one has replaced.
+            self.floor = event.position.before();
+        }
         self.newest = event.position;
         for channel in &event.channels {
             let newest = match self.of_channel.get_mut(channel) {
@@ -55,7 +68,7 @@ impl Ring {
 
     fn evict(&mut self) {
         let Some(oldest) = self.events.pop_front() else { return };
-        self.floor = oldest.position;
+        (self.floor, self.whole) = (oldest.position, false);
         for channel in &oldest.channels {
             let Some(newest) = self.of_channel.get_mut(channel) else { continue };
             if newest.front().is_some_and(|first| first.position == oldest.position) {
@@ -74,7 +87,7 @@ impl Ring {
 
     /// True if the ring has all events after a position.
     pub(super) fn covers(&self, after: Position) -> bool {
-        (self.floor..=self.newest).contains(&after)
+        (self.floor..=self.newest).contains(&after) || after == Position::START && self.whole
     }
 
     pub(super) fn floor(&self) -> Position {

@@ -121,7 +121,7 @@ fn a_reset_loses_every_place_and_old_positions_are_not_covered() {
     hub.append(event(5, 1, None));
     assert_eq!(take_all(&mut hub, one), [5]);
     hub.append(event(6, 1, None));
-    hub.reset(position(100), "test");
+    hub.reset(position(100), false, "test");
     let taken = hub.take(one);
     assert!(taken.items.is_empty());
     assert_eq!(taken.lost.unwrap().since, position(5));
@@ -130,6 +130,18 @@ fn a_reset_loses_every_place_and_old_positions_are_not_covered() {
     // A position from the future of another log is not covered either.
     assert_eq!(hub.subscribe(one, &names(&["events:tvl"]), &Rc::default(), position(101)), Err(NotCovered));
     assert!(hub.subscribe(one, &names(&["events:tvl"]), &Rc::default(), position(100)).is_ok());
+}
+
+/// The log was deleted and began anew: positions of the old log lie before its first entry.
+#[test]
+fn a_position_of_a_log_that_was_deleted_is_not_covered() {
+    let mut hub = Hub::new(10);
+    hub.append(event(5, 1, None));
+    hub.reset(Position::START, true, "test");
+    assert!(hub.covers(Position::START) && !hub.covers(position(5)));
+    hub.append(event(9, 1, None));
+    assert!(!hub.covers(position(5)) && !hub.covers(position(7)));
+    assert!(hub.covers(Position::START) && hub.covers(position(9).before()) && hub.covers(position(9)));
 }
 
 #[test]

@@ -1,0 +1,184 @@
+//! A client: it subscribes, is cut off, comes back to any gateway, and checks all that it gets.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use events_core::delivery::Position;
+use events_gateway::hub::{Item, Taken};
+use events_gateway::protocol::{Request, Subscribe};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::server::PROTOCOLS;
+use super::{World, pause};
+
+struct Checked<'a> {
+    world: &'a World,
+    number: u64,
+    channel: String,
+    protocol: Option<u64>,
+    /// It has, or was told that it will not get, every event up to here. `None` before the first snapshot.
+    at: Option<Position>,
+    /// It was told of a gap: a snapshot must follow.
+    in_gap: bool,
+}
+
+/// Lives as long as there is trouble, and then until it has everything.
+pub(crate) async fn client(world: Rc<World>, number: u64) {
+    let protocol = (world.random.below(3) > 0).then(|| world.random.below(PROTOCOLS));
+    let channel = match protocol {
+        Some(protocol) => format!("events:protocol:{protocol}"),
+        None => ["events:tvl", "events:*"][world.random.below(2) as usize].to_owned(),
+    };
+    let mut checked = Checked { world: &world, number, channel, protocol, at: None, in_gap: false };
+    while !checked.connect().await {
+        pause(world.random.below(200)).await;
+    }
+}
+
+impl Checked<'_> {
+    fn check(&self, holds: bool, what: impl FnOnce() -> String) {
+        assert!(holds, "seed {}, client {} on {}: {}", self.world.seed, self.number, self.channel, what());
+    }
+
+    /// Connects once. True if the client has everything at the end.
+    async fn connect(&mut self) -> bool {
+        let world = self.world;
+        let which = world.random.below(world.gateways.borrow().len() as u64) as usize;
+        let gateway = Rc::clone(&world.gateways.borrow()[which]);
+        let wake = Rc::new(Notify::new());
+        let id = gateway.hub.borrow_mut().connect(Rc::clone(&wake));
+        let text = format!(r#"{{"action":"subscribe","channel":"{}"}}"#, self.channel);
+        let Ok(Request::Subscribe(wish)) = Request::read(&text) else { panic!("{text}") };
+        let since = self.at.filter(|_| !self.in_gap);
+        let subscribed = gateway.subscribe(id, Subscribe { since, ..wish }).await;
+        self.check(subscribed.is_ok(), || "refused".to_owned());
+        // In trouble, connections are cut soon.
+        let mut turns = if world.trouble.get() { 1 + world.random.below(60) } else { u64::MAX };
+        let mut idle = 0;
+        let done = loop {
+            let Taken { items, dropped, more, lost } = gateway.hub.borrow_mut().take(id);
+            self.check(dropped.is_none(), || format!("{dropped:?}, although little was sent"));
+            let got = !items.is_empty();
+            items.iter().for_each(|item| self.take(item));
+            if let Some(lost) = lost {
+                gateway.restore(id, lost).await;
+                continue;
+            }
+            if more {
+                continue;
+            }
+            turns -= 1;
+            // A gateway that was replaced has cut its clients off.
+            if turns == 0 || *gateway.stopping.borrow() {
+                break false;
+            }
+            idle = if got { 0 } else { idle + 1 };
+            if !world.trouble.get() && idle > 40 {
+                break true;
+            }
+            if turns > 60 && world.trouble.get() {
+                turns = 60;
+            }
+            let _in_time = tokio::time::timeout(Duration::from_millis(100), wake.notified()).await;
+        };
+        gateway.hub.borrow_mut().disconnect(id);
+        if done {
+            self.has_everything();
+        }
+        done
+    }
+
+    fn wants(&self, protocol: u64) -> bool {
+        self.protocol.is_none_or(|own| own == protocol)
+    }
+
+    fn take(&mut self, item: &Item) {
+        let json = match item {
+            Item::Event(event) => event.json.as_str(),
+            Item::Message(message) => message.json.as_str(),
+        };
+        let message: Value = serde_json::from_str(json).unwrap();
+        let position = |field: &str| message[field].as_str().unwrap().parse::<Position>().unwrap();
+        match message["type"].as_str() {
+            None => self.event(position("position"), &message),
+            Some("snapshot") => self.snapshot(position("position"), &message),
+            Some("resumed") => {
+                self.world.seen(|seen| seen.resumed += 1);
+                self.check(Some(position("since")) == self.at, || {
+                    format!("{json}, but it is at {:?}", self.at)
+                });
+            }
+            Some("gap") => {
+                self.world.seen(|seen| seen.gaps += 1);
+                self.in_gap = true;
+            }
+            Some(other) => self.check(false, || format!("an unexpected message {other}")),
+        }
+    }
+
+    fn event(&mut self, position: Position, message: &Value) {
+        self.world.seen(|seen| seen.events += 1);
+        let Some(at) = self.at.filter(|_| !self.in_gap) else {
+            return self.check(false, || format!("an event before a snapshot: {message}"));
+        };
+        self.check(position > at, || format!("{position} comes after {at}"));
+        self.nothing_between(at, position);
+        let protocol = message["data"]["protocolId"].as_str().unwrap().parse().unwrap();
+        self.check(self.wants(protocol), || format!("an event of another protocol: {message}"));
+        self.at = Some(position);
+    }
+
+    /// The server has no event for this client after one position and before another.
+    fn nothing_between(&self, after: Position, before: Position) {
+        let commits = self.world.server.commits_after(after);
+        let missed = commits.iter().find(|commit| commit.position < before && self.wants(commit.protocol));
+        self.check(missed.is_none(), || format!("after {after} comes {before}, without {missed:?}"));
+    }
+
+    fn snapshot(&mut self, position: Position, message: &Value) {
+        self.world.seen(|seen| seen.snapshots += 1);
+        self.check(self.at.is_none() || self.in_gap, || "a snapshot without a gap".to_owned());
+        if message["incomplete"] != Value::Bool(true) && self.protocol.is_some() && !self.is_old(position) {
+            let values = self.world.server.values_at(position);
+            let state = message["state"].as_object().unwrap();
+            let state: BTreeMap<String, u64> =
+                state.iter().map(|(key, value)| (key.clone(), value["tvl"].as_u64().unwrap())).collect();
+            let own = format!("tvl:{}", self.protocol.unwrap_or(0));
+            let wanted: BTreeMap<String, u64> = values.into_iter().filter(|(key, _)| *key == own).collect();
+            self.world.seen(|seen| seen.values += state.len() as u64);
+            self.check(state == wanted, || format!("at {position} the state is {state:?}, not {wanted:?}"));
+        }
+        let listed = message["events"].as_array().unwrap();
+        let events: Vec<Position> =
+            listed.iter().map(|event| event["position"].as_str().unwrap().parse().unwrap()).collect();
+        self.check(events.is_sorted() && events.iter().all(|one| *one <= position), || format!("{message}"));
+        if let (Some(first), Some(last)) = (events.first(), events.last()) {
+            let commits = self.world.server.commits();
+            let missed = commits.iter().find(|commit| {
+                (*first..=*last).contains(&commit.position)
+                    && self.wants(commit.protocol)
+                    && !events.contains(&commit.position)
+            });
+            self.check(missed.is_none(), || format!("the snapshot lacks {missed:?}"));
+        }
+        (self.at, self.in_gap) = (Some(position), false);
+    }
+
+    /// The position is one of commits that the server has lost since, or of a log that it has deleted.
+    fn is_old(&self, position: Position) -> bool {
+        let server = &self.world.server;
+        let is_known = server.commits().iter().any(|commit| commit.position == position);
+        !is_known
+            || server.phantoms.borrow().contains(&position)
+            || server.oldest().is_none_or(|oldest| oldest > position)
+    }
+
+    fn has_everything(&self) {
+        let end = Position { ms: u64::MAX, number: 0 };
+        self.check(!self.in_gap, || "a gap without a snapshot".to_owned());
+        let Some(at) = self.at else { return self.check(false, || "nothing came".to_owned()) };
+        self.nothing_between(at, end);
+    }
+}
