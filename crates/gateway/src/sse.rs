@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::mpsc;
@@ -71,32 +72,40 @@ async fn run<S: EventSource>(gateway: &Gateway<S>, connection: &Connection<S>, s
         let dropped =
             dropped.map(|dropped| Bytes::from(message_text("dropped", &protocol::dropped(dropped))));
         let parts: Vec<Bytes> = dropped.into_iter().chain(items.iter().map(part)).collect();
+        let is_idle = parts.is_empty() && lost.is_none() && !more;
         if !parts.is_empty() {
             room.send(if parts.len() == 1 { parts[0].clone() } else { joined(&parts) });
+        } else if is_idle && !idle(connection, sender, room, limits.ping_every, stopping.as_mut()).await {
+            return;
         }
         if let Some(lost) = lost {
             gateway.restore(connection.id, lost).await;
-            continue;
         }
-        if more || !parts.is_empty() {
-            continue;
+    }
+}
+
+/// Waits until there is something to send. False if the connection is over. A comment or a goodbye takes the room that is
+/// reserved: there is no other.
+async fn idle<S: EventSource>(
+    connection: &Connection<S>,
+    sender: &mpsc::Sender<Bytes>,
+    room: mpsc::Permit<'_, Bytes>,
+    ping_every: Duration,
+    stopping: Pin<&mut impl Future<Output = ()>>,
+) -> bool {
+    tokio::select! {
+        () = connection.wake() => true,
+        () = sender.closed() => false,
+        () = tokio::time::sleep(ping_every) => {
+            // A comment keeps proxies from closing the connection.
+            room.send(Bytes::from_static(b": ping\n\n"));
+            true
         }
-        tokio::select! {
-            () = connection.wake() => {}
-            () = sender.closed() => return,
-            () = tokio::time::sleep(limits.ping_every) => {
-                // A comment keeps proxies from closing the connection.
-                if sender.send(Bytes::from_static(b": ping\n\n")).await.is_err() {
-                    return;
-                }
-            }
-            () = &mut stopping => {
-                let retry = retry_after_ms(10_000);
-                let goodbye = format!("retry: {retry}\n{}", message_text("goodbye", &protocol::goodbye(retry)));
-                // The client may be gone.
-                let _gone = sender.send(goodbye.into()).await;
-                return;
-            }
+        () = stopping => {
+            let retry = retry_after_ms(10_000);
+            let goodbye = format!("retry: {retry}\n{}", message_text("goodbye", &protocol::goodbye(retry)));
+            room.send(goodbye.into());
+            false
         }
     }
 }
