@@ -390,8 +390,15 @@ impl Hub {
             let (name, filters, replaying) = (name.clone(), Rc::clone(filters), after < newest);
             client.subscriptions.push(Subscription { name, filters, after, replaying });
         }
-        if after < newest {
-            client.replay = Some(Replay { cursor: after, until: newest });
+        if client.replay.is_none() && !client.queue.has_events() {
+            // All up to here was sent, or was not wanted.
+            client.queue.set_taken(after);
+        }
+        match &mut client.replay {
+            // Events since that replay began came to no queue, so it goes on, from the earlier of both positions.
+            Some(replay) => replay.cursor = replay.cursor.min(after),
+            None if after < newest => client.replay = Some(Replay { cursor: after, until: newest }),
+            None => {}
         }
         client.wake.notify_one();
         for name in added {

@@ -92,6 +92,10 @@ impl Queue {
         self.items.is_empty()
     }
 
+    pub(super) fn has_events(&self) -> bool {
+        self.events > 0
+    }
+
     /// Takes everything out, and what was dropped before it.
     pub(super) fn take(&mut self) -> (Option<Dropped>, VecDeque<Item>) {
         // An idle queue keeps no room: most connections are idle.

@@ -78,6 +78,39 @@ fn a_slow_client_is_told_how_many_it_missed_and_since_when() {
     assert_eq!((hub.take(slow).dropped, hub.figures().dropped), (None, 100));
 }
 
+/// After a gap, subscriptions with different filters are made anew one after the other, before any of them is replayed.
+#[test]
+fn a_subscription_before_the_replay_of_another_takes_nothing_from_it() {
+    let mut hub = Hub::new(100);
+    let id = connect(&mut hub);
+    (1..=4).for_each(|n| hub.append(event(n, n % 2, None)));
+    hub.subscribe(id, &names(&["events:protocol:0"]), &Rc::default(), position(1)).unwrap();
+    hub.append(event(5, 0, None));
+    hub.subscribe(id, &names(&["events:protocol:1"]), &Rc::default(), position(4)).unwrap();
+    hub.append(event(6, 0, None));
+    hub.append(event(7, 1, None));
+    hub.subscribe(id, &names(&["events:protocol:2"]), &Rc::default(), position(7)).unwrap();
+    hub.append(event(8, 2, None));
+    assert_eq!(take_all(&mut hub, id), [2, 4, 5, 6, 7, 8]);
+    hub.append(event(9, 1, None));
+    assert_eq!(take_all(&mut hub, id), [9]);
+}
+
+/// A client that has got nothing but a snapshot knows the position of the snapshot.
+#[test]
+fn what_is_dropped_or_lost_first_is_told_with_the_position_of_the_subscription() {
+    let mut hub = Hub::new(10_000);
+    hub.append(event(5, 1, None));
+    let (slow, lost) = (connect(&mut hub), connect(&mut hub));
+    for id in [slow, lost] {
+        hub.subscribe(id, &names(&["events:*"]), &Rc::default(), position(5)).unwrap();
+    }
+    (6..=6 + MOST_WAITING as u64).for_each(|n| hub.append(event(n, n, None)));
+    assert_eq!(hub.take(slow).dropped, Some(Dropped { count: 1, since: position(5) }));
+    hub.reset(position(9_999), false, "test");
+    assert_eq!(hub.take(lost).lost.unwrap().since, position(5));
+}
+
 #[test]
 fn of_a_slow_client_newer_values_replace_older_ones() {
     let mut hub = Hub::new(10_000);
