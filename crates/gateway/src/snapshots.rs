@@ -38,15 +38,19 @@ impl<S> Snapshots<S> {
 impl<S: EventSource> Snapshots<S> {
     /// The values of keys as of one position of the log. `None` if they cannot be read.
     pub async fn read(&self, keys: Vec<String>) -> Option<Cut> {
-        let (answer, mut answered) = oneshot::channel();
-        self.waiting.borrow_mut().push_back(Waiting { keys, answer });
+        let wait = || {
+            let (answer, answered) = oneshot::channel();
+            self.waiting.borrow_mut().push_back(Waiting { keys: keys.clone(), answer });
+            answered
+        };
+        let mut answered = wait();
         let _turn = self.turn.lock().await;
         // Someone before in the line may have read for this one, too.
         loop {
             match answered.try_recv() {
                 Ok(cut) => return cut,
-                // The one that was reading for it is gone.
-                Err(TryRecvError::Closed) => return None,
+                // The one that was reading for it is gone, because its client is.
+                Err(TryRecvError::Closed) => answered = wait(),
                 Err(TryRecvError::Empty) => self.read_waiting().await,
             }
         }
