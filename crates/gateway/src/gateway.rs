@@ -160,6 +160,10 @@ impl<S: EventSource> Gateway<S> {
         let filters = Rc::new(filters);
         // Before, the end of the log is not known: a snapshot would be followed by old events.
         self.until(|gateway| gateway.loaded.get(), LOAD).await;
+        if let Some(since) = since {
+            // The client may have had an event from another gateway that this one has not read yet.
+            self.reached(since).await;
+        }
         {
             let mut hub = self.hub.borrow_mut();
             if hub.subscriptions(id) + hub.new_names(id, &names) > self.settings.limits.channels {
