@@ -23,8 +23,11 @@
 //! | [`lambda::terraform_plan`] | the resources that Terraform would create |
 //! | **the relay** | |
 //! | [`relay`] | the relay as a child process |
+//! | **the gateway** | |
+//! | [`gateway`] | the gateway as a child process, and its answers over HTTP |
 //! | **probes, which observe the outcome without the code under test** | |
 //! | [`probes::resp`], [`probes::subscriber`] | raw Redis commands and subscriptions |
+//! | [`probes::live`] | clients of the gateway: WebSocket and Server-Sent Events |
 //! | [`probes::oracle`] | an independent implementation of the rules, to compare events with |
 //! | [`probes::grouped`] | values by message group or channel, to compare their order |
 //! | [`probes::wait`] | waits for a condition instead of a fixed sleep |
@@ -47,6 +50,7 @@
 
 pub mod chaos;
 pub mod faults;
+pub mod gateway;
 pub mod generated;
 pub mod lambda;
 pub mod probes;
