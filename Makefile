@@ -1,5 +1,5 @@
 # `make help` lists the targets.
-.PHONY: help local-stream live test-page relay package package-test relay-image gateway-image rehearse plan-snapshot test check check-features check-infra check-postgres bench-postgres bench-gateway tools coverage verify verify-postgres \
+.PHONY: help local-stream live test-page relay package package-test relay-image gateway-image rehearse plan-snapshot test test-resume check check-features check-infra check-postgres bench-postgres bench-gateway tools coverage verify verify-postgres \
 	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts
 .DEFAULT_GOAL := help
 
@@ -53,6 +53,9 @@ test: tools ## run all tests; installs the servers that they need
 
 test-page: ## test the page in a real browser; QUICK=1 leaves out the measurement, SECS=300 measures for so long; needs node
 	@QUICK='$(QUICK)' $(if $(SECS),SECS='$(SECS)') sh tests/page/run.sh
+
+test-resume: tools ## run the tests of the gateway against a real Redis: cuts, kills, outages, slow clients, storms
+	cargo test --package events-tests --test integration -- gateway:: --nocapture
 
 check: check-features ## check formatting, clippy and documentation; warnings are errors
 	cargo fmt --all --check

@@ -8,6 +8,7 @@
 
 mod documents;
 mod fixture;
+mod gateway;
 mod lambda;
 mod oracle;
 mod outbox;
