@@ -39,8 +39,4 @@ END
 
 cd tests/page
 node --test unit
-if [ -n "${QUICK:-}" ]; then
-    node --test --test-name-pattern='/^(?!at \d+ events a second)/' page.test.mjs
-else
-    node --test page.test.mjs
-fi
+node --test page.test.mjs

@@ -13,7 +13,6 @@ use events_gateway::{Gateway, Settings, follow, listen_address, server};
 use events_processor::ports::Timer;
 use events_settings::{Reader, environment};
 use events_telemetry::start_log;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
@@ -97,8 +96,7 @@ async fn run() -> ExitCode {
 async fn serve(settings: Settings) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| text(&error))?;
-    let listener = TcpListener::bind(settings.listen)
-        .await
+    let listener = server::listen(settings.listen)
         .map_err(|error| format!("LISTEN_ADDR {}: {error}", settings.listen))?;
     let address = listener.local_addr().map_err(|error| text(&error))?;
     let log = RedisEventLog::new(&settings.redis, settings.serve.keys.event_log());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::clock::instant;
 use crate::gateway::Gateway;
@@ -27,6 +27,22 @@ const HEADERS_OF_PROXY: Duration = Duration::from_secs(150);
 const HEADER_BYTES: usize = 16_384;
 /// Longest time for clients to go when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// Connections that may wait to be accepted: after a restart all clients come back at once.
+const BACKLOG: u32 = 4_096;
+/// What the kernel holds of what a slow client does not take, bytes. Left alone it would hold megabytes for each.
+const SEND_BUFFER: u32 = 128 * 1024;
+
+/// Begins to listen.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait until old connections are forgotten.
+    socket.set_reuseaddr(true)?;
+    // Accepted connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Accepts connections, for ever.
 pub async fn serve<S: EventSource + 'static>(gateway: Rc<Gateway<S>>, listener: TcpListener) -> Infallible {

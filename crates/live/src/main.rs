@@ -86,7 +86,7 @@ fn say(text: &str) {
 }
 
 async fn run(args: &Args) -> Result<(), String> {
-    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+    let listener = server::listen(args.listen).map_err(|error| {
         format!("cannot serve at {}: {error}; LISTEN_ADDR=127.0.0.1:PORT chooses another place", args.listen)
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;

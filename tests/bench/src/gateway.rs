@@ -7,6 +7,9 @@ mod clients;
 
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -130,16 +133,27 @@ async fn publish(connection: &mut Connection, number: u64) -> Res<()> {
     connection.call(&command).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// Publishes at a steady rate. Returns the number of events.
+/// Publishes at a steady rate, from a thread of its own. Returns the number of events.
 async fn publish_steadily(gateway: &Gateway, per_second: u64, secs: u64) -> Res<u64> {
-    let mut connection = Connection::open(&gateway.redis.url()).await.map_err(|error| error.to_string())?;
-    let mut ticks = tokio::time::interval(Duration::from_nanos(1_000_000_000 / per_second));
-    let count = per_second * secs;
-    for number in 0..count {
-        ticks.tick().await;
-        publish(&mut connection, number).await?;
-    }
-    Ok(count)
+    let (url, count) = (gateway.redis.url(), per_second * secs);
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let publish_all = async {
+            let mut connection = Connection::open(&url).await.map_err(|error| error.to_string())?;
+            let mut ticks = tokio::time::interval(Duration::from_nanos(1_000_000_000 / per_second));
+            for number in 0..count {
+                ticks.tick().await;
+                publish(&mut connection, number).await?;
+            }
+            Ok(count)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let result =
+            runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(publish_all));
+        // The measurement may have failed meanwhile.
+        let _unread = done.send(result);
+    });
+    is_done.await.map_err(|_| "the publisher broke down".to_owned())?
 }
 
 /// Runs all measurements and prints them.
@@ -219,10 +233,13 @@ async fn delays(options: &Options) -> Res<[String; 2]> {
     for (index, stalled) in [0, STALLED].into_iter().enumerate() {
         let gateway = Gateway::start().await?;
         let (counts, slow_counts) = (Rc::new(Counts::default()), Rc::new(Counts::default()));
-        let clients = gateway.clients(CLIENTS - SAMPLED - stalled, SUBSCRIBE, &counts, false).await?;
-        let sampled = gateway.clients(SAMPLED, SUBSCRIBE, &counts, true).await?;
+        let half = (CLIENTS - SAMPLED - stalled) / 2;
+        // The sampled clients are neither the first nor the last that an event is sent to.
+        let first = gateway.clients(half, SUBSCRIBE, &counts, false).await?;
+        let sampler = Sampler::start(gateway.port, SAMPLED)?;
+        let second = gateway.clients(half, SUBSCRIBE, &counts, false).await?;
         let slow = gateway.clients(stalled, SUBSCRIBE, &slow_counts, false).await?;
-        let reading = (CLIENTS - stalled) as u64;
+        let reading = 2 * half as u64;
         counts.until("answers", PATIENCE, |counts| counts.others.get() == 2 * reading).await?;
         slow_counts.until("answers", PATIENCE, |counts| counts.others.get() == 2 * stalled as u64).await?;
         slow.iter().for_each(|client| client.reads.set(false));
@@ -234,22 +251,61 @@ async fn delays(options: &Options) -> Res<[String; 2]> {
             .until("deliveries", PATIENCE, |counts| counts.events.get() + counts.dropped.get() >= wanted)
             .await?;
         let grown = proc::resident_mib(gateway.pid())? - before;
+        let delays = sampler.stop()?;
         // What the kernel holds for a client arrives before the message that tells what was dropped.
         slow.iter().for_each(Client::read_on);
         let slow_wanted = events * stalled as u64;
         let all = |counts: &Counts| counts.events.get() + counts.dropped.get() >= slow_wanted;
         slow_counts.until("what slow clients missed", PATIENCE, all).await?;
-        let delays = counts.delays_ms.borrow();
         let [p50, p99] = [0.5, 0.99].map(|p| stats::short(stats::percentile(&delays, p)));
-        results[index] =
-            format!("p50 {p50}, p99 {p99} ms; memory +{grown:.1} MiB (of {events} events, 1 copy)");
+        results[index] = format!("p50 {p50}, p99 {p99} ms of {}; memory +{grown:.1} MiB", delays.len());
         if stalled > 0 {
             let (got, dropped) = (slow_counts.events.get(), slow_counts.dropped.get());
-            results[index] += &format!("; the slow got {got}, and were told of {dropped} dropped");
+            results[index] +=
+                &format!("; the slow got {got}, and were told of {dropped} dropped: all {slow_wanted}");
         }
-        drop((clients, sampled, slow));
+        drop((first, second, slow));
     }
     Ok(results)
+}
+
+/// Clients on a thread of their own, whose delays are measured: the other clients must not hold them up.
+struct Sampler {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Res<Vec<f64>>>,
+}
+
+impl Sampler {
+    fn start(port: u16, count: usize) -> Res<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            LocalSet::new().block_on(&runtime, async {
+                let counts = Rc::new(Counts::default());
+                let mut clients = Vec::new();
+                for _ in 0..count {
+                    clients.push(connect(port, SUBSCRIBE, &counts, true).await?);
+                }
+                let wanted = 2 * count as u64;
+                counts.until("answers", PATIENCE, |counts| counts.others.get() == wanted).await?;
+                ready.send(()).map_err(|error| error.to_string())?;
+                while !stopped.load(Ordering::Relaxed) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Ok(counts.delays_ms.take())
+            })
+        });
+        is_ready.recv().map_err(|_| "the sampled clients cannot connect".to_owned())?;
+        Ok(Self { stop, thread })
+    }
+
+    fn stop(self) -> Res<Vec<f64>> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| "the sampled clients broke down".to_owned())?
+    }
 }
 
 /// All clients come back at once, each after an event that it missed.

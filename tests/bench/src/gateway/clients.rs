@@ -1,10 +1,11 @@
 //! Many WebSocket clients that cost little: frames are counted and not decoded, and all share one buffer.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -13,6 +14,8 @@ use crate::Res;
 
 /// Bytes of a frame that are looked at: enough for the position and the time in front of an event.
 const HEAD: usize = 96;
+/// What the kernel holds for a client that does not read, bytes.
+const RECEIVE_BUFFER: u32 = 64 * 1024;
 /// What comes before the time at which an event was published.
 const STAMP: &[u8] = b"\"eventId\":\"";
 
@@ -85,7 +88,10 @@ impl Drop for Client {
 /// Connects a client, and sends its first message. `sampled`: the delays of its events are measured.
 pub(super) async fn connect(port: u16, message: &str, counts: &Rc<Counts>, sampled: bool) -> Res<Client> {
     let fail = |error: std::io::Error| format!("a client cannot connect: {error}");
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(fail)?;
+    let socket = TcpSocket::new_v4().map_err(fail)?;
+    // A client that does not read must be seen soon.
+    socket.set_recv_buffer_size(RECEIVE_BUFFER).map_err(fail)?;
+    let stream = socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).await.map_err(fail)?;
     let request = format!(
         "GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
