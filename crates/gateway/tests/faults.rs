@@ -32,7 +32,14 @@ fn no_event_is_missing_and_none_comes_twice_whatever_fails() {
     let count = seeds.end - seeds.start;
     let mut sum = world::Seen::default();
     for seed in seeds {
-        sum.add(run(seed));
+        match std::panic::catch_unwind(|| run(seed)) {
+            Ok(seen) => sum.add(seen),
+            Err(panic) => {
+                let Some((invariant, what)) = world::violation() else { std::panic::resume_unwind(panic) };
+                println!("caught after {} seeds: {invariant}", seed + 1);
+                panic!("{invariant}: {what}");
+            }
+        }
     }
     println!("{count} runs: {sum:?}");
     // A run in which nothing happens proves nothing.

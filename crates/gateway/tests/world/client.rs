@@ -10,8 +10,17 @@ use events_gateway::protocol::{Request, Subscribe};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::server::PROTOCOLS;
-use super::{World, pause};
+use super::server::{Commit, PROTOCOLS};
+use super::{World, pause, violated};
+
+/// Every event that the log keeps comes, or is said not to come.
+const MISSING: &str = "nothing is missing";
+/// An event comes once, in the order of the log, and only to those who want it.
+const ONCE: &str = "once and in order";
+/// The values of a snapshot are those of its position.
+const VALUES: &str = "a snapshot is one moment";
+/// A client is told what happens to it.
+const TOLD: &str = "the client is told";
 
 struct Checked<'a> {
     world: &'a World,
@@ -22,6 +31,8 @@ struct Checked<'a> {
     at: Option<Position>,
     /// It was told of a gap: a snapshot must follow.
     in_gap: bool,
+    /// Events that it was told were dropped, and that were not missing yet.
+    dropped: u64,
 }
 
 /// Lives as long as there is trouble, and then until it has everything.
@@ -31,15 +42,20 @@ pub(crate) async fn client(world: Rc<World>, number: u64) {
         Some(protocol) => format!("events:protocol:{protocol}"),
         None => ["events:tvl", "events:*"][world.random.below(2) as usize].to_owned(),
     };
-    let mut checked = Checked { world: &world, number, channel, protocol, at: None, in_gap: false };
+    let mut checked =
+        Checked { world: &world, number, channel, protocol, at: None, in_gap: false, dropped: 0 };
     while !checked.connect().await {
         pause(world.random.below(200)).await;
     }
 }
 
 impl Checked<'_> {
-    fn check(&self, holds: bool, what: impl FnOnce() -> String) {
-        assert!(holds, "seed {}, client {} on {}: {}", self.world.seed, self.number, self.channel, what());
+    fn check(&self, invariant: &'static str, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            let what =
+                format!("seed {}, client {} on {}: {}", self.world.seed, self.number, self.channel, what());
+            violated(invariant, &what);
+        }
     }
 
     /// Connects once. True if the client has everything at the end.
@@ -53,15 +69,24 @@ impl Checked<'_> {
         let Ok(Request::Subscribe(wish)) = Request::read(&text) else { panic!("{text}") };
         let since = self.at.filter(|_| !self.in_gap);
         let subscribed = gateway.subscribe(id, Subscribe { since, ..wish }).await;
-        self.check(subscribed.is_ok(), || "refused".to_owned());
+        self.check(TOLD, subscribed.is_ok(), || "refused".to_owned());
         // In trouble, connections are cut soon.
         let mut turns = if world.trouble.get() { 1 + world.random.below(60) } else { u64::MAX };
         let mut idle = 0;
         let done = loop {
             let Taken { items, dropped, more, lost } = gateway.hub.borrow_mut().take(id);
-            self.check(dropped.is_none(), || format!("{dropped:?}, although little was sent"));
+            if let Some(dropped) = dropped {
+                world.seen(|seen| seen.dropped += dropped.count);
+                let known = self.at.is_some_and(|at| dropped.since <= at);
+                self.check(MISSING, known, || format!("{dropped:?}, but it is at {:?}", self.at));
+                self.dropped += dropped.count;
+            }
             let got = !items.is_empty();
             items.iter().for_each(|item| self.take(item));
+            // A failover takes commits away that were sent and dropped before.
+            let told = self.dropped == 0 || !world.server.phantoms.borrow().is_empty();
+            self.check(TOLD, told || more, || format!("{} dropped events were not missing", self.dropped));
+            self.dropped = 0;
             if let Some(lost) = lost {
                 gateway.restore(id, lost).await;
                 continue;
@@ -80,6 +105,9 @@ impl Checked<'_> {
             }
             if turns > 60 && world.trouble.get() {
                 turns = 60;
+            }
+            if world.trouble.get() && world.random.permille(30) {
+                pause(400).await;
             }
             let _in_time = tokio::time::timeout(Duration::from_millis(100), wake.notified()).await;
         };
@@ -106,7 +134,7 @@ impl Checked<'_> {
             Some("snapshot") => self.snapshot(position("position"), &message),
             Some("resumed") => {
                 self.world.seen(|seen| seen.resumed += 1);
-                self.check(Some(position("since")) == self.at, || {
+                self.check(TOLD, Some(position("since")) == self.at, || {
                     format!("{json}, but it is at {:?}", self.at)
                 });
             }
@@ -114,32 +142,41 @@ impl Checked<'_> {
                 self.world.seen(|seen| seen.gaps += 1);
                 self.in_gap = true;
             }
-            Some(other) => self.check(false, || format!("an unexpected message {other}")),
+            Some(other) => self.check(TOLD, false, || format!("an unexpected message {other}")),
         }
     }
 
     fn event(&mut self, position: Position, message: &Value) {
         self.world.seen(|seen| seen.events += 1);
         let Some(at) = self.at.filter(|_| !self.in_gap) else {
-            return self.check(false, || format!("an event before a snapshot: {message}"));
+            return self.check(TOLD, false, || format!("an event before a snapshot: {message}"));
         };
-        self.check(position > at, || format!("{position} comes after {at}"));
+        self.check(ONCE, position > at, || format!("{position} comes after {at}"));
         self.nothing_between(at, position);
         let protocol = message["data"]["protocolId"].as_str().unwrap().parse().unwrap();
-        self.check(self.wants(protocol), || format!("an event of another protocol: {message}"));
+        self.check(ONCE, self.wants(protocol), || format!("an event of another protocol: {message}"));
         self.at = Some(position);
     }
 
-    /// The server has no event for this client after one position and before another.
-    fn nothing_between(&self, after: Position, before: Position) {
+    /// The server has no event for this client after one position and before another, but for those that were dropped.
+    fn nothing_between(&mut self, after: Position, before: Position) {
         let commits = self.world.server.commits_after(after);
-        let missed = commits.iter().find(|commit| commit.position < before && self.wants(commit.protocol));
-        self.check(missed.is_none(), || format!("after {after} comes {before}, without {missed:?}"));
+        let missed: Vec<&Commit> =
+            commits.iter().filter(|commit| commit.position < before && self.wants(commit.protocol)).collect();
+        let count = missed.len() as u64;
+        let first = missed.first().map(|commit| commit.position);
+        self.check(MISSING, count <= self.dropped, || {
+            format!(
+                "after {after} comes {before}, without {count} from {first:?} on; {} were dropped",
+                self.dropped
+            )
+        });
+        self.dropped -= count;
     }
 
     fn snapshot(&mut self, position: Position, message: &Value) {
         self.world.seen(|seen| seen.snapshots += 1);
-        self.check(self.at.is_none() || self.in_gap, || "a snapshot without a gap".to_owned());
+        self.check(TOLD, self.at.is_none() || self.in_gap, || "a snapshot without a gap".to_owned());
         if message["incomplete"] != Value::Bool(true) && self.protocol.is_some() && !self.is_old(position) {
             let values = self.world.server.values_at(position);
             let state = message["state"].as_object().unwrap();
@@ -148,12 +185,16 @@ impl Checked<'_> {
             let own = format!("tvl:{}", self.protocol.unwrap_or(0));
             let wanted: BTreeMap<String, u64> = values.into_iter().filter(|(key, _)| *key == own).collect();
             self.world.seen(|seen| seen.values += state.len() as u64);
-            self.check(state == wanted, || format!("at {position} the state is {state:?}, not {wanted:?}"));
+            self.check(VALUES, state == wanted, || {
+                format!("at {position} the state is {state:?}, not {wanted:?}")
+            });
         }
         let listed = message["events"].as_array().unwrap();
         let events: Vec<Position> =
             listed.iter().map(|event| event["position"].as_str().unwrap().parse().unwrap()).collect();
-        self.check(events.is_sorted() && events.iter().all(|one| *one <= position), || format!("{message}"));
+        self.check(ONCE, events.is_sorted() && events.iter().all(|one| *one <= position), || {
+            format!("{message}")
+        });
         if let (Some(first), Some(last)) = (events.first(), events.last()) {
             let commits = self.world.server.commits();
             let missed = commits.iter().find(|commit| {
@@ -161,7 +202,7 @@ impl Checked<'_> {
                     && self.wants(commit.protocol)
                     && !events.contains(&commit.position)
             });
-            self.check(missed.is_none(), || format!("the snapshot lacks {missed:?}"));
+            self.check(MISSING, missed.is_none(), || format!("the snapshot lacks {missed:?}"));
         }
         (self.at, self.in_gap) = (Some(position), false);
     }
@@ -175,10 +216,10 @@ impl Checked<'_> {
             || server.oldest().is_none_or(|oldest| oldest > position)
     }
 
-    fn has_everything(&self) {
+    fn has_everything(&mut self) {
         let end = Position { ms: u64::MAX, number: 0 };
-        self.check(!self.in_gap, || "a gap without a snapshot".to_owned());
-        let Some(at) = self.at else { return self.check(false, || "nothing came".to_owned()) };
+        self.check(TOLD, !self.in_gap, || "a gap without a snapshot".to_owned());
+        let Some(at) = self.at else { return self.check(MISSING, false, || "nothing came".to_owned()) };
         self.nothing_between(at, end);
     }
 }

@@ -31,10 +31,11 @@ pub(crate) struct Seen {
     pub(crate) failed_calls: u64,
     pub(crate) restarts: u64,
     pub(crate) losses: u64,
+    pub(crate) dropped: u64,
 }
 
 impl Seen {
-    pub(crate) fn all(&self) -> [(&'static str, u64); 8] {
+    pub(crate) fn all(&self) -> [(&'static str, u64); 9] {
         [
             ("an event", self.events),
             ("a snapshot", self.snapshots),
@@ -44,11 +45,13 @@ impl Seen {
             ("a failed call", self.failed_calls),
             ("a restart of a gateway", self.restarts),
             ("a loss of the log's end", self.losses),
+            ("a dropped event", self.dropped),
         ]
     }
 
     pub(crate) fn add(&mut self, other: Self) {
-        let Self { events, snapshots, values, resumed, gaps, failed_calls, restarts, losses } = other;
+        let Self { events, snapshots, values, resumed, gaps, failed_calls, restarts, losses, dropped } =
+            other;
         self.events += events;
         self.snapshots += snapshots;
         self.values += values;
@@ -57,6 +60,7 @@ impl Seen {
         self.failed_calls += failed_calls;
         self.restarts += restarts;
         self.losses += losses;
+        self.dropped += dropped;
     }
 }
 
@@ -98,6 +102,21 @@ impl World {
     fn seen(&self, count: impl Fn(&mut Seen)) {
         count(&mut self.seen.borrow_mut());
     }
+}
+
+thread_local! {
+    static VIOLATION: RefCell<Option<(&'static str, String)>> = const { RefCell::new(None) };
+}
+
+/// An invariant does not hold: the run ends.
+fn violated(invariant: &'static str, what: &str) -> ! {
+    VIOLATION.with_borrow_mut(|first| first.get_or_insert((invariant, what.to_owned())).clone());
+    panic!("{invariant}: {what}");
+}
+
+/// The first invariant that did not hold on this thread, and how.
+pub(crate) fn violation() -> Option<(&'static str, String)> {
+    VIOLATION.take()
 }
 
 async fn pause(ms: u64) {
@@ -160,7 +179,9 @@ fn happen(world: &Rc<World>, followers: &mut [JoinHandle<()>]) {
             world.seen(|seen| seen.losses += 1);
             server.lose_last(1 + random.below(4));
         }
-        666..668 => server.flush(),
+        666..667 => server.flush(),
+        // More than may wait for a client.
+        667..668 => (0..1_500).for_each(|_| server.commit()),
         668..680 => {
             let which = random.below(GATEWAYS as u64) as usize;
             followers[which].abort();
