@@ -18,6 +18,8 @@ use crate::ws::retry_after_ms;
 
 /// Parts of the answer that wait for hyper. What waits longer waits in the hub, which drops the oldest.
 const PARTS: usize = 1;
+/// Messages of one part.
+const TOGETHER: usize = 16;
 
 /// The body of the answer: parts as they come.
 #[derive(Debug)]
@@ -60,28 +62,45 @@ async fn run<S: EventSource>(gateway: &Gateway<S>, connection: &Connection<S>, s
     let mut stopping = std::pin::pin!(connection.stopping());
     loop {
         // Wait for room first: what comes meanwhile waits in the hub.
-        let room = match tokio::time::timeout(limits.stalled_after, sender.reserve()).await {
-            Ok(Ok(room)) => room,
-            Ok(Err(_)) => return,
-            Err(_) => {
-                gateway.stats.stalled.add(1);
-                return;
-            }
-        };
+        let Some(room) = reserved(gateway, sender).await else { return };
         let Taken { dropped, items, more, lost } = connection.take();
         let dropped =
             dropped.map(|dropped| Bytes::from(message_text("dropped", &protocol::dropped(dropped))));
         let parts: Vec<Bytes> = dropped.into_iter().chain(items.iter().map(part)).collect();
-        let is_idle = parts.is_empty() && lost.is_none() && !more;
-        if !parts.is_empty() {
-            room.send(if parts.len() == 1 { parts[0].clone() } else { joined(&parts) });
-        } else if is_idle && !idle(connection, sender, room, limits.ping_every, stopping.as_mut()).await {
-            return;
+        if parts.is_empty() && lost.is_none() && !more {
+            if !idle(connection, sender, room, limits.ping_every, stopping.as_mut()).await {
+                return;
+            }
+            continue;
+        }
+        let mut first = Some(room);
+        // A client that takes so many within the time limit is slow, and not stuck.
+        for some in parts.chunks(TOGETHER) {
+            let room = match first.take() {
+                Some(room) => room,
+                None => match reserved(gateway, sender).await {
+                    Some(room) => room,
+                    None => return,
+                },
+            };
+            room.send(if some.len() == 1 { some[0].clone() } else { joined(some) });
         }
         if let Some(lost) = lost {
             gateway.restore(connection.id, lost).await;
         }
     }
+}
+
+/// Waits until hyper takes a part. `None` if the client is gone, or took nothing for too long.
+async fn reserved<'a, S>(
+    gateway: &Gateway<S>,
+    sender: &'a mpsc::Sender<Bytes>,
+) -> Option<mpsc::Permit<'a, Bytes>> {
+    let room = tokio::time::timeout(gateway.settings.limits.stalled_after, sender.reserve()).await;
+    if room.is_err() {
+        gateway.stats.stalled.add(1);
+    }
+    room.ok()?.ok()
 }
 
 /// Waits until there is something to send. False if the connection is over. A comment or a goodbye takes the room that is

@@ -23,6 +23,8 @@ use crate::source::EventSource;
 const READ_BUFFER: usize = 512;
 /// So much is collected before it is written. A flush after each batch writes the rest.
 const WRITE_BUFFER: usize = 4_096;
+/// Messages that share a time limit. A client that takes so many within it is slow, and not stuck.
+const TOGETHER: usize = 16;
 /// Longest time for the closing handshake.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -175,12 +177,20 @@ impl<'a, S: EventSource> Session<'a, S> {
         socket: &mut Socket<T>,
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<(), End> {
-        let write = async {
-            for message in messages {
-                socket.feed(message).await?;
-            }
-            socket.flush().await
-        };
+        let mut messages = messages.into_iter().peekable();
+        while messages.peek().is_some() {
+            self.in_time(async {
+                for message in messages.by_ref().take(TOGETHER) {
+                    socket.feed(message).await?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        self.in_time(socket.flush()).await
+    }
+
+    async fn in_time(&self, write: impl Future<Output = Result<(), tungstenite::Error>>) -> Result<(), End> {
         match tokio::time::timeout(self.gateway.settings.limits.stalled_after, write).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Gone),
