@@ -13,22 +13,28 @@ import sys
 import websockets
 
 BREAK_AFTER = 10
+# No message takes longer than this.
+PATIENCE_SECONDS = 15
 
 
 def show(value):
     print(json.dumps(value), flush=True)
 
 
+async def receive(connection):
+    return json.loads(await asyncio.wait_for(connection.recv(), PATIENCE_SECONDS))
+
+
 async def main(url, channel, count):
     since, got = None, 0
     while got < count:
         connection = await websockets.connect(url)
-        assert json.loads(await connection.recv())["type"] == "welcome"
+        assert (await receive(connection))["type"] == "welcome"
         request = {"action": "subscribe", "channel": channel}
         if since is not None:
             request["since"] = since
         await connection.send(json.dumps(request))
-        answer = json.loads(await connection.recv())
+        answer = await receive(connection)
         if since is None:
             assert answer["type"] == "snapshot", answer
             since = answer["position"]
@@ -36,7 +42,7 @@ async def main(url, channel, count):
         else:
             assert answer["type"] == "resumed" and answer["since"] == since, answer
         for _ in range(min(BREAK_AFTER, count - got)):
-            event = json.loads(await connection.recv())
+            event = await receive(connection)
             assert "eventType" in event, event
             since = event["position"]
             got += 1

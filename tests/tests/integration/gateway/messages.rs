@@ -9,7 +9,7 @@ use super::{Writer, ids, newest, price_event, subscribed, text, tvl_event, with,
 async fn the_first_message_is_the_welcome_with_the_limits() {
     let (redis, gateway) = world(&[]).await;
     Writer::open(&redis).await.add(&tvl_event(1)).await;
-    // A client that has the snapshot proves that the gateway has read the event.
+    // A snapshot with values comes only when the gateway has read the log up to them.
     subscribed(gateway.port(), &["events:protocol:1"]).await;
     let welcome = LiveClient::connect(gateway.port()).await.next().await;
     let wanted = json!({

@@ -6,7 +6,7 @@ use std::process::ChildStdout;
 use events_harness::servers::process::{Process, Spec, workspace};
 use serde_json::Value;
 
-use super::{Writer, assert_same, log, text, world};
+use super::{Writer, assert_same, log, subscribed, text, world};
 
 /// What the program prints next, a message on each line.
 fn next(lines: &mut impl Iterator<Item = std::io::Result<String>>, process: &Process) -> Value {
@@ -19,6 +19,8 @@ async fn a_client_in_python_gets_the_same_events() {
     let (redis, gateway) = world(&[]).await;
     let mut writer = Writer::open(&redis).await;
     writer.add_many(5).await;
+    // A snapshot with values comes only when the gateway has read the log up to them.
+    subscribed(gateway.port(), &["events:protocol:1"]).await;
     let python = workspace().join(".tools/venv/bin/python3");
     assert!(python.is_file(), "{} is missing: run `make tools`", python.display());
     let script = workspace().join("tests/gateway/client.py");
