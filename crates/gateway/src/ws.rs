@@ -115,7 +115,7 @@ impl<'a, S: EventSource> Session<'a, S> {
 
     async fn run<T: AsyncRead + AsyncWrite + Unpin>(mut self, socket: &mut Socket<T>) -> End {
         let limits = &self.gateway.settings.limits;
-        let mut ping = instant() + limits.ping_every;
+        let mut ping = std::pin::pin!(tokio::time::sleep(limits.ping_every));
         let mut stopping = std::pin::pin!(self.connection.stopping());
         loop {
             if let Err(end) = self.send_waiting(socket).await {
@@ -128,11 +128,11 @@ impl<'a, S: EventSource> Session<'a, S> {
                         return end;
                     }
                 }
-                () = tokio::time::sleep_until(ping) => {
+                () = &mut ping => {
                     if self.heard.elapsed() > limits.silent_after {
                         return End::Close(1001, "no sign of the client".to_owned());
                     }
-                    ping = instant() + limits.ping_every;
+                    ping.as_mut().reset(instant() + limits.ping_every);
                     if let Err(end) = self.send(socket, [Message::Ping(Bytes::new())]).await {
                         return end;
                     }
@@ -165,9 +165,12 @@ impl<'a, S: EventSource> Session<'a, S> {
                 Item::Message(message) => Message::Text(message.json),
             });
             self.send(socket, dropped.into_iter().chain(messages)).await?;
-            if let Some(lost) = lost {
+            match lost {
                 // On the heap, as it is rare: an idle connection must not keep room for it.
-                Box::pin(self.gateway.restore(self.connection.id, lost)).await;
+                Some(lost) => Box::pin(self.gateway.restore(self.connection.id, lost)).await,
+                None if more => {}
+                // What came meanwhile wakes the connection.
+                None => return Ok(()),
             }
         }
     }
@@ -178,21 +181,26 @@ impl<'a, S: EventSource> Session<'a, S> {
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<(), End> {
         let mut messages = messages.into_iter().peekable();
-        while messages.peek().is_some() {
-            self.in_time(async {
+        loop {
+            let is_all = self.in_time(async {
                 for message in messages.by_ref().take(TOGETHER) {
                     socket.feed(message).await?;
                 }
-                Ok(())
-            })
-            .await?;
+                let is_all = messages.peek().is_none();
+                if is_all {
+                    socket.flush().await?;
+                }
+                Ok(is_all)
+            });
+            if is_all.await? {
+                return Ok(());
+            }
         }
-        self.in_time(socket.flush()).await
     }
 
-    async fn in_time(&self, write: impl Future<Output = Result<(), tungstenite::Error>>) -> Result<(), End> {
+    async fn in_time<R>(&self, write: impl Future<Output = Result<R, tungstenite::Error>>) -> Result<R, End> {
         match tokio::time::timeout(self.gateway.settings.limits.stalled_after, write).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(End::Gone),
             Err(_) => {
                 self.gateway.stats.stalled.add(1);
