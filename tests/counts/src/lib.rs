@@ -62,8 +62,13 @@ impl<'a> Work<'a> {
     /// Prepares a stage.
     pub fn new(batch: &'a Batch, stage: Stage) -> Self {
         let everything = stage == Stage::PlanAll;
-        let config =
-            Config { caching: everything, pubsub: everything, queueing: everything, ..Config::default() };
+        let config = Config {
+            caching: everything,
+            pubsub: everything,
+            event_log_max_length: if everything { 50_000 } else { 0 },
+            queueing: everything,
+            ..Config::default()
+        };
         let records = match stage {
             Stage::Parse | Stage::Decode => Vec::new(),
             Stage::Read | Stage::Plan | Stage::PlanAll => decode(batch),
