@@ -4,6 +4,7 @@
 //! What must hold for each client, whatever fails: after the position that it was given, it gets every event of its channels
 //! that the log keeps, once and in order; or it is told of a gap, and gets a snapshot. The values of a snapshot are those of its
 //! position.
+#![cfg(feature = "service")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
