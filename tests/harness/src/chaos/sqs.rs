@@ -21,6 +21,11 @@ const RATES: [(&str, u64); 8] = [
     (LATE, 20),
 ];
 const LATE: &str = "late response";
+/// Calls that an outage meets at least, unless it would take too long.
+const OUTAGE_CALLS: u64 = 10;
+/// How often that is looked at, and how many times.
+const OUTAGE_POLL: Duration = Duration::from_millis(50);
+const OUTAGE_POLLS: u32 = 100;
 const OUTAGE: &str = "error 500 in an outage";
 const THROTTLING: &str = "throttled, half of all calls";
 
@@ -105,10 +110,19 @@ impl FaultySqs {
         Duration::from_millis(from + self.state().random.below(to - from))
     }
 
-    /// Fails every call for a while, long enough to open the breakers.
+    /// Fails every call for a while, long enough to open the breakers: until it has met enough calls, too, because
+    /// sandboxes may be busy with something else.
     pub(super) async fn outage(&self) {
+        let met = |state: &State| state.counts.faults.get(OUTAGE).copied().unwrap_or(0);
+        let before = met(&self.state());
         self.state().down = true;
         tokio::time::sleep(self.millis(500, 2_000)).await;
+        for _ in 0..OUTAGE_POLLS {
+            if met(&self.state()) >= before + OUTAGE_CALLS {
+                break;
+            }
+            tokio::time::sleep(OUTAGE_POLL).await;
+        }
         let state = &mut *self.state();
         state.down = false;
         state.counts.outages += 1;
