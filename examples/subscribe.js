@@ -12,7 +12,8 @@ function connect() {
     socket.send(JSON.stringify({ action: 'subscribe', channels: channels.length ? channels : ['events:*'], since }));
   socket.onmessage = ({ data }) => {
     const message = JSON.parse(data);
-    if (message.position) since = message.position;
+    // Only events and snapshots have arrived: the position of another message is ahead of what was delivered.
+    if (message.eventType || message.type === 'snapshot') since = message.position;
     if (message.eventType) show(message);
     else if (message.type === 'snapshot') message.events.forEach(show);
     else if (message.type === 'goodbye') pause = message.retryAfter;

@@ -26,7 +26,9 @@ async def main(url="ws://127.0.0.1:8080/ws", *channels):
             await socket.send(json.dumps(request | ({"since": since} if since else {})))
             async for text in socket:
                 message = json.loads(text)
-                since = message.get("position", since)
+                # Only events and snapshots have arrived: the position of another message is ahead of what was delivered.
+                if "eventType" in message or message["type"] == "snapshot":
+                    since = message["position"]
                 if "eventType" in message:
                     show(message)
                 elif message["type"] == "snapshot":

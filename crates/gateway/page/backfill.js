@@ -39,11 +39,13 @@ export async function backfill(store, onProgress) {
   let end = positionTime(first);
   let span = Math.max(1, positionTime(newest.events.at(-1).position) - end);
   let rate = PAGE / span;
-  const oldest = Math.max(positionTime(newest.oldest) - 1, end - MAX_AGE_MS);
+  const oldest = Math.max(positionTime(newest.oldest), end - MAX_AGE_MS);
   while (budget > 0 && end > oldest) {
     // Half of the budget: a stretch that was busier than the estimate can still be finished.
     const begin = Math.floor(Math.max(oldest, end - ((budget / 2) * PAGE) / rate));
-    const read = await readStretch(store, begin, end, budget, onProgress);
+    // At the begin of what the gateway has, its own word for it: a position before that would be a gap.
+    const since = begin <= positionTime(newest.oldest) ? newest.oldest : `${begin}-0`;
+    const read = await readStretch(store, since, end, budget, onProgress);
     if (!read) return;
     budget -= read.pages;
     store.completeSince = begin;
@@ -54,14 +56,13 @@ export async function backfill(store, onProgress) {
   }
 }
 
-/** Reads all events between two times; null if that takes more pages than there may be. */
-async function readStretch(store, begin, end, budget, onProgress) {
-  let since = `${begin}-0`;
+/** Reads all events from a position to a time; null if that takes more pages than there may be, or some are gone. */
+async function readStretch(store, since, end, budget, onProgress) {
   let events = 0;
   for (let pages = 1; pages <= budget; pages++) {
     await sleep(PAUSE_MS + Math.random() * PAUSE_MS);
     const answer = await readEvents({ since, limit: PAGE });
-    if (!answer) return null;
+    if (!answer || answer.gap) return null;
     await addInSteps(store, answer.events);
     // A page may reach beyond the stretch, into what is known.
     for (const { position } of answer.events) if (positionTime(position) < end) events++;

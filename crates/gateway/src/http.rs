@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -218,7 +218,10 @@ fn first<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
 
 fn has_key<S>(gateway: &Gateway<S>, headers: &HeaderMap, query: &[(String, String)]) -> bool {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
+    let bearer = bearer.and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key)
+    });
     gateway.settings.api_keys.accept(bearer.or_else(|| first(query, "key")))
 }
 
@@ -238,7 +241,9 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, trusted_proxies: usize) -> 
         .collect();
     // Each proxy appends the address that it sees. What stands before the last `trusted_proxies` anyone can write.
     let index = forwarded.len().checked_sub(trusted_proxies);
-    index.and_then(|index| forwarded[index].parse().ok()).unwrap_or(peer)
+    // Some proxies append the port, too.
+    let address = |text: &str| text.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
+    index.and_then(|index| address(forwarded[index])).unwrap_or(peer)
 }
 
 /// Begins a WebSocket, or a stream of Server-Sent Events.
@@ -368,7 +373,8 @@ fn event_stream_wish(headers: &HeaderMap, query: &[(String, String)]) -> Result<
         return Err("channel is missing, such as /sse?channel=events:tvl".to_owned());
     }
     // A browser that comes back sends the last id that it saw, which is newer than that of the URL.
-    let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let last_id =
+        headers.get("last-event-id").and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty());
     let since = last_id.or_else(|| first(query, "since")).map(protocol::position).transpose()?;
     Ok(Subscribe { names, filters, since, snapshot: true })
 }
@@ -463,7 +469,7 @@ mod tests {
         let peer: IpAddr = "10.0.0.1".parse().unwrap();
         let mut headers = HeaderMap::new();
         headers.append("x-forwarded-for", HeaderValue::from_static("1.1.1.1, 2.2.2.2"));
-        headers.append("x-forwarded-for", HeaderValue::from_static("3.3.3.3"));
+        headers.append("x-forwarded-for", HeaderValue::from_static("3.3.3.3:4444"));
         let address = |trusted| client_address(peer, &headers, trusted).to_string();
         assert_eq!([0, 1, 2, 3, 4].map(address), ["10.0.0.1", "3.3.3.3", "2.2.2.2", "1.1.1.1", "10.0.0.1"]);
     }

@@ -1,7 +1,7 @@
 //! The messages of clients and of the gateway, as text. The contract is `docs/live.md`.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use events_core::delivery::Position;
@@ -121,6 +121,9 @@ pub fn position(text: &str) -> Result<Position, String> {
 fn names(channel: Option<&String>, channels: &[String]) -> Result<Vec<Name>, String> {
     let names: Vec<Name> =
         channel.into_iter().chain(channels).map(|text| name(text)).collect::<Result<_, String>>()?;
+    // A name that comes twice counts, and costs, once.
+    let mut seen = HashSet::new();
+    let names: Vec<Name> = names.into_iter().filter(|name| seen.insert(name.clone())).collect();
     if names.is_empty() {
         return Err(
             "channel or channels is missing, such as \"events:tvl\" or \"events:protocol:*\"".to_owned()

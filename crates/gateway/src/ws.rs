@@ -31,8 +31,10 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// Why a connection ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
-    /// The client is gone, or says goodbye.
+    /// The client is gone.
     Gone,
+    /// The client closes it. The library has the answer ready.
+    Closed,
     /// The gateway closes it.
     Close(u16, String),
 }
@@ -64,8 +66,13 @@ pub(crate) async fn serve<S: EventSource, T: AsyncRead + AsyncWrite + Unpin>(
     let end = Session::new(&gateway, &connection).run(&mut socket).await;
     // The next client may have this place before the handshake is over.
     drop((connection, permit));
-    if let End::Close(code, reason) = end {
-        Box::pin(close(&mut socket, code, reason)).await;
+    match end {
+        End::Gone => {}
+        End::Closed => {
+            // Nothing is owed to a client that does not take the answer.
+            let _in_time = tokio::time::timeout(CLOSE, socket.close(None)).await;
+        }
+        End::Close(code, reason) => Box::pin(close(&mut socket, code, reason)).await,
     }
 }
 
@@ -220,7 +227,12 @@ impl<'a, S: EventSource> Session<'a, S> {
                 let most = self.gateway.settings.limits.message_bytes;
                 Err(self.over_limit(1009, &format!("a message has more than {most} bytes")))
             }
-            Some(Ok(Message::Close(_)) | Err(_)) | None => Err(End::Gone),
+            Some(Ok(Message::Close(_))) => Err(End::Closed),
+            Some(Err(tungstenite::Error::Protocol(_))) => {
+                Err(self.over_limit(1002, "no WebSocket of this version"))
+            }
+            Some(Err(tungstenite::Error::Utf8(_))) => Err(self.over_limit(1007, "a text is not UTF-8")),
+            Some(Err(_)) | None => Err(End::Gone),
         }
     }
 

@@ -147,10 +147,13 @@ fn printed_of_secret(value: &str) -> String {
     text
 }
 
-/// The first four characters in a row of a secret that a text contains.
-fn leak(text: &str, secret: &str) -> Option<String> {
+/// The first characters in a row, so many of them, of a secret that a text contains.
+fn leak(text: &str, secret: &str, length: usize) -> Option<String> {
     let characters: Vec<char> = secret.chars().collect();
-    characters.windows(4).map(|window| window.iter().collect::<String>()).find(|part| text.contains(part))
+    characters
+        .windows(length)
+        .map(|window| window.iter().collect::<String>())
+        .find(|part| text.contains(part))
 }
 
 proptest! {
@@ -160,12 +163,15 @@ proptest! {
     fn no_part_of_a_secret_is_printed(form in 0..FORMS, user in secret(), word in secret()) {
         let value = odd_value(form, &user, &word);
         // The last one is the name of the ARN that is accepted.
-        let secrets = [percent(&user), percent(&word), base64(&word), user, word, "QXZJKVWY".to_owned()];
+        let secrets = [percent(&user), percent(&word), user, word.clone(), "QXZJKVWY".to_owned()];
+        // Base64 has small letters: four of them in a row are a part of a message now and then.
+        let encoded = base64(&word);
         let texts = SETTINGS.iter().map(|name| printed_with(name, &value)).chain([printed_of_secret(&value)]);
         // Most lines are the same for all settings.
         let texts = texts.collect::<Vec<_>>().join("\n");
         for line in texts.lines().collect::<BTreeSet<_>>() {
-            let leaked = secrets.iter().find_map(|secret| leak(line, secret));
+            let leaked = secrets.iter().find_map(|secret| leak(line, secret, 4));
+            let leaked = leaked.or_else(|| leak(line, &encoded, 8));
             prop_assert_eq!(leaked, None, "with the value {:?} this is printed: {}", value, line);
         }
     }

@@ -7,6 +7,12 @@ const { comparePositions, Store } = await page('store.js');
 
 const NOW = 1_764_237_600_000;
 
+/** The position just before another. */
+function before(position) {
+  const [ms, number] = position.split('-').map(Number);
+  return number ? `${ms}-${number - 1}` : `${ms - 1}-18446744073709551615`;
+}
+
 /** A gateway with this log. Waits of the page take no time. */
 function serve(t, log) {
   const asked = [];
@@ -15,8 +21,11 @@ function serve(t, log) {
     const query = new URL(path, 'http://x').searchParams;
     asked.push(Object.fromEntries(query));
     const [since, limit] = [query.get('since'), Number(query.get('limit'))];
-    const events = since ? log.filter((event) => comparePositions(event.position, since) > 0).slice(0, limit) : log.slice(-limit);
-    return { ok: true, json: async () => ({ position: log.at(-1)?.position ?? '0-0', oldest: log[0]?.position ?? '0-0', gap: false, events }) };
+    // As the gateway does: it has everything after its oldest position, and before that there is a gap.
+    const oldest = log.length ? before(log[0].position) : '0-0';
+    const gap = Boolean(since) && comparePositions(since, oldest) < 0;
+    const events = since && !gap ? log.filter((event) => comparePositions(event.position, since) > 0).slice(0, limit) : log.slice(-limit);
+    return { ok: true, json: async () => ({ position: log.at(-1)?.position ?? '0-0', oldest, gap, events }) };
   });
   return asked;
 }
@@ -36,7 +45,7 @@ async function run(t, events) {
 test('a short log is read whole', async (t) => {
   const { asked, knownMs } = await run(t, log(300, (age) => age * 10_000));
   assert.equal(asked.length, 1);
-  assert.equal(knownMs, 299 * 10_000);
+  assert.equal(knownMs, 299 * 10_000 + 1);
 });
 
 test('of a long log at an even pace, some six pages are read', async (t) => {

@@ -101,6 +101,15 @@ impl RedisEventLog {
     }
 }
 
+/// The text of an event. One that is not UTF-8, which this system never writes, is read as no event, and must not stop those
+/// after it.
+fn event_text(value: Value) -> String {
+    match value {
+        Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        value => value.into_string().unwrap_or_default(),
+    }
+}
+
 fn parse(answer: Value, keys: usize) -> Option<(LogPage, Vec<Option<String>>)> {
     let mut parts = answer.into_array().into_iter();
     let oldest = parts.next()?.into_string()?;
@@ -110,10 +119,8 @@ fn parse(answer: Value, keys: usize) -> Option<(LogPage, Vec<Option<String>>)> {
     let values: Vec<_> = parts.next()?.into_array().into_iter().map(Value::into_string).collect();
     let mut entries = Vec::with_capacity(parts.len() / 2);
     while let Some(id) = parts.next() {
-        entries.push(LogEntry {
-            position: id.into_string()?.parse().ok()?,
-            event: parts.next()?.into_string()?,
-        });
+        entries
+            .push(LogEntry { position: id.into_string()?.parse().ok()?, event: event_text(parts.next()?) });
     }
     (values.len() == keys).then_some((LogPage { oldest, newest, trimmed, entries }, values))
 }

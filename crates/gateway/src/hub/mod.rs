@@ -28,7 +28,7 @@ use ring::Ring;
 
 /// Most events that one call replays.
 const REPLAYED: usize = 256;
-/// Most events that one call looks at while it replays: other connections wait meanwhile.
+/// Most events that one call looks at while it replays, or for the snapshot of a pattern: other connections wait meanwhile.
 const LOOKED_AT: usize = 4_096;
 
 /// A connection, as the hub knows it.
@@ -345,7 +345,9 @@ impl Hub {
         if names.iter().any(|name| name.prefix().is_some()) {
             let matching =
                 |event: &&Rc<LogEvent>| names.iter().any(|name| name.matches(event)) && wanted(event);
-            let newest = self.ring.after(Position::START).rev().filter(matching).take(SNAPSHOT_EVENTS);
+            // A pattern that matches little must not hold up all other connections.
+            let newest =
+                self.ring.after(Position::START).rev().take(LOOKED_AT).filter(matching).take(SNAPSHOT_EVENTS);
             let mut events: Vec<_> = newest.cloned().collect();
             events.reverse();
             return events;
