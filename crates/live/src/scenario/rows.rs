@@ -70,7 +70,7 @@ impl Rows {
         let kind = if token.id.contains(':') { "asset" } else { "coingecko" };
         let image = json!({
             "price": {"N": format!("{:.12}", token.price)}, "symbol": {"S": token.symbol}, "confidence": {"N": "0.99"},
-            "timestamp": {"N": (now_ms / 1_000).to_string()},
+            "mcap": {"N": format!("{:.0}", token.price * token.supply)}, "timestamp": {"N": (now_ms / 1_000).to_string()},
         });
         let Value::Object(image) = image else { return Value::Null };
         self.record(COINS_TABLE, &format!("{kind}#{}", token.id), 0, now_ms, image)

@@ -94,38 +94,39 @@ pub(super) const PROTOCOLS: [ProtocolFacts; 24] = [
     protocol("1390", "Babydogeswap", "babydogeswap", "Dexs", &[("bsc", 4.2e4)]),
 ];
 
-/// What is known of a token: its id, symbol, price in USD, and how much it moves at a step, in per cent.
+/// What is known of a token: its id, symbol, price in USD, how much it moves at a step, in per cent, and how many there are.
 pub(super) struct TokenFacts {
     pub(super) id: &'static str,
     pub(super) symbol: &'static str,
     pub(super) price: f64,
     pub(super) restless: f64,
+    pub(super) supply: f64,
 }
 
-const fn token(id: &'static str, symbol: &'static str, price: f64, restless: f64) -> TokenFacts {
-    TokenFacts { id, symbol, price, restless }
+const fn token(id: &'static str, symbol: &'static str, price: f64, restless: f64, supply: f64) -> TokenFacts {
+    TokenFacts { id, symbol, price, restless, supply }
 }
 
 /// The tokens. An id with a colon is that of a contract on a chain.
 pub(super) const TOKENS: [TokenFacts; 18] = [
-    token("bitcoin", "BTC", 91_400.0, 0.06),
-    token("ethereum", "ETH", 3_020.0, 0.1),
-    token("solana", "SOL", 141.0, 0.14),
-    token("binancecoin", "BNB", 893.0, 0.08),
-    token("hyperliquid", "HYPE", 34.8, 0.3),
-    token("aave", "AAVE", 188.0, 0.22),
-    token("uniswap", "UNI", 6.4, 0.25),
-    token("lido-dao", "LDO", 0.72, 0.25),
-    token("pendle", "PENDLE", 2.61, 0.3),
-    token("ethena", "ENA", 0.281, 0.35),
-    token("curve-dao-token", "CRV", 0.41, 0.3),
-    token("chainlink", "LINK", 13.2, 0.16),
-    token("ethereum:0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48", "USDC", 1.0, 0.004),
-    token("ethereum:0xdac17f958d2ee523a2206206994597c13d831ec7", "USDT", 1.0, 0.004),
-    token("ethereum:0x4c9edd5852cd905f086c759e8383e09bff1e68b3", "USDe", 0.9994, 0.01),
-    token("base:0x940181a94a35a4569e4529a3cdfb74e38fd98631", "AERO", 0.68, 0.35),
-    token("arbitrum:0xfc5a1a6eb076a2c7ad06ed22c90d7e710e35ad0a", "GMX", 9.9, 0.25),
-    token("solana:dezxaz8z7pnrnrjjz3wxborgixca6xjnb7yab1ppb263", "BONK", 0.000_009_6, 0.5),
+    token("bitcoin", "BTC", 91_400.0, 0.06, 19950000.0),
+    token("ethereum", "ETH", 3_020.0, 0.1, 120700000.0),
+    token("solana", "SOL", 141.0, 0.14, 559000000.0),
+    token("binancecoin", "BNB", 893.0, 0.08, 137700000.0),
+    token("hyperliquid", "HYPE", 34.8, 0.3, 270000000.0),
+    token("aave", "AAVE", 188.0, 0.22, 15300000.0),
+    token("uniswap", "UNI", 6.4, 0.25, 630000000.0),
+    token("lido-dao", "LDO", 0.72, 0.25, 896000000.0),
+    token("pendle", "PENDLE", 2.61, 0.3, 169000000.0),
+    token("ethena", "ENA", 0.281, 0.35, 7500000000.0),
+    token("curve-dao-token", "CRV", 0.41, 0.3, 1430000000.0),
+    token("chainlink", "LINK", 13.2, 0.16, 697000000.0),
+    token("ethereum:0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48", "USDC", 1.0, 0.004, 75000000000.0),
+    token("ethereum:0xdac17f958d2ee523a2206206994597c13d831ec7", "USDT", 1.0, 0.004, 184000000000.0),
+    token("ethereum:0x4c9edd5852cd905f086c759e8383e09bff1e68b3", "USDe", 0.9994, 0.01, 7100000000.0),
+    token("base:0x940181a94a35a4569e4529a3cdfb74e38fd98631", "AERO", 0.68, 0.35, 916000000.0),
+    token("arbitrum:0xfc5a1a6eb076a2c7ad06ed22c90d7e710e35ad0a", "GMX", 9.9, 0.25, 10300000.0),
+    token("solana:dezxaz8z7pnrnrjjz3wxborgixca6xjnb7yab1ppb263", "BONK", 0.000_009_6, 0.5, 82000000000000.0),
 ];
 
 /// A protocol as it is now.
@@ -168,13 +169,14 @@ pub(super) struct Token {
     pub(super) id: &'static str,
     pub(super) symbol: &'static str,
     pub(super) price: f64,
+    pub(super) supply: f64,
     restless: f64,
 }
 
 impl Token {
     pub(super) fn new(facts: &TokenFacts) -> Self {
-        let TokenFacts { id, symbol, price, restless } = *facts;
-        Self { id, symbol, price, restless }
+        let TokenFacts { id, symbol, price, restless, supply } = *facts;
+        Self { id, symbol, price, supply, restless }
     }
 
     pub(super) fn wander(&mut self, random: &mut Random) {
