@@ -93,7 +93,7 @@ variable "event_log_max_length" {
 
   validation {
     condition     = var.event_log_max_length == null ? true : var.event_log_max_length >= 0 && var.event_log_max_length <= 10000000 && floor(var.event_log_max_length) == var.event_log_max_length
-    error_message = "event_log_max_length must be a whole number from 0 to 10,000,000."
+    error_message = "event_log_max_length must be a whole number from 0 to 10000000."
   }
 }
 

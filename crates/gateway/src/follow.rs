@@ -59,7 +59,7 @@ fn take<S: EventSource>(gateway: &Gateway<S>, page: LogPage, after: Position) {
     let Gateway { hub, stats, .. } = gateway;
     let mut hub = hub.borrow_mut();
     let begins = !gateway.begun.replace(true);
-    let lost = if begins { None } else { lost(&page, after) };
+    let lost = if begins { None } else { lost(&page, after, hub.ends_with_event()) };
     if lost.is_some() || begins {
         let reason = lost.unwrap_or("the gateway has just begun");
         if !begins {
@@ -94,8 +94,8 @@ fn take<S: EventSource>(gateway: &Gateway<S>, page: LogPage, after: Position) {
     }
 }
 
-/// Why entries after a position may be missing in a page, if they may.
-fn lost(page: &LogPage, after: Position) -> Option<&'static str> {
+/// Why entries after a position may be missing in a page, if they may. `is_event`: there was an entry at that position.
+fn lost(page: &LogPage, after: Position, is_event: bool) -> Option<&'static str> {
     // A log that has given up no entry has all of them.
     let has_all = after == Position::START && !page.trimmed;
     if page.newest < after {
@@ -103,6 +103,9 @@ fn lost(page: &LogPage, after: Position) -> Option<&'static str> {
         Some("the log has begun anew")
     } else if page.newest > after && floor(page) > after && !has_all {
         Some("the log was trimmed while the gateway did not read it")
+    } else if is_event && !page.has_after && page.oldest.is_some_and(|oldest| oldest <= after) {
+        // A server has taken over that lacks its end, and has new entries: with a clock that is behind, they may lie before it.
+        Some("the log has another end than before")
     } else {
         None
     }
@@ -119,13 +122,21 @@ mod tests {
 
     fn page(oldest: Option<&str>, newest: &str, trimmed: bool) -> LogPage {
         let position = |text: &str| text.parse().unwrap();
-        LogPage { oldest: oldest.map(position), newest: position(newest), trimmed, entries: vec![] }
+        let has_after = false;
+        LogPage {
+            oldest: oldest.map(position),
+            newest: position(newest),
+            has_after,
+            trimmed,
+            entries: vec![],
+        }
     }
 
     #[test]
     fn a_place_is_lost_only_where_entries_may_be_missing() {
-        let lost =
-            |oldest, newest, after: &str| lost(&page(oldest, newest, true), after.parse().unwrap()).is_some();
+        let lost = |oldest, newest, after: &str| {
+            lost(&page(oldest, newest, true), after.parse().unwrap(), false).is_some()
+        };
         // Nothing was trimmed after the position.
         assert!(!lost(Some("5-0"), "9-0", "5-0"));
         assert!(!lost(Some("5-0"), "9-0", "9-0"));
@@ -141,8 +152,20 @@ mod tests {
 
     #[test]
     fn a_log_that_had_been_empty_has_all_its_entries_unless_it_was_trimmed() {
-        let lost = |trimmed| lost(&page(Some("5-0"), "9-0", trimmed), Position::START).is_some();
+        let lost = |trimmed| lost(&page(Some("5-0"), "9-0", trimmed), Position::START, false).is_some();
         assert_eq!((lost(false), lost(true)), (false, true));
+    }
+
+    /// The new primary lacked the end of the log, and its clock is behind: it has entries before and after that end.
+    #[test]
+    fn a_log_without_the_last_event_is_another_log() {
+        let lost = |has_after, is_event| {
+            let page = LogPage { has_after, ..page(Some("900-0"), "1100-0", false) };
+            lost(&page, "1000-0".parse().unwrap(), is_event).is_some()
+        };
+        assert!(lost(false, true));
+        assert!(!lost(true, true));
+        assert!(!lost(false, false), "there was no entry at the position");
     }
 
     #[test]

@@ -82,6 +82,7 @@ impl EventSource for MemoryLog {
         Ok(LogPage {
             oldest: entries.first().map(|entry| entry.position),
             newest: self.newest(),
+            has_after: entries.binary_search_by_key(&after, |entry| entry.position).is_ok(),
             trimmed: self.taken.get() > entries.len() as u64,
             entries: entries[first..].iter().take(limit).cloned().collect(),
         })

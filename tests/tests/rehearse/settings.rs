@@ -9,7 +9,9 @@ use events_settings::{CredentialSource, Needs, ProcessorSettings};
 use events_telemetry::NAMESPACE;
 
 /// Variables that Lambda sets, that are known only after `apply`, or that are left out while empty.
-const NOT_IN_THE_PLAN: [&str; 11] = [
+const NOT_IN_THE_PLAN: [&str; 12] = [
+    // Without a value: a cluster has no log, and the plan does not know whether the URL names one.
+    "EVENT_LOG_MAX_LENGTH",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",

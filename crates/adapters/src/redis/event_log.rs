@@ -116,11 +116,12 @@ fn parse(answer: Value, keys: usize) -> Option<(LogPage, Vec<Option<String>>)> {
     let oldest = if oldest.is_empty() { None } else { Some(oldest.parse().ok()?) };
     let newest = parts.next()?.into_string()?.parse().ok()?;
     let trimmed = parts.next()?.as_u64()? == 1;
+    let has_after = parts.next()?.as_u64()? == 1;
     let values: Vec<_> = parts.next()?.into_array().into_iter().map(Value::into_string).collect();
     let mut entries = Vec::with_capacity(parts.len() / 2);
     while let Some(id) = parts.next() {
         entries
             .push(LogEntry { position: id.into_string()?.parse().ok()?, event: event_text(parts.next()?) });
     }
-    (values.len() == keys).then_some((LogPage { oldest, newest, trimmed, entries }, values))
+    (values.len() == keys).then_some((LogPage { oldest, newest, has_after, trimmed, entries }, values))
 }

@@ -72,6 +72,8 @@ pub struct LogPage {
     pub oldest: Option<Position>,
     /// The newest position that the log ever had: it stays when entries are removed.
     pub newest: Position,
+    /// True if the log has the entry after which was asked.
+    pub has_after: bool,
     /// True if the log has ever given up an entry, or if that is unknown.
     pub trimmed: bool,
     /// The entries, oldest first.

@@ -189,6 +189,11 @@ impl Hub {
         self.ring.newest()
     }
 
+    /// True if an event is at the newest position.
+    pub fn ends_with_event(&self) -> bool {
+        self.ring.ends_with_event()
+    }
+
     /// All events after this position are in memory.
     pub fn floor(&self) -> Position {
         self.ring.floor()

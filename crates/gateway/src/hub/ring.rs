@@ -90,6 +90,11 @@ impl Ring {
         (self.floor..=self.newest).contains(&after) || after == Position::START && self.whole
     }
 
+    /// True if an event is at the newest position.
+    pub(super) fn ends_with_event(&self) -> bool {
+        self.events.back().is_some_and(|event| event.position == self.newest)
+    }
+
     pub(super) fn floor(&self) -> Position {
         self.floor
     }

@@ -179,6 +179,7 @@ impl EventSource for Server {
             LogPage {
                 oldest: log.first().map(|commit| commit.position),
                 newest: state.newest,
+                has_after: log.iter().any(|commit| commit.position == after),
                 trimmed: state.trimmed > state.begins,
                 entries: entries
                     .map(|commit| LogEntry { position: commit.position, event: commit.event.clone() })
