@@ -154,13 +154,13 @@ async fn a_queue_that_stays_down_opens_the_breaker_and_closes_it_when_it_is_back
     process_first_rows(&processor).await;
     sqs.script(When::Any, 1_000, SqsFault::http_500());
     let rows = changing_rows(1);
-    let mut failed = None;
-    while sqs.requests().len() < 5 {
-        failed = Some(process(&processor, &rows).await);
+    // Requests that fail together are one failure, and how many are in flight together depends on the machine.
+    while process(&processor, &rows).await.tally.breaker_open == 0 {
+        assert!(sqs.requests().len() < 100, "the breaker does not open");
     }
     let opened = Instant::now();
     let requests = sqs.requests().len();
-    assert_eq!(failed.unwrap().tally.breaker_open, 1);
+    assert!(requests >= 5, "{requests}");
     let refused = process(&processor, &rows).await;
     if opened.elapsed() < OPEN {
         assert_eq!(
