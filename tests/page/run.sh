@@ -8,7 +8,10 @@ sh tests/install-tools.sh
 sh tests/install-tools.sh page
 PATH="$PWD/.tools/venv/bin:$PATH"
 (cd tests/page && npm ci --silent --no-audit --no-fund)
-cargo build --quiet --profile local --package events-gateway --target-dir target
+# The build of the tests is there already; a measurement needs a faster one.
+profile=local directory=local
+[ -z "${QUICK:-}" ] || { profile=dev directory=debug; }
+cargo build --quiet --profile "$profile" --package events-gateway --target-dir target
 
 redis=$(command -v redis-server || command -v valkey-server)
 port=$(python3 -c 'import socket; s = [socket.socket(), socket.socket()]; [x.bind(("127.0.0.1", 0)) for x in s]; print(*(x.getsockname()[1] for x in s))')
@@ -25,7 +28,7 @@ trap 'exit 130' INT TERM
 "$redis" --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no >"$log/redis" 2>&1 &
 servers=$!
 export REDIS_URL="redis://127.0.0.1:$redis_port" GATEWAY_URL="http://127.0.0.1:$gateway_port"
-LISTEN_ADDR="127.0.0.1:$gateway_port" target/local/gateway >"$log/gateway" 2>&1 &
+LISTEN_ADDR="127.0.0.1:$gateway_port" target/$directory/gateway >"$log/gateway" 2>&1 &
 servers="$servers $!"
 python3 - "$GATEWAY_URL/readyz" <<'END' || { cat "$log/redis" "$log/gateway" >&2; exit 1; }
 import sys, time, urllib.request

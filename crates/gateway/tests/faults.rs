@@ -17,7 +17,7 @@ mod world;
 use world::run;
 
 /// Seeds of an ordinary run. `GATEWAY_SEEDS` sets another number, `GATEWAY_SEED` replays one.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 
 #[allow(clippy::disallowed_methods, reason = "the seed of a test is no setting of a program")]
 fn number(name: &str) -> Option<u64> {
