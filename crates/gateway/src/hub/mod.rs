@@ -5,8 +5,10 @@
 //! Events between that position and the newest one are replayed from memory ([`Hub::take`]), so a storm of clients that
 //! come back reads nothing from Redis.
 
+mod client;
 mod event;
 mod filter;
+mod name;
 mod queue;
 mod ring;
 
@@ -18,112 +20,20 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+pub use client::{Lost, Subscription, Taken};
 pub use event::LogEvent;
 pub use filter::Filters;
+pub use name::Name;
 pub use queue::{Dropped, Item, MOST_WAITING, Message};
 pub use ring::SNAPSHOT_EVENTS;
 
+use client::{Client, LOOKED_AT, Replay};
+use name::Index;
 use queue::Queue;
 use ring::Ring;
 
-/// Most events that one call replays.
-const REPLAYED: usize = 256;
-/// Most events that one call looks at while it replays, or for the snapshot of a pattern: other connections wait meanwhile.
-const LOOKED_AT: usize = 4_096;
-
 /// A connection, as the hub knows it.
 pub type ClientId = usize;
-
-/// A channel or a pattern.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Name(Rc<str>);
-
-impl Name {
-    /// A channel, or with a trailing `*` a pattern.
-    pub fn new(text: &str) -> Self {
-        Self(text.into())
-    }
-
-    /// As the client wrote it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// What the channels of a pattern begin with.
-    pub fn prefix(&self) -> Option<&str> {
-        self.0.strip_suffix('*')
-    }
-
-    /// True if an event is on the channel, or on a channel of the pattern.
-    pub fn matches(&self, event: &LogEvent) -> bool {
-        match self.prefix() {
-            Some(prefix) => event.channels.iter().any(|channel| channel.starts_with(prefix)),
-            None => event.channels.iter().any(|channel| **channel == *self.0),
-        }
-    }
-}
-
-/// What a client wants: one channel or pattern.
-#[derive(Clone, Debug)]
-pub struct Subscription {
-    /// The channel or pattern.
-    pub name: Name,
-    /// Which of its events.
-    pub filters: Rc<Filters>,
-    /// Events after this position.
-    after: Position,
-    /// True until the events between `after` and the newest one at the time of the subscription are replayed.
-    replaying: bool,
-}
-
-impl Subscription {
-    fn wants(&self, event: &LogEvent) -> bool {
-        event.position > self.after && self.name.matches(event) && self.filters.pass(event)
-    }
-}
-
-#[derive(Debug)]
-struct Replay {
-    /// Events up to here were looked at.
-    cursor: Position,
-    /// The newest event when the replay began. Subscriptions that existed then have had their events up to it.
-    until: Position,
-}
-
-#[derive(Debug)]
-struct Client {
-    queue: Queue,
-    subscriptions: Vec<Subscription>,
-    wake: Rc<Notify>,
-    /// The last event that was offered: an event on several channels is offered once.
-    offered: Position,
-    replay: Option<Replay>,
-    lost: Option<Lost>,
-}
-
-/// Subscriptions whose place in the log is lost.
-#[derive(Clone, Debug)]
-pub struct Lost {
-    /// The subscriptions. They must be made anew, with a snapshot.
-    pub subscriptions: Vec<Subscription>,
-    /// Why.
-    pub reason: &'static str,
-    /// Every event up to this position was sent.
-    pub since: Position,
-}
-
-/// What a connection has to send.
-#[derive(Debug, Default)]
-pub struct Taken {
-    /// Events that were dropped before the items.
-    pub dropped: Option<Dropped>,
-    /// What to send, in order.
-    pub items: Vec<Item>,
-    /// True if there is more at once.
-    pub more: bool,
-    /// Subscriptions to make anew after the items.
-    pub lost: Option<Lost>,
-}
 
 /// Figures of the hub. Counters begin with the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,10 +57,7 @@ pub struct NotCovered;
 pub struct Hub {
     ring: Ring,
     clients: Slab<Client>,
-    /// Who wants a channel.
-    channels: HashMap<Box<str>, Vec<ClientId>>,
-    /// Who wants all channels with a prefix.
-    prefixes: HashMap<Box<str>, Vec<ClientId>>,
+    index: Index,
     /// Protocol ids by slug, as events have named them.
     slugs: HashMap<Box<str>, Box<str>>,
     figures: HubFigures,
@@ -162,8 +69,7 @@ impl Hub {
         Self {
             ring: Ring::new(limit),
             clients: Slab::new(),
-            channels: HashMap::new(),
-            prefixes: HashMap::new(),
+            index: Index::default(),
             slugs: HashMap::new(),
             figures: HubFigures::default(),
         }
@@ -236,7 +142,7 @@ impl Hub {
         lost.subscriptions.extend(subscriptions);
         client.wake.notify_one();
         for name in names {
-            self.forget(&name, id);
+            self.index.remove(&name, id);
         }
     }
 
@@ -255,22 +161,10 @@ impl Hub {
             self.slugs.insert(slug.clone(), id.clone());
         }
         self.ring.push(Rc::clone(&event));
-        let Self { clients, channels, prefixes, figures, .. } = self;
-        let mut offer = |ids: &[ClientId]| {
-            for id in ids {
-                if let Some(client) = clients.get_mut(*id) {
-                    client.offer(&event, figures);
-                }
-            }
-        };
-        for channel in &event.channels {
-            if let Some(ids) = channels.get(channel) {
-                offer(ids);
-            }
-        }
-        for (prefix, ids) in prefixes.iter() {
-            if event.channels.iter().any(|channel| channel.starts_with(&**prefix)) {
-                offer(ids);
+        let Self { clients, index, figures, .. } = self;
+        for id in index.interested(&event) {
+            if let Some(client) = clients.get_mut(id) {
+                client.offer(&event, figures);
             }
         }
     }
@@ -291,7 +185,7 @@ impl Hub {
     pub fn disconnect(&mut self, id: ClientId) {
         let Some(client) = self.clients.try_remove(id) else { return };
         for subscription in client.subscriptions {
-            self.forget(&subscription.name, id);
+            self.index.remove(&subscription.name, id);
         }
     }
 
@@ -409,11 +303,7 @@ impl Hub {
         }
         client.wake.notify_one();
         for name in added {
-            let (index, key) = match name.prefix() {
-                Some(prefix) => (&mut self.prefixes, prefix),
-                None => (&mut self.channels, name.as_str()),
-            };
-            index.entry(key.into()).or_default().push(id);
+            self.index.add(name, id);
         }
         Ok(())
     }
@@ -430,24 +320,9 @@ impl Hub {
             !goes
         });
         for name in &gone {
-            self.forget(name, id);
+            self.index.remove(name, id);
         }
         gone
-    }
-
-    /// Takes a connection out of the index of a name.
-    fn forget(&mut self, name: &Name, id: ClientId) {
-        let (index, key) = match name.prefix() {
-            Some(prefix) => (&mut self.prefixes, prefix),
-            None => (&mut self.channels, name.as_str()),
-        };
-        let Some(ids) = index.get_mut(key) else { return };
-        if let Some(at) = ids.iter().position(|one| *one == id) {
-            ids.swap_remove(at);
-        }
-        if ids.is_empty() {
-            index.remove(key);
-        }
     }
 
     /// What a connection has to send now.
@@ -463,58 +338,6 @@ impl Hub {
         }
         client.replay(&self.ring, &mut taken, &mut self.figures);
         taken
-    }
-}
-
-impl Client {
-    fn wants(&self, event: &LogEvent) -> bool {
-        self.subscriptions.iter().any(|one| one.wants(event))
-    }
-
-    fn offer(&mut self, event: &Rc<LogEvent>, figures: &mut HubFigures) {
-        if self.offered >= event.position {
-            return;
-        }
-        self.offered = event.position;
-        if self.replay.is_some() {
-            // The replay comes to this event.
-            self.wake.notify_one();
-            return;
-        }
-        if self.wants(event) {
-            let idle = self.queue.is_empty();
-            figures.deliveries += 1;
-            figures.dropped += self.queue.push_event(Rc::clone(event));
-            if idle {
-                self.wake.notify_one();
-            }
-        }
-    }
-
-    /// Continues the replay: takes events from memory, until it has caught up.
-    fn replay(&mut self, ring: &Ring, taken: &mut Taken, figures: &mut HubFigures) {
-        let Some(Replay { mut cursor, until }) = self.replay.take() else { return };
-        let (mut sent, mut seen) = (0, 0);
-        for event in ring.after(cursor) {
-            if sent == REPLAYED || seen == LOOKED_AT {
-                self.replay = Some(Replay { cursor, until });
-                taken.more = true;
-                break;
-            }
-            seen += 1;
-            cursor = event.position;
-            let had = || self.subscriptions.iter().any(|one| !one.replaying && one.wants(event));
-            let wants = self.wants(event) && (cursor > until || !had());
-            if wants {
-                taken.items.push(Item::Event(Rc::clone(event)));
-                sent += 1;
-            }
-        }
-        figures.deliveries += sent as u64;
-        self.queue.set_taken(cursor);
-        if self.replay.is_none() {
-            self.subscriptions.iter_mut().for_each(|one| one.replaying = false);
-        }
     }
 }
 

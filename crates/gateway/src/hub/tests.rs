@@ -185,7 +185,7 @@ fn a_client_that_is_gone_leaves_nothing_behind() {
         hub.subscribe(id, &names(&["events:tvl", "events:*"]), &Rc::default(), Position::START).unwrap();
         hub.disconnect(id);
     }
-    assert!(hub.channels.is_empty() && hub.prefixes.is_empty() && hub.clients.is_empty());
+    assert!(hub.index.is_empty() && hub.clients.is_empty());
 }
 
 #[derive(Clone, Debug)]
