@@ -1,6 +1,5 @@
 //! The executable of the gateway.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,7 +12,6 @@ use events_gateway::{Gateway, Settings, follow, listen_address, server};
 use events_processor::ports::Timer;
 use events_settings::{Reader, environment};
 use events_telemetry::start_log;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 /// How often the state of the gateway is logged.
@@ -46,23 +44,11 @@ enum Command {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
-            // This fails if the reader closed the pipe. Then nobody reads an error either.
-            let _unread = error.print();
-            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
-        }
-    };
-    match args.command.unwrap_or(Command::Run) {
-        Command::Run => LocalSet::new().run_until(run()).await,
-        Command::Health => match health().await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(message) => {
-                // Without standard error nobody reads it. The exit status still says it.
-                let _unread = writeln!(io::stderr(), "gateway: {message}");
-                ExitCode::FAILURE
-            }
+    match events_program::arguments::<Args>() {
+        Err(exit) => exit,
+        Ok(args) => match args.command.unwrap_or(Command::Run) {
+            Command::Run => LocalSet::new().run_until(run()).await,
+            Command::Health => events_program::finish("gateway", health().await),
         },
     }
 }
@@ -71,7 +57,7 @@ async fn health() -> Result<(), String> {
     let mut reader = Reader::new(&environment);
     let listen = listen_address(&mut reader);
     let listen = reader.into_result(listen).map_err(|error| error.to_string())?;
-    server::ask_health(listen).await
+    events_program::ask_health(listen, "/healthz").await
 }
 
 async fn run() -> ExitCode {
@@ -95,7 +81,7 @@ async fn run() -> ExitCode {
 
 async fn serve(settings: Settings) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| text(&error))?;
+    let told_to_stop = events_program::told_to_stop().map_err(|error| text(&error))?;
     let listener = server::listen(settings.listen)
         .map_err(|error| format!("LISTEN_ADDR {}: {error}", settings.listen))?;
     let address = listener.local_addr().map_err(|error| text(&error))?;
@@ -104,9 +90,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     let gateway = Rc::new(Gateway::new(Rc::clone(&log), settings.events, settings.serve));
     tracing::info!(%address, "gateway started");
     tokio::select! {
-        _ = terminate.recv() => {}
-        // Without a handler for Ctrl-C, SIGTERM still ends the gateway.
-        _ = tokio::signal::ctrl_c() => {}
+        () = told_to_stop => {}
         never = follow(&gateway, &*log) => match never {},
         never = server::serve(Rc::clone(&gateway), listener) => match never {},
         () = report(&gateway) => {}

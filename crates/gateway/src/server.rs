@@ -2,13 +2,12 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::clock::instant;
@@ -16,8 +15,6 @@ use crate::gateway::Gateway;
 use crate::http;
 use crate::source::EventSource;
 
-/// Longest time for an answer to [`ask_health`].
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest time for the headers of a request, which is also the longest pause between two requests of a connection.
 const HEADERS: Duration = Duration::from_secs(10);
 /// The same behind a proxy: it must be the proxy that closes an idle connection, or a request could meet the closing. A load
@@ -89,27 +86,4 @@ pub async fn drain<S>(gateway: &Gateway<S>) {
     }
     // The last closing frames are on their way.
     tokio::time::sleep(Duration::from_millis(200)).await;
-}
-
-/// Asks the gateway of this machine whether it works: for the health check of a container without a shell.
-pub async fn ask_health(listen: SocketAddr) -> Result<(), String> {
-    let host = match listen.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    let address = SocketAddr::from((host, listen.port()));
-    let ask = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n").await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
-    };
-    let answer = tokio::time::timeout(PATIENCE, ask)
-        .await
-        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
-        .map_err(|error| format!("{address}: {error}"))?;
-    let status = answer.lines().next().unwrap_or("no answer");
-    if status.contains(" 200 ") { Ok(()) } else { Err(format!("{address}: {status}")) }
 }

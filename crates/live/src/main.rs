@@ -6,7 +6,6 @@ mod scenario;
 mod shift;
 
 use std::cell::Cell;
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +17,7 @@ use events_adapters::redis::RedisEventLog;
 use events_gateway::source::EventSource;
 use events_gateway::{Gateway, ServeSettings, Settings, follow, server};
 use events_processor::ports::Timer;
+use events_program::say;
 use events_settings::environment;
 use events_telemetry::start_log;
 use memory_log::MemoryLog;
@@ -61,28 +61,13 @@ fn speed(text: &str) -> Result<f64, String> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
-            // This fails if the reader closed the pipe. Then nobody reads an error either.
-            let _unread = error.print();
-            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
-        }
-    };
-    start_log(tracing::Level::WARN);
-    match LocalSet::new().run_until(run(&args)).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            say(&format!("live: {message}\n"));
-            ExitCode::FAILURE
+    match events_program::arguments::<Args>() {
+        Err(exit) => exit,
+        Ok(args) => {
+            start_log(tracing::Level::WARN);
+            events_program::finish("live", LocalSet::new().run_until(run(&args)).await)
         }
     }
-}
-
-/// Writes to standard error: nothing reads the output of this program but people.
-fn say(text: &str) {
-    // Without standard error nobody reads it.
-    let _unread = io::stderr().write_all(text.as_bytes());
 }
 
 async fn run(args: &Args) -> Result<(), String> {

@@ -9,11 +9,10 @@ use clap::{Parser, Subcommand};
 use events_adapters::time::SystemTimer;
 use events_processor::ports::Timer;
 use events_relay::postgres::{self, PgPool, PostgresOutbox, connect};
-use events_relay::server::{Server, ask_live};
+use events_relay::server::Server;
 use events_relay::{Options, Relay, Settings, Stats, database_settings, listen_address};
 use events_settings::{Poison, environment};
 use events_telemetry::start_log;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How often the state of the relay is logged.
 const STATUS: Duration = Duration::from_secs(60);
@@ -66,13 +65,9 @@ enum Direction {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match events_program::arguments::<Args>() {
         Ok(args) => args,
-        Err(error) => {
-            // This fails if the reader closed the pipe. Then nobody reads an error either.
-            let _unread = error.print();
-            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
-        }
+        Err(exit) => return exit,
     };
     let result = match args.command {
         // What stops a relay is in its log.
@@ -81,14 +76,7 @@ async fn main() -> ExitCode {
         Command::Status => status().await,
         Command::Health => health().await,
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            // Without standard error nobody reads it. The exit status still says it.
-            let _unread = writeln!(io::stderr(), "relay: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    events_program::finish("relay", result)
 }
 
 fn database() -> Result<PgPool, String> {
@@ -114,7 +102,7 @@ async fn status() -> Result<(), String> {
 
 async fn health() -> Result<(), String> {
     let listen = listen_address(&environment).map_err(|error| error.to_string())?;
-    ask_live(listen).await
+    events_program::ask_health(listen, "/health/live").await
 }
 
 fn print(text: &str) -> Result<(), String> {
@@ -144,14 +132,7 @@ async fn run() -> Result<(), Stopped> {
         tracing::error!(%error, "the relay does not start");
         Stopped
     };
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| failed(&error))?;
-    let mut stop = std::pin::pin!(async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            // Without a handler for Ctrl-C, SIGTERM still ends the relay.
-            _ = tokio::signal::ctrl_c() => {}
-        }
-    });
+    let mut stop = std::pin::pin!(events_program::told_to_stop().map_err(|error| failed(&error))?);
     let stats = Arc::new(Stats::default());
     let server = Server::start(settings.listen, Arc::clone(&stats)).await.map_err(|error| failed(&error))?;
     let address = server.address().map_err(|error| failed(&error))?;

@@ -7,9 +7,8 @@
 //! | `/metrics` | the metrics, in the text format of Prometheus |
 
 use std::convert::Infallible;
-use std::fmt::Display;
-use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +20,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use crate::stats::Stats;
 
@@ -30,7 +28,7 @@ use crate::stats::Stats;
 const HANGS_AFTER_MS: i64 = 60_000;
 /// Bounds of the buckets of latencies, s.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0, 60.0];
-/// Longest time for the headers of a request, and for an answer to [`ask_live`].
+/// Longest time for the headers of a request.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Serves requests.
@@ -134,28 +132,4 @@ fn response(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
     response
-}
-
-/// Asks the relay of this machine whether it lives: for the health check of a container without a shell.
-pub async fn ask_live(listen: SocketAddr) -> Result<(), String> {
-    let host = match listen.ip() {
-        ip if !ip.is_unspecified() => ip,
-        std::net::IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        std::net::IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    let address = SocketAddr::from((host, listen.port()));
-    let failed = |error: &dyn Display| format!("{address}: {error}");
-    let ask = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n").await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
-    };
-    let answer = tokio::time::timeout(PATIENCE, ask)
-        .await
-        .unwrap_or_else(|_| Err(io::Error::from(ErrorKind::TimedOut)))
-        .map_err(|error| failed(&error))?;
-    let status = answer.lines().next().unwrap_or("no answer");
-    if status.contains(" 200 ") { Ok(()) } else { Err(failed(&status)) }
 }

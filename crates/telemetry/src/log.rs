@@ -6,7 +6,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The crates and binaries of this workspace, as the log names them.
-const WORKSPACE: [&str; 17] = [
+const WORKSPACE: [&str; 18] = [
     "bootstrap",
     "events_adapters",
     "events_core",
@@ -14,6 +14,7 @@ const WORKSPACE: [&str; 17] = [
     "events_lambda",
     "events_live",
     "events_processor",
+    "events_program",
     "events_relay",
     "events_settings",
     "events_telemetry",
