@@ -9,6 +9,7 @@ use events_core::delivery::{LogPage, Position};
 use crate::clock::now_ms;
 use crate::gateway::Gateway;
 use crate::hub::LogEvent;
+use crate::metrics;
 use crate::source::EventSource;
 
 /// Most entries of one read.
@@ -71,11 +72,11 @@ fn take<S: EventSource>(gateway: &Gateway<S>, page: LogPage, after: Position) {
         gateway.loaded.set(false);
         return;
     }
-    let now = u64::try_from(now_ms()).unwrap_or(0);
+    let now = now_ms();
     let at_end = page.entries.len() < PAGE;
     for entry in page.entries {
         if stats.following.get() {
-            stats.delay(now.saturating_sub(entry.position.ms));
+            metrics::arrived(entry.position, now);
         }
         match LogEvent::read(&entry) {
             Ok(event) => hub.append(event),

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::clock::now_ms;
 use crate::gateway::{Full as NoRoom, Gateway};
 use crate::hub::{Filters, Name};
+use crate::metrics::Metrics;
 use crate::page::{self, CONTENT_SECURITY_POLICY};
 use crate::protocol::{self, Subscribe};
 use crate::settings::Origins;
@@ -67,6 +68,7 @@ type Reply = Response<Answer>;
 /// Answers a request.
 pub(crate) async fn respond<S: EventSource + 'static>(
     gateway: Rc<Gateway<S>>,
+    metrics: &Metrics,
     peer: IpAddr,
     request: Request<Incoming>,
 ) -> Reply {
@@ -81,10 +83,7 @@ pub(crate) async fn respond<S: EventSource + 'static>(
     match path.as_str() {
         "/healthz" => text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
         "/readyz" => ready(&gateway),
-        "/metrics" => {
-            let metrics = gateway.stats.prometheus(&gateway.hub.borrow(), gateway.connections(), now_ms());
-            text(StatusCode::OK, "text/plain; version=0.0.4", metrics)
-        }
+        "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", metrics.text(&gateway, now_ms())),
         "/ws" | "/sse" => connect(gateway, peer, request).await,
         _ if path.starts_with("/v1/") => {
             let allowed = allowed_origin(&gateway, request.headers());

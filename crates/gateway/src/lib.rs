@@ -27,6 +27,8 @@ mod http;
 pub mod hub;
 mod limits;
 #[cfg(feature = "service")]
+mod metrics;
+#[cfg(feature = "service")]
 pub mod page;
 pub mod protocol;
 #[cfg(feature = "service")]
@@ -49,5 +51,7 @@ pub use follow::follow;
 #[cfg(feature = "service")]
 pub use gateway::Gateway;
 pub use limits::Limits;
+#[cfg(feature = "service")]
+pub use metrics::Metrics;
 #[cfg(feature = "service")]
 pub use settings::{ApiKeys, Origins, ServeSettings, Settings, listen_address};

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use events_adapters::redis::RedisEventLog;
 use events_adapters::time::SystemTimer;
 use events_gateway::hub::HubFigures;
-use events_gateway::{Gateway, Settings, follow, listen_address, server};
+use events_gateway::{Gateway, Metrics, Settings, follow, listen_address, server};
 use events_processor::ports::Timer;
 use events_settings::{Reader, environment};
 use events_telemetry::start_log;
@@ -85,6 +85,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     let listener = server::listen(settings.listen)
         .map_err(|error| format!("LISTEN_ADDR {}: {error}", settings.listen))?;
     let address = listener.local_addr().map_err(|error| text(&error))?;
+    let metrics = Metrics::install()?;
     let log = RedisEventLog::new(&settings.redis, settings.serve.keys.event_log());
     let log = Rc::new(log.map_err(|error| text(&error))?);
     let gateway = Rc::new(Gateway::new(Rc::clone(&log), settings.events, settings.serve));
@@ -92,7 +93,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     tokio::select! {
         () = told_to_stop => {}
         never = follow(&gateway, &*log) => match never {},
-        never = server::serve(Rc::clone(&gateway), listener) => match never {},
+        never = server::serve(Rc::clone(&gateway), metrics, listener) => match never {},
         () = report(&gateway) => {}
     }
     tracing::info!(connections = gateway.connections(), "gateway stops; clients are told to come back");

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::clock::instant;
 use crate::gateway::Gateway;
 use crate::http;
+use crate::metrics::Metrics;
 use crate::source::EventSource;
 
 /// Longest time for the headers of a request, which is also the longest pause between two requests of a connection.
@@ -42,10 +43,14 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections, for ever.
-pub async fn serve<S: EventSource + 'static>(gateway: Rc<Gateway<S>>, listener: TcpListener) -> Infallible {
+pub async fn serve<S: EventSource + 'static>(
+    gateway: Rc<Gateway<S>>,
+    metrics: Metrics,
+    listener: TcpListener,
+) -> Infallible {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => accept(&gateway, stream, peer.ip()),
+            Ok((stream, peer)) => accept(&gateway, metrics.clone(), stream, peer.ip()),
             Err(error) => {
                 // Out of file descriptors, for example. It passes.
                 tracing::warn!(%error, "a connection was not accepted");
@@ -55,15 +60,20 @@ pub async fn serve<S: EventSource + 'static>(gateway: Rc<Gateway<S>>, listener: 
     }
 }
 
-fn accept<S: EventSource + 'static>(gateway: &Rc<Gateway<S>>, stream: TcpStream, peer: IpAddr) {
+fn accept<S: EventSource + 'static>(
+    gateway: &Rc<Gateway<S>>,
+    metrics: Metrics,
+    stream: TcpStream,
+    peer: IpAddr,
+) {
     // An event must not wait for the acknowledgement of the one before. Without it only the delay is longer.
     let _set = stream.set_nodelay(true);
     let headers = if gateway.settings.trusted_proxies > 0 { HEADERS_OF_PROXY } else { HEADERS };
     let gateway = Rc::clone(gateway);
     tokio::task::spawn_local(async move {
         let service = service_fn(|request| {
-            let gateway = Rc::clone(&gateway);
-            async move { Ok::<_, Infallible>(http::respond(gateway, peer, request).await) }
+            let (gateway, metrics) = (Rc::clone(&gateway), &metrics);
+            async move { Ok::<_, Infallible>(http::respond(gateway, metrics, peer, request).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())

@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::Parser;
 use events_adapters::redis::RedisEventLog;
 use events_gateway::source::EventSource;
-use events_gateway::{Gateway, ServeSettings, Settings, follow, server};
+use events_gateway::{Gateway, Metrics, ServeSettings, Settings, follow, server};
 use events_processor::ports::Timer;
 use events_program::say;
 use events_settings::environment;
@@ -75,6 +75,7 @@ async fn run(args: &Args) -> Result<(), String> {
         format!("cannot serve at {}: {error}; LISTEN_ADDR=127.0.0.1:PORT chooses another place", args.listen)
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let metrics = Metrics::install()?;
     let is_real = environment("REDIS_URL").is_some_and(|url| !url.is_empty());
     if is_real {
         if args.fixture.is_some() {
@@ -86,7 +87,7 @@ async fn run(args: &Args) -> Result<(), String> {
         let gateway = Rc::new(Gateway::new(Rc::clone(&log), settings.events, settings.serve));
         opened(address, "the events of REDIS_URL");
         tokio::select! {
-            () = show(&gateway, &*log, listener) => {}
+            () = show(&gateway, &*log, metrics, listener) => {}
             () = interrupted() => {}
         }
         server::drain(&gateway).await;
@@ -122,7 +123,7 @@ async fn run(args: &Args) -> Result<(), String> {
     };
     let played = tokio::select! {
         played = play => played,
-        () = show(&gateway, &*log, listener) => Ok(()),
+        () = show(&gateway, &*log, metrics, listener) => Ok(()),
         () = interrupted() => Ok(()),
     };
     server::drain(&gateway).await;
@@ -133,10 +134,15 @@ fn opened(address: SocketAddr, what: &str) {
     say(&format!("Open http://{address} in a browser. It shows {what}. Ctrl-C ends.\n"));
 }
 
-async fn show<S: EventSource + 'static>(gateway: &Rc<Gateway<S>>, source: &S, listener: TcpListener) {
+async fn show<S: EventSource + 'static>(
+    gateway: &Rc<Gateway<S>>,
+    source: &S,
+    metrics: Metrics,
+    listener: TcpListener,
+) {
     tokio::select! {
         never = follow(gateway, source) => match never {},
-        never = server::serve(Rc::clone(gateway), listener) => match never {},
+        never = server::serve(Rc::clone(gateway), metrics, listener) => match never {},
     }
 }
 
