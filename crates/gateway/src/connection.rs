@@ -36,9 +36,7 @@ impl<S> Connection<S> {
 
     /// Waits until the gateway stops.
     pub(crate) async fn stopping(&self) {
-        let mut stopping = self.gateway.stopping.subscribe();
-        // The sender lives as long as the gateway.
-        let _never_closed = stopping.wait_for(|stopping| *stopping).await;
+        self.gateway.stops().await;
     }
 }
 

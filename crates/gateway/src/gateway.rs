@@ -22,6 +22,8 @@ use crate::stats::Stats;
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// Most attempts to read hot keys at a position that the hub covers.
 const CUTS: usize = 3;
+/// Longest time for clients to go when the gateway stops.
+const DRAIN: Duration = Duration::from_secs(20);
 /// Longest time to wait until the log is loaded.
 const LOAD: Duration = Duration::from_secs(10);
 
@@ -48,6 +50,8 @@ pub struct Gateway<S> {
     addresses: RefCell<HashMap<IpAddr, usize>>,
     /// Open connections of clients.
     connections: Cell<usize>,
+    /// Open sockets, of clients and of single requests.
+    sockets: watch::Sender<usize>,
 }
 
 /// Why a client may not connect.
@@ -80,6 +84,16 @@ impl<S> Drop for Permit<S> {
     }
 }
 
+/// An open socket. The gateway waits for it when it stops.
+#[derive(Debug)]
+pub(crate) struct OpenSocket<S>(Rc<Gateway<S>>);
+
+impl<S> Drop for OpenSocket<S> {
+    fn drop(&mut self) {
+        self.0.sockets.send_modify(|sockets| *sockets -= 1);
+    }
+}
+
 impl<S> Gateway<S> {
     /// A gateway that keeps the newest `events` events in memory.
     pub fn new(source: Rc<S>, events: usize, settings: ServeSettings) -> Self {
@@ -94,7 +108,30 @@ impl<S> Gateway<S> {
             loaded: Cell::new(false),
             addresses: RefCell::default(),
             connections: Cell::new(0),
+            sockets: watch::Sender::new(0),
         }
+    }
+
+    /// Counts a socket.
+    pub(crate) fn socket(self: &Rc<Self>) -> OpenSocket<S> {
+        self.sockets.send_modify(|sockets| *sockets += 1);
+        OpenSocket(Rc::clone(self))
+    }
+
+    /// Waits until the gateway is told to stop.
+    pub(crate) async fn stops(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives as long as the gateway.
+        let _never_closed = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Tells all clients to go, and waits until every socket is closed.
+    pub async fn stop(&self) {
+        self.stopping.send_replace(true);
+        let mut sockets = self.sockets.subscribe();
+        let all_closed = sockets.wait_for(|sockets| *sockets == 0);
+        // Who has not gone by then is cut off.
+        let _in_time = tokio::time::timeout(DRAIN, all_closed).await;
     }
 
     /// Open connections of clients.

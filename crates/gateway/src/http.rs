@@ -285,7 +285,9 @@ async fn connect<S: EventSource + 'static>(
         return with(reply, header::SEC_WEBSOCKET_VERSION, "13");
     };
     let upgrade = hyper::upgrade::on(&mut request);
+    let socket = gateway.socket();
     tokio::task::spawn_local(async move {
+        let _open = socket;
         let stream = match upgrade.await {
             Ok(stream) => TokioIo::new(stream),
             Err(error) => {

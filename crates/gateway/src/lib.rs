@@ -12,7 +12,7 @@
 //! - [`protocol`]: messages as text.
 //! - `source`: where events come from; `follow` reads them into the hub; `snapshots` reads hot keys.
 //! - `gateway`: what all connections share, and the requests of clients.
-//! - `ws`, `sse`: the connections. `http`: requests. `page`: the page. `server`: accepts and drains.
+//! - `ws`, `sse`: the connections. `http`: requests. `page`: the page. `server`: accepts.
 
 #[cfg(feature = "service")]
 mod clock;

@@ -97,7 +97,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
         () = report(&gateway) => {}
     }
     tracing::info!(connections = gateway.connections(), "gateway stops; clients are told to come back");
-    server::drain(&gateway).await;
+    gateway.stop().await;
     tracing::info!(connections = gateway.connections(), "gateway stopped");
     Ok(())
 }

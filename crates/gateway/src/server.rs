@@ -1,4 +1,4 @@
-//! Accepts connections, and stops without cutting clients off.
+//! Accepts connections.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,7 +10,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::clock::instant;
 use crate::gateway::Gateway;
 use crate::http;
 use crate::metrics::Metrics;
@@ -23,8 +22,6 @@ const HEADERS: Duration = Duration::from_secs(10);
 const HEADERS_OF_PROXY: Duration = Duration::from_secs(150);
 /// Room for the headers of a request.
 const HEADER_BYTES: usize = 16_384;
-/// Longest time for clients to go when the gateway stops.
-const DRAIN: Duration = Duration::from_secs(20);
 
 /// Connections that may wait to be accepted: after a restart all clients come back at once.
 const BACKLOG: u32 = 4_096;
@@ -69,8 +66,9 @@ fn accept<S: EventSource + 'static>(
     // An event must not wait for the acknowledgement of the one before. Without it only the delay is longer.
     let _set = stream.set_nodelay(true);
     let headers = if gateway.settings.trusted_proxies > 0 { HEADERS_OF_PROXY } else { HEADERS };
-    let gateway = Rc::clone(gateway);
+    let (gateway, socket) = (Rc::clone(gateway), gateway.socket());
     tokio::task::spawn_local(async move {
+        let _open = socket;
         let service = service_fn(|request| {
             let (gateway, metrics) = (Rc::clone(&gateway), &metrics);
             async move { Ok::<_, Infallible>(http::respond(gateway, metrics, peer, request).await) }
@@ -81,19 +79,16 @@ fn accept<S: EventSource + 'static>(
             .max_buf_size(HEADER_BYTES)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        if let Err(error) = connection.await {
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = gateway.stops() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection broke");
         }
     });
-}
-
-/// Tells all clients to go, and waits until they have gone.
-pub async fn drain<S>(gateway: &Gateway<S>) {
-    gateway.stopping.send_replace(true);
-    let until = instant() + DRAIN;
-    while gateway.connections() > 0 && instant() < until {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    // The last closing frames are on their way.
-    tokio::time::sleep(Duration::from_millis(200)).await;
 }

@@ -90,7 +90,7 @@ async fn run(args: &Args) -> Result<(), String> {
             () = show(&gateway, &*log, metrics, listener) => {}
             () = interrupted() => {}
         }
-        server::drain(&gateway).await;
+        gateway.stop().await;
         return Ok(());
     }
     let processor = Rc::new(memory_processor());
@@ -126,7 +126,7 @@ async fn run(args: &Args) -> Result<(), String> {
         () = show(&gateway, &*log, metrics, listener) => Ok(()),
         () = interrupted() => Ok(()),
     };
-    server::drain(&gateway).await;
+    gateway.stop().await;
     played
 }
 
