@@ -107,7 +107,7 @@ chaos: tools ## kill, freeze and cut everything, on STREAM=FILE or ROWS=N genera
 	$(if $(STREAM),CHAOS_STREAM=$(call quoted,$(abspath $(STREAM)))) CHAOS_ROWS='$(or $(ROWS),5000)' $(if $(SEED),CHAOS_SEED=$(call quoted,$(SEED))) RUST_BACKTRACE=0 \
 		cargo test --package events-tests --test chaos -- $(MODE) --nocapture --test-threads 1
 
-simulate: ## run SEEDS=N simulations with faults, on all cores; SEED=N replays one; WORLD=lambda or relay
+simulate: ## run SEEDS=N simulations with faults, on all cores; SEED=N replays one; WORLD=lambda, relay or gateway
 	@WORLD='$(WORLD)' SEEDS='$(SEEDS)' SEED='$(SEED)' FROM='$(FROM)' cargo run --quiet --profile simulate --package events-simulation
 
 planted-bugs: ## apply each known mistake to a copy of the tree; the simulation must catch it. ONLY=NAME runs one

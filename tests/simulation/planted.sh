@@ -16,12 +16,6 @@ cd "$scratch"
 
 field() { sed -n "s/^$2: //p" "$1"; }
 simulate() {
-    if [ "$2" = gateway ]; then
-        faults='--quiet --profile simulate --package events-gateway --test faults'
-        cargo test $faults --no-run 2>"$scratch/build.log" || return 2
-        GATEWAY_SEEDS="$1" cargo test $faults -- --nocapture >"$scratch/run.log" 2>&1
-        return
-    fi
     cargo build --quiet --profile simulate --package events-simulation 2>"$scratch/build.log" || return 2
     WORLD="$2" FIRST=1 SEEDS="$1" "$CARGO_TARGET_DIR/simulate/events-simulation" >"$scratch/run.log" 2>&1
 }
@@ -36,7 +30,7 @@ for patch in "$patches"/${ONLY:-*}.patch; do
         exit 1
     fi
     status=0
-    # Without the field, the mistake is in the world of the Lambda. That of the gateway is crates/gateway/tests/faults.rs.
+    # Without the field, the mistake is in the world of the Lambda.
     world=$(field "$patch" World)
     simulate "$(field "$patch" Seeds)" "${world:-lambda}" || status=$?
     caught=$(sed -n 's/^caught after \([0-9]*\) seeds: \(.*\)$/\1 \2/p' "$scratch/run.log" 2>/dev/null)

@@ -9,8 +9,8 @@ use events_core::delivery::{LogPage, Position};
 use crate::clock::now_ms;
 use crate::gateway::Gateway;
 use crate::hub::LogEvent;
-use crate::metrics;
 use crate::source::EventSource;
+use crate::stats::arrived;
 
 /// Most entries of one read.
 const PAGE: usize = 500;
@@ -76,7 +76,7 @@ fn take<S: EventSource>(gateway: &Gateway<S>, page: LogPage, after: Position) {
     let at_end = page.entries.len() < PAGE;
     for entry in page.entries {
         if stats.following.get() {
-            metrics::arrived(entry.position, now);
+            arrived(entry.position, now);
         }
         match LogEvent::read(&entry) {
             Ok(event) => hub.append(event),

@@ -11,9 +11,9 @@ use events_core::event::{protocol_of_channel, token_of_channel};
 use events_core::source::Subject;
 use tokio::sync::{Notify, watch};
 
+use crate::access::ServeSettings;
 use crate::hub::{ClientId, Filters, Hub, Lost, Name};
 use crate::protocol::{self, Request, Subscribe};
-use crate::settings::ServeSettings;
 use crate::snapshots::Snapshots;
 use crate::source::EventSource;
 use crate::stats::Stats;
@@ -86,7 +86,7 @@ impl<S> Drop for Permit<S> {
 
 /// An open socket. The gateway waits for it when it stops.
 #[derive(Debug)]
-pub(crate) struct OpenSocket<S>(Rc<Gateway<S>>);
+pub struct OpenSocket<S>(Rc<Gateway<S>>);
 
 impl<S> Drop for OpenSocket<S> {
     fn drop(&mut self) {
@@ -113,13 +113,13 @@ impl<S> Gateway<S> {
     }
 
     /// Counts a socket.
-    pub(crate) fn socket(self: &Rc<Self>) -> OpenSocket<S> {
+    pub fn socket(self: &Rc<Self>) -> OpenSocket<S> {
         self.sockets.send_modify(|sockets| *sockets += 1);
         OpenSocket(Rc::clone(self))
     }
 
     /// Waits until the gateway is told to stop.
-    pub(crate) async fn stops(&self) {
+    pub async fn stops(&self) {
         let mut stopping = self.stopping.subscribe();
         // The sender lives as long as the gateway.
         let _never_closed = stopping.wait_for(|stopping| *stopping).await;

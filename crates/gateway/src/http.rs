@@ -15,13 +15,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::access::Origins;
 use crate::clock::now_ms;
 use crate::gateway::{Full as NoRoom, Gateway};
 use crate::hub::{Filters, Name};
 use crate::metrics::Metrics;
 use crate::page::{self, CONTENT_SECURITY_POLICY};
 use crate::protocol::{self, Subscribe};
-use crate::settings::Origins;
 use crate::source::EventSource;
 use crate::{sse, ws};
 

@@ -1,21 +1,13 @@
 //! The metrics, in the text format of Prometheus.
 
-use events_core::delivery::Position;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::gateway::Gateway;
 use crate::hub::HubFigures;
+use crate::stats::DELAY;
 
-/// From the commit of an event to the gateway.
-const DELAY: &str = "gateway_event_delay_seconds";
-/// Bounds of its buckets, s.
+/// Bounds of the buckets of [`DELAY`], s.
 const BOUNDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0];
-
-/// Notes that an event has come. Costs nothing where no metrics are collected.
-pub(crate) fn arrived(position: Position, now_ms: i64) {
-    let delay_ms = u64::try_from(now_ms).unwrap_or(0).saturating_sub(position.ms);
-    metrics::histogram!(DELAY).record(delay_ms as f64 / 1e3);
-}
 
 /// The collected metrics of this process.
 #[derive(Clone, Debug)]

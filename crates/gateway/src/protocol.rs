@@ -9,8 +9,8 @@ use events_core::event::{EventType, Priority};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::access::Limits;
 use crate::hub::{Dropped, Filters, LogEvent, Name};
-use crate::limits::Limits;
 
 /// Version of the contract.
 pub const VERSION: &str = "1";

@@ -1,69 +1,13 @@
 //! The settings of the gateway.
 
-use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::limits::Limits;
+use crate::access::{ApiKeys, Limits, Origins, ServeSettings};
 use events_adapters::redis::RedisSettings;
-use events_core::delivery::KeyStyle;
 use events_settings::{Needs, Reader, SettingsError, TelemetrySettings, is_cluster, key_style, redis};
 
 /// Where the gateway listens if nothing is set.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-
-/// Which pages of other hosts may connect.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Origins {
-    /// Only the gateway's own page, and programs that are no browser.
-    #[default]
-    Own,
-    /// These too.
-    Listed(HashSet<String>),
-    /// Every page.
-    Any,
-}
-
-/// How connections are served.
-#[derive(Clone, Debug, Default)]
-pub struct ServeSettings {
-    /// What a client may do.
-    pub limits: Limits,
-    /// `GATEWAY_ORIGINS`.
-    pub origins: Origins,
-    /// `GATEWAY_API_KEYS`; empty if no key is needed.
-    pub api_keys: ApiKeys,
-    /// `GATEWAY_TRUSTED_PROXIES`: how many proxies in front of the gateway add to `X-Forwarded-For`.
-    pub trusted_proxies: usize,
-    /// How Redis keys are written.
-    pub keys: KeyStyle,
-}
-
-/// Keys of which a client must have one. Not printed.
-#[derive(Clone, Default)]
-pub struct ApiKeys(Vec<String>);
-
-impl std::fmt::Debug for ApiKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} API keys", self.0.len())
-    }
-}
-
-impl ApiKeys {
-    /// Keys.
-    pub fn new(keys: Vec<String>) -> Self {
-        Self(keys)
-    }
-
-    /// True if a key is accepted, or none is needed. Takes as long for a wrong key as for a right one of its length.
-    pub fn accept(&self, given: Option<&str>) -> bool {
-        let given = given.unwrap_or_default().as_bytes();
-        let equal = |key: &String| {
-            let differences = key.bytes().zip(given).fold(0, |sum, (a, b)| sum | (a ^ b));
-            (key.len() == given.len()) & (differences == 0)
-        };
-        self.0.is_empty() | self.0.iter().fold(false, |any, key| any | equal(key))
-    }
-}
 
 /// All settings of a gateway.
 #[derive(Clone, Debug)]
@@ -156,7 +100,9 @@ fn api_keys(reader: &mut Reader<'_>) -> ApiKeys {
         (!split(text).iter().all(fits))
             .then(|| "has a key that is too short or has other characters".to_owned())
     };
-    ApiKeys(reader.secret("GATEWAY_API_KEYS", accepts, problem).map(|text| split(&text)).unwrap_or_default())
+    ApiKeys::new(
+        reader.secret("GATEWAY_API_KEYS", accepts, problem).map(|text| split(&text)).unwrap_or_default(),
+    )
 }
 
 #[cfg(test)]

@@ -2,6 +2,11 @@
 
 use std::cell::Cell;
 
+use events_core::delivery::Position;
+
+/// The metric of the time from the commit of an event to the gateway, s.
+pub(crate) const DELAY: &str = "gateway_event_delay_seconds";
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(Cell<u64>);
@@ -46,4 +51,10 @@ impl Stats {
     pub fn lag_ms(&self, now_ms: i64) -> i64 {
         (now_ms - self.read_ms.get()).max(0)
     }
+}
+
+/// Notes that an event has come. Costs nothing where no metrics are collected.
+pub(crate) fn arrived(position: Position, now_ms: i64) {
+    let delay_ms = u64::try_from(now_ms).unwrap_or(0).saturating_sub(position.ms);
+    metrics::histogram!(DELAY).record(delay_ms as f64 / 1e3);
 }

@@ -15,6 +15,7 @@
 //! | `ledger`, `outbox`, `aside`, `answer`, [`run`] | observations and invariants: at each call, at each answer, at the end |
 //! | `together`, [`promptness`] | requests that fail together; how soon rows are delivered after a fault |
 //! | [`relay`] | a world of its own: relays at a PostgreSQL |
+//! | [`gateway`] | another: gateways, their clients and their log |
 //! | [`many`] | many seeds, on all cores |
 //!
 //! The reference is applied to the baselines that an invocation really read. So the invariants also hold for runs in
@@ -23,6 +24,7 @@
 mod answer;
 mod aside;
 mod faults;
+pub mod gateway;
 mod host;
 mod ledger;
 pub mod many;
@@ -42,3 +44,5 @@ pub mod scenario;
 mod sim;
 mod together;
 mod writer;
+
+pub use sim::Violation;

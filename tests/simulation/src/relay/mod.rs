@@ -8,17 +8,14 @@
 //! |---|---|
 //! | `database` | the outbox, the leases, and the changes that are set aside |
 //! | `ports` | the ports of the relay and of its processor |
-//! | `many` | many seeds, on all cores |
 //! | `scenario` | what the seed decides before a run |
 //! | `world` | the clock, the relays, and the writers |
 //! | `invariants` | what must hold |
 
 mod database;
 mod invariants;
-mod many;
 mod ports;
 mod scenario;
 mod world;
 
-pub use many::{Summary, run_many};
-pub use world::{Outcome, run};
+pub use world::run;

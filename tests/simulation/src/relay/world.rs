@@ -15,6 +15,7 @@ use events_relay::{Options, Relay, Stats};
 use super::database::Database;
 use super::ports::{SimDeadLetters, SimOutbox, SimQueue, SimStore, SimTimer};
 use super::scenario::{FAULTS_END, MILLI, Outage, OutageKind, SECOND, Scenario, name};
+use crate::many::Outcome;
 use crate::rng::Rng;
 use crate::sim::{Promise, Violation};
 
@@ -87,15 +88,6 @@ impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("World").field("now", &self.now).finish_non_exhaustive()
     }
-}
-
-/// The result of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// The first violated invariant.
-    pub violation: Option<Violation>,
-    /// What happened, by kind.
-    pub counts: BTreeMap<&'static str, u64>,
 }
 
 /// Runs a seed.

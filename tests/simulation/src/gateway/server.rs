@@ -10,17 +10,18 @@ use events_processor::ports::{ErrorKind, PortError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Random, pause};
+use super::world::pause;
+use crate::rng::Rng;
 
 /// Protocols that change.
-pub(crate) const PROTOCOLS: u64 = 3;
+pub(super) const PROTOCOLS: u64 = 3;
 
 /// A commit: an event, and the value of its hot key from then on.
 #[derive(Clone, Debug)]
-pub(crate) struct Commit {
-    pub(crate) position: Position,
-    pub(crate) protocol: u64,
-    pub(crate) value: u64,
+pub(super) struct Commit {
+    pub(super) position: Position,
+    pub(super) protocol: u64,
+    pub(super) value: u64,
     event: String,
 }
 
@@ -38,16 +39,16 @@ struct State {
 }
 
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(super) struct Server {
     state: RefCell<State>,
-    random: Random,
+    rng: RefCell<Rng>,
     begun: Instant,
     fails_until: Cell<Option<Instant>>,
     grown: Notify,
     is_slow: bool,
-    pub(crate) failed_calls: Cell<u64>,
+    pub(super) failed_calls: Cell<u64>,
     /// Commits that a failover has lost: clients may have seen them.
-    pub(crate) phantoms: RefCell<Vec<Position>>,
+    pub(super) phantoms: RefCell<Vec<Position>>,
 }
 
 #[allow(clippy::disallowed_methods, reason = "the clock of the runtime is simulated")]
@@ -56,10 +57,10 @@ fn now() -> Instant {
 }
 
 impl Server {
-    pub(crate) fn new(random: Random, is_slow: bool) -> Self {
+    pub(super) fn new(rng: Rng, is_slow: bool) -> Self {
         Self {
             state: RefCell::default(),
-            random,
+            rng: RefCell::new(rng),
             begun: now(),
             fails_until: Cell::default(),
             grown: Notify::new(),
@@ -69,10 +70,10 @@ impl Server {
         }
     }
 
-    pub(crate) fn commit(&self) {
+    pub(super) fn commit(&self) {
         let mut state = self.state.borrow_mut();
         state.value += 1;
-        let (value, protocol) = (state.value, self.random.below(PROTOCOLS));
+        let (value, protocol) = (state.value, self.rng.borrow_mut().below(PROTOCOLS));
         let ms = 1_000 + (now() - self.begun).as_millis() as u64;
         let number = if state.newest.ms == ms { state.newest.number + 1 } else { 0 };
         let position = Position { ms, number };
@@ -86,27 +87,28 @@ impl Server {
     }
 
     /// Calls fail for a while.
-    pub(crate) fn fail_for(&self, ms: u64) {
+    pub(super) fn fail_for(&self, ms: u64) {
         self.fails_until.set(Some(now() + Duration::from_millis(ms)));
     }
 
     /// Nothing fails any more.
-    pub(crate) fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.fails_until.set(None);
     }
 
     /// Only about the newest `left` entries stay in the log.
-    pub(crate) fn trim(&self, left: u64) {
+    pub(super) fn trim(&self, left: u64) {
         let mut state = self.state.borrow_mut();
         state.trimmed = state.trimmed.max(state.commits.len().saturating_sub(left as usize));
     }
 
     /// A replica takes over that lacks the last commits.
-    pub(crate) fn lose_last(&self, count: u64) {
+    pub(super) fn lose_last(&self, count: u64) {
         let mut state = self.state.borrow_mut();
         for _ in 0..count {
-            if state.commits.len() > state.trimmed.max(state.begins) {
-                let lost = state.commits.pop().unwrap();
+            if state.commits.len() > state.trimmed.max(state.begins)
+                && let Some(lost) = state.commits.pop()
+            {
                 self.phantoms.borrow_mut().push(lost.position);
             }
         }
@@ -114,7 +116,7 @@ impl Server {
     }
 
     /// The server is empty from now on.
-    pub(crate) fn flush(&self) {
+    pub(super) fn flush(&self) {
         let mut state = self.state.borrow_mut();
         state.begins = state.commits.len();
         state.trimmed = state.begins;
@@ -122,25 +124,25 @@ impl Server {
     }
 
     /// The commits that the server has, oldest first, with the ones that are no longer in the log.
-    pub(crate) fn commits(&self) -> Vec<Commit> {
+    pub(super) fn commits(&self) -> Vec<Commit> {
         self.state.borrow().commits.clone()
     }
 
     /// The same after a position. The beginning is that of the log that the server has now.
-    pub(crate) fn commits_after(&self, position: Position) -> Vec<Commit> {
+    pub(super) fn commits_after(&self, position: Position) -> Vec<Commit> {
         let state = self.state.borrow();
         let first = if position == Position::START { state.begins } else { 0 };
         state.commits[first..].iter().filter(|commit| commit.position > position).cloned().collect()
     }
 
     /// The oldest position that the log can still give.
-    pub(crate) fn oldest(&self) -> Option<Position> {
+    pub(super) fn oldest(&self) -> Option<Position> {
         let state = self.state.borrow();
         state.commits.get(state.trimmed).map(|commit| commit.position)
     }
 
     /// The values of the hot keys at a position. Empty if the server was emptied since.
-    pub(crate) fn values_at(&self, position: Position) -> BTreeMap<String, u64> {
+    pub(super) fn values_at(&self, position: Position) -> BTreeMap<String, u64> {
         let state = self.state.borrow();
         let commits = &state.commits[state.begins..];
         let until = commits.iter().filter(|commit| commit.position <= position);
@@ -148,8 +150,9 @@ impl Server {
     }
 
     async fn call(&self) -> Result<(), PortError> {
-        if self.is_slow && self.random.permille(200) {
-            pause(1 + self.random.below(300)).await;
+        if self.is_slow && self.rng.borrow_mut().permille(200) {
+            let ms = self.rng.borrow_mut().between(1, 301);
+            pause(ms).await;
         }
         if self.fails_until.get().is_some_and(|until| now() < until) {
             self.failed_calls.set(self.failed_calls.get() + 1);

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use events_core::delivery::Position;
-use events_gateway::hub::{Item, Taken};
-use events_gateway::protocol::{Request, Subscribe};
+use events_gateway::hub::{Filters, Item, Name, Taken};
+use events_gateway::protocol::Subscribe;
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::server::{Commit, PROTOCOLS};
-use super::{World, pause, violated};
+use super::world::{World, pause};
 
 /// Every event that the log keeps comes, or is said not to come.
 const MISSING: &str = "nothing is missing";
@@ -35,48 +35,53 @@ struct Checked<'a> {
     dropped: u64,
 }
 
+/// The position in a message. What is none is before all: then the checks fail.
+fn position_of(value: &Value) -> Position {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or(Position::START)
+}
+
 /// Lives as long as there is trouble, and then until it has everything.
-pub(crate) async fn client(world: Rc<World>, number: u64) {
-    let protocol = (world.random.below(3) > 0).then(|| world.random.below(PROTOCOLS));
+pub(super) async fn client(world: Rc<World>, number: u64) {
+    let protocol = (world.below(3) > 0).then(|| world.below(PROTOCOLS));
     let channel = match protocol {
         Some(protocol) => format!("events:protocol:{protocol}"),
-        None => ["events:tvl", "events:*"][world.random.below(2) as usize].to_owned(),
+        None => ["events:tvl", "events:*"][world.below(2) as usize].to_owned(),
     };
     let mut checked =
         Checked { world: &world, number, channel, protocol, at: None, in_gap: false, dropped: 0 };
     while !checked.connect().await {
-        pause(world.random.below(200)).await;
+        pause(world.below(200)).await;
     }
 }
 
 impl Checked<'_> {
     fn check(&self, invariant: &'static str, holds: bool, what: impl FnOnce() -> String) {
-        if !holds {
-            let what =
-                format!("seed {}, client {} on {}: {}", self.world.seed, self.number, self.channel, what());
-            violated(invariant, &what);
-        }
+        self.world
+            .check(invariant, holds, || format!("client {} on {}: {}", self.number, self.channel, what()));
     }
 
     /// Connects once. True if the client has everything at the end.
     async fn connect(&mut self) -> bool {
         let world = self.world;
-        let which = world.random.below(world.gateways.borrow().len() as u64) as usize;
+        let which = world.below(world.gateways.borrow().len() as u64) as usize;
         let gateway = Rc::clone(&world.gateways.borrow()[which]);
         let wake = Rc::new(Notify::new());
         let id = gateway.hub.borrow_mut().connect(Rc::clone(&wake));
-        let text = format!(r#"{{"action":"subscribe","channel":"{}"}}"#, self.channel);
-        let Ok(Request::Subscribe(wish)) = Request::read(&text) else { panic!("{text}") };
         let since = self.at.filter(|_| !self.in_gap);
-        let subscribed = gateway.subscribe(id, Subscribe { since, ..wish }).await;
+        let (names, filters) = (vec![Name::new(&self.channel)], Filters::default());
+        let subscribed = gateway.subscribe(id, Subscribe { names, filters, since, snapshot: true }).await;
         self.check(TOLD, subscribed.is_ok(), || "refused".to_owned());
         // In trouble, connections are cut soon.
-        let mut turns = if world.trouble.get() { 1 + world.random.below(60) } else { u64::MAX };
+        let mut turns = if world.trouble.get() { 1 + world.below(60) } else { u64::MAX };
         let mut idle = 0;
         let done = loop {
+            // One violation ends the run.
+            if world.is_broken() {
+                break true;
+            }
             let Taken { items, dropped, more, lost } = gateway.hub.borrow_mut().take(id);
             if let Some(dropped) = dropped {
-                world.seen(|seen| seen.dropped += dropped.count);
+                world.count("event dropped", dropped.count);
                 let known = self.at.is_some_and(|at| dropped.since <= at);
                 self.check(MISSING, known, || format!("{dropped:?}, but it is at {:?}", self.at));
                 self.dropped += dropped.count;
@@ -106,13 +111,13 @@ impl Checked<'_> {
             if turns > 60 && world.trouble.get() {
                 turns = 60;
             }
-            if world.trouble.get() && world.random.permille(30) {
+            if world.trouble.get() && world.permille(30) {
                 pause(400).await;
             }
             let _in_time = tokio::time::timeout(Duration::from_millis(100), wake.notified()).await;
         };
         gateway.hub.borrow_mut().disconnect(id);
-        if done {
+        if done && !world.is_broken() {
             self.has_everything();
         }
         done
@@ -127,19 +132,19 @@ impl Checked<'_> {
             Item::Event(event) => event.json.as_str(),
             Item::Message(message) => message.json.as_str(),
         };
-        let message: Value = serde_json::from_str(json).unwrap();
-        let position = |field: &str| message[field].as_str().unwrap().parse::<Position>().unwrap();
+        let message: Value = serde_json::from_str(json).unwrap_or_default();
+        let position = |field: &str| position_of(&message[field]);
         match message["type"].as_str() {
             None => self.event(position("position"), &message),
             Some("snapshot") => self.snapshot(position("position"), &message),
             Some("resumed") => {
-                self.world.seen(|seen| seen.resumed += 1);
+                self.world.count("resumed", 1);
                 self.check(TOLD, Some(position("since")) == self.at, || {
                     format!("{json}, but it is at {:?}", self.at)
                 });
             }
             Some("gap") => {
-                self.world.seen(|seen| seen.gaps += 1);
+                self.world.count("gap", 1);
                 self.in_gap = true;
             }
             Some(other) => self.check(TOLD, false, || format!("an unexpected message {other}")),
@@ -147,14 +152,16 @@ impl Checked<'_> {
     }
 
     fn event(&mut self, position: Position, message: &Value) {
-        self.world.seen(|seen| seen.events += 1);
+        self.world.count("event", 1);
         let Some(at) = self.at.filter(|_| !self.in_gap) else {
             return self.check(TOLD, false, || format!("an event before a snapshot: {message}"));
         };
         self.check(ONCE, position > at, || format!("{position} comes after {at}"));
         self.nothing_between(at, position);
-        let protocol = message["data"]["protocolId"].as_str().unwrap().parse().unwrap();
-        self.check(ONCE, self.wants(protocol), || format!("an event of another protocol: {message}"));
+        let protocol = message["data"]["protocolId"].as_str().and_then(|id| id.parse().ok());
+        self.check(ONCE, protocol.is_some_and(|protocol| self.wants(protocol)), || {
+            format!("an event of another protocol: {message}")
+        });
         self.at = Some(position);
     }
 
@@ -171,27 +178,26 @@ impl Checked<'_> {
                 self.dropped
             )
         });
-        self.dropped -= count;
+        self.dropped = self.dropped.saturating_sub(count);
     }
 
     fn snapshot(&mut self, position: Position, message: &Value) {
-        self.world.seen(|seen| seen.snapshots += 1);
+        self.world.count("snapshot", 1);
         self.check(TOLD, self.at.is_none() || self.in_gap, || "a snapshot without a gap".to_owned());
         if message["incomplete"] != Value::Bool(true) && self.protocol.is_some() && !self.is_old(position) {
             let values = self.world.server.values_at(position);
-            let state = message["state"].as_object().unwrap();
+            let state = message["state"].as_object().into_iter().flatten();
             let state: BTreeMap<String, u64> =
-                state.iter().map(|(key, value)| (key.clone(), value["tvl"].as_u64().unwrap())).collect();
+                state.map(|(key, value)| (key.clone(), value["tvl"].as_u64().unwrap_or(0))).collect();
             let own = format!("tvl:{}", self.protocol.unwrap_or(0));
             let wanted: BTreeMap<String, u64> = values.into_iter().filter(|(key, _)| *key == own).collect();
-            self.world.seen(|seen| seen.values += state.len() as u64);
+            self.world.count("value of a snapshot", state.len() as u64);
             self.check(VALUES, state == wanted, || {
                 format!("at {position} the state is {state:?}, not {wanted:?}")
             });
         }
-        let listed = message["events"].as_array().unwrap();
-        let events: Vec<Position> =
-            listed.iter().map(|event| event["position"].as_str().unwrap().parse().unwrap()).collect();
+        let listed = message["events"].as_array().into_iter().flatten();
+        let events: Vec<Position> = listed.map(|event| position_of(&event["position"])).collect();
         self.check(ONCE, events.is_sorted() && events.iter().all(|one| *one <= position), || {
             format!("{message}")
         });
