@@ -12,6 +12,10 @@ pub struct Limits {
     pub connections: usize,
     /// Most connections from one address; 0 for no limit.
     pub connections_per_ip: usize,
+    /// Most sockets that do not belong to a client: single requests over HTTP.
+    pub requests: usize,
+    /// Most of them from one address, if no proxy is in front.
+    pub requests_per_ip: usize,
     /// Most channels of a connection.
     pub channels: usize,
     /// Longest message of a client, bytes.
@@ -31,6 +35,8 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             connections_per_ip: 1_000,
+            requests: 1_024,
+            requests_per_ip: 64,
             channels: 100,
             message_bytes: 8_192,
             messages_per_second: 20,

@@ -16,9 +16,35 @@ use crate::stats::arrived;
 const PAGE: usize = 500;
 /// Pause before the log is read again after an error.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Pause before slugs are read again after an error. They are many, and events tell the important ones.
+const SLUGS_PAUSE: Duration = Duration::from_secs(5);
+
+/// Learns the slugs of all protocols, once, and follows the log.
+pub async fn follow<S: EventSource>(gateway: &Rc<Gateway<S>>, source: &S) -> Infallible {
+    // Side by side: Redis may have many keys, and no client waits for them.
+    let ((), never) = tokio::join!(learn_slugs(gateway, source), follow_log(gateway, source));
+    never
+}
+
+async fn learn_slugs<S: EventSource>(gateway: &Gateway<S>, source: &S) {
+    loop {
+        match source.slugs(&gateway.settings.keys).await {
+            Ok(slugs) => {
+                tracing::info!(slugs = slugs.len(), "the slugs of protocols are known");
+                let mut hub = gateway.hub.borrow_mut();
+                slugs.into_iter().for_each(|(slug, id)| hub.name(slug, id));
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the slugs of protocols cannot be read; it is tried again");
+                tokio::time::sleep(SLUGS_PAUSE).await;
+            }
+        }
+    }
+}
 
 /// Reads the log into the hub, for ever: first what it has, then each new entry.
-pub async fn follow<S: EventSource>(gateway: &Rc<Gateway<S>>, source: &S) -> Infallible {
+async fn follow_log<S: EventSource>(gateway: &Rc<Gateway<S>>, source: &S) -> Infallible {
     let stats = &gateway.stats;
     stats.read_ms.set(now_ms());
     // The state of Redis when it was logged last.

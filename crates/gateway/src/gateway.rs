@@ -1,7 +1,7 @@
 //! The state that all connections share, on one thread.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::access::ServeSettings;
 use crate::hub::{ClientId, Filters, Hub, Lost, Name};
 use crate::protocol::{self, Request, Subscribe};
+use crate::room::{Full, Place, Room};
 use crate::snapshots::Snapshots;
 use crate::source::EventSource;
 use crate::stats::Stats;
@@ -46,57 +47,21 @@ pub struct Gateway<S> {
     pub(crate) begun: Cell<bool>,
     /// False until all entries that the log had were read: at the start, and after a place in it was lost.
     pub(crate) loaded: Cell<bool>,
-    /// Connections of each address.
-    addresses: RefCell<HashMap<IpAddr, usize>>,
-    /// Open connections of clients.
-    connections: Cell<usize>,
+    /// Clients that are connected.
+    pub clients: Rc<Room>,
     /// Open sockets, of clients and of single requests.
-    sockets: watch::Sender<usize>,
-}
-
-/// Why a client may not connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// The gateway has as many connections as it takes.
-    Gateway,
-    /// The address has.
-    Address,
-}
-
-/// The right to be connected. Given back when it is dropped.
-#[derive(Debug)]
-pub struct Permit<S> {
-    gateway: Rc<Gateway<S>>,
-    address: IpAddr,
-}
-
-impl<S> Drop for Permit<S> {
-    fn drop(&mut self) {
-        let Gateway { addresses, connections, .. } = &*self.gateway;
-        connections.set(connections.get() - 1);
-        let mut addresses = addresses.borrow_mut();
-        if let Some(count) = addresses.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&self.address);
-            }
-        }
-    }
-}
-
-/// An open socket. The gateway waits for it when it stops.
-#[derive(Debug)]
-pub struct OpenSocket<S>(Rc<Gateway<S>>);
-
-impl<S> Drop for OpenSocket<S> {
-    fn drop(&mut self) {
-        self.0.sockets.send_modify(|sockets| *sockets -= 1);
-    }
+    pub sockets: Rc<Room>,
 }
 
 impl<S> Gateway<S> {
     /// A gateway that keeps the newest `events` events in memory.
     pub fn new(source: Rc<S>, events: usize, settings: ServeSettings) -> Self {
+        let ServeSettings { limits, trusted_proxies, .. } = &settings;
+        let of_ip = Some(limits.connections_per_ip).filter(|most| *most > 0);
+        let clients = Room::new(limits.connections, of_ip);
+        // Behind a proxy all sockets come from the proxy.
+        let sockets_of_ip = of_ip.filter(|_| *trusted_proxies == 0).map(|most| most + limits.requests_per_ip);
+        let sockets = Room::new(limits.connections + limits.requests, sockets_of_ip);
         Self {
             hub: RefCell::new(Hub::new(events)),
             advanced: Notify::new(),
@@ -106,16 +71,9 @@ impl<S> Gateway<S> {
             stopping: watch::Sender::new(false),
             begun: Cell::new(false),
             loaded: Cell::new(false),
-            addresses: RefCell::default(),
-            connections: Cell::new(0),
-            sockets: watch::Sender::new(0),
+            clients,
+            sockets,
         }
-    }
-
-    /// Counts a socket.
-    pub fn socket(self: &Rc<Self>) -> OpenSocket<S> {
-        self.sockets.send_modify(|sockets| *sockets += 1);
-        OpenSocket(Rc::clone(self))
     }
 
     /// Waits until the gateway is told to stop.
@@ -128,15 +86,13 @@ impl<S> Gateway<S> {
     /// Tells all clients to go, and waits until every socket is closed.
     pub async fn stop(&self) {
         self.stopping.send_replace(true);
-        let mut sockets = self.sockets.subscribe();
-        let all_closed = sockets.wait_for(|sockets| *sockets == 0);
         // Who has not gone by then is cut off.
-        let _in_time = tokio::time::timeout(DRAIN, all_closed).await;
+        let _in_time = tokio::time::timeout(DRAIN, self.sockets.empty()).await;
     }
 
     /// Open connections of clients.
     pub fn connections(&self) -> usize {
-        self.connections.get()
+        self.clients.open()
     }
 
     /// True once all entries that the log had were read.
@@ -144,25 +100,9 @@ impl<S> Gateway<S> {
         self.loaded.get()
     }
 
-    /// Lets a client in, unless there are too many.
-    pub fn admit(self: &Rc<Self>, address: IpAddr) -> Result<Permit<S>, Full> {
-        let limits = &self.settings.limits;
-        let mut addresses = self.addresses.borrow_mut();
-        let of_address = addresses.get(&address).copied().unwrap_or(0);
-        let full = if self.connections.get() >= limits.connections {
-            Some(Full::Gateway)
-        } else if limits.connections_per_ip > 0 && of_address >= limits.connections_per_ip {
-            Some(Full::Address)
-        } else {
-            None
-        };
-        if let Some(full) = full {
-            self.stats.rejected.add(1);
-            return Err(full);
-        }
-        self.connections.set(self.connections.get() + 1);
-        addresses.insert(address, of_address + 1);
-        Ok(Permit { gateway: Rc::clone(self), address })
+    /// Lets a client in, or a socket, unless there are too many.
+    pub fn admit(&self, room: &Rc<Room>, address: IpAddr) -> Result<Place, Full> {
+        room.enter(address).inspect_err(|_| self.stats.rejected.add(1))
     }
 }
 

@@ -17,11 +17,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::access::Origins;
 use crate::clock::now_ms;
-use crate::gateway::{Full as NoRoom, Gateway};
+use crate::gateway::Gateway;
 use crate::hub::{Filters, Name};
 use crate::metrics::Metrics;
 use crate::page::{self, CONTENT_SECURITY_POLICY};
 use crate::protocol::{self, Subscribe};
+use crate::room::{Full as NoRoom, Place};
 use crate::source::EventSource;
 use crate::{sse, ws};
 
@@ -69,10 +70,15 @@ type Reply = Response<Answer>;
 pub(crate) async fn respond<S: EventSource + 'static>(
     gateway: Rc<Gateway<S>>,
     metrics: &Metrics,
-    peer: IpAddr,
+    place: &Rc<Place>,
     request: Request<Incoming>,
 ) -> Reply {
     let path = request.uri().path().to_owned();
+    let may_be_foreign = path.starts_with("/v1/") || path == "/sse";
+    if request.method() == Method::OPTIONS && may_be_foreign && request.headers().contains_key(header::ORIGIN)
+    {
+        return preflight(&gateway, request.headers());
+    }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     if !is_read {
         return with(error(StatusCode::METHOD_NOT_ALLOWED, "accepted is GET"), header::ALLOW, "GET, HEAD");
@@ -84,7 +90,7 @@ pub(crate) async fn respond<S: EventSource + 'static>(
         "/healthz" => text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
         "/readyz" => ready(&gateway),
         "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", metrics.text(&gateway, now_ms())),
-        "/ws" | "/sse" => connect(gateway, peer, request).await,
+        "/ws" | "/sse" => connect(gateway, place, request).await,
         _ if path.starts_with("/v1/") => {
             let allowed = allowed_origin(&gateway, request.headers());
             let mut reply = match allowed {
@@ -179,6 +185,23 @@ fn allowed_origin<S>(gateway: &Gateway<S>, headers: &HeaderMap) -> Result<Option
     }
 }
 
+/// Answers a browser that asks whether a page of another host may send a key in `Authorization`.
+fn preflight<S>(gateway: &Gateway<S>, headers: &HeaderMap) -> Reply {
+    let mut reply = Response::new(Answer::Whole(Full::default()));
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    let Ok(Some(origin)) = allowed_origin(gateway, headers) else { return reply };
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, &*origin),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, last-event-id"),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        (header::VARY, "Origin"),
+    ] {
+        reply = with(reply, name, value);
+    }
+    reply
+}
+
 /// The parts of a query, decoded.
 fn query(request: &Request<Incoming>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
@@ -248,7 +271,7 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, trusted_proxies: usize) -> 
 /// Begins a WebSocket, or a stream of Server-Sent Events.
 async fn connect<S: EventSource + 'static>(
     gateway: Rc<Gateway<S>>,
-    peer: IpAddr,
+    place: &Rc<Place>,
     mut request: Request<Incoming>,
 ) -> Reply {
     let origin = match allowed_origin(&gateway, request.headers()) {
@@ -261,7 +284,7 @@ async fn connect<S: EventSource + 'static>(
     if !has_key(&gateway, request.headers(), &query) {
         return error(StatusCode::UNAUTHORIZED, NO_KEY);
     }
-    let address = client_address(peer, request.headers(), gateway.settings.trusted_proxies);
+    let address = client_address(place.address, request.headers(), gateway.settings.trusted_proxies);
     if request.uri().path() == "/sse" {
         let reply = event_stream(&gateway, address, request.headers(), &query).await;
         return match origin {
@@ -285,7 +308,7 @@ async fn connect<S: EventSource + 'static>(
         return with(reply, header::SEC_WEBSOCKET_VERSION, "13");
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let socket = gateway.socket();
+    let socket = Rc::clone(place);
     tokio::task::spawn_local(async move {
         let _open = socket;
         let stream = match upgrade.await {
@@ -295,8 +318,8 @@ async fn connect<S: EventSource + 'static>(
                 return;
             }
         };
-        match gateway.admit(address) {
-            Ok(permit) => ws::serve(gateway, stream, permit).await,
+        match gateway.admit(&gateway.clients, address) {
+            Ok(place) => ws::serve(gateway, stream, place).await,
             Err(full) => ws::refuse(stream, full, &gateway.settings.limits).await,
         }
     });
@@ -316,17 +339,17 @@ async fn event_stream<S: EventSource + 'static>(
         Ok(wish) => wish,
         Err(problem) => return error(StatusCode::BAD_REQUEST, &problem),
     };
-    let permit = match gateway.admit(address) {
-        Ok(permit) => permit,
+    let place = match gateway.admit(&gateway.clients, address) {
+        Ok(place) => place,
         Err(full) => {
             let (status, reason) = match full {
-                NoRoom::Gateway => (StatusCode::SERVICE_UNAVAILABLE, "the gateway is full"),
+                NoRoom::All => (StatusCode::SERVICE_UNAVAILABLE, "the gateway is full"),
                 NoRoom::Address => (StatusCode::TOO_MANY_REQUESTS, "too many connections from one address"),
             };
             return with(error(status, reason), header::RETRY_AFTER, "5");
         }
     };
-    match sse::serve(gateway, permit, wish).await {
+    match sse::serve(gateway, place, wish).await {
         Ok(body) => {
             let mut reply = Response::new(Answer::Events(body));
             let media_type = HeaderValue::from_static("text/event-stream");
@@ -434,18 +457,17 @@ fn events<S>(gateway: &Gateway<S>, query: &[(String, String)]) -> Reply {
     };
     let hub = gateway.hub.borrow();
     let gap = since.is_some_and(|since| !hub.covers(since));
-    let events = match since.filter(|_| !gap) {
+    // A client goes on after this position.
+    let (events, position) = match since.filter(|_| !gap) {
         Some(since) => hub.events_after(&name, since, limit),
-        None => hub.newest_events(&name, limit),
+        None => (hub.newest_events(&name, limit), hub.newest()),
     };
-    let all = since.is_none() || events.len() < limit;
-    // A client goes on after this position. It is the last event only where there may be more.
-    let position = events.last().filter(|_| !all).map_or(hub.newest(), |event| event.position);
+    let more = position < hub.newest();
     let listed: Vec<Cow<'_, str>> = events.iter().map(|event| event.json.as_str().into()).collect();
     json(
         StatusCode::OK,
         format!(
-            "{{\"position\":\"{position}\",\"oldest\":\"{}\",\"gap\":{gap},\"events\":[{}]}}",
+            "{{\"position\":\"{position}\",\"oldest\":\"{}\",\"gap\":{gap},\"more\":{more},\"events\":[{}]}}",
             hub.floor(),
             listed.join(",")
         ),

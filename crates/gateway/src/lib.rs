@@ -30,6 +30,7 @@ pub mod page;
 pub mod protocol;
 #[cfg(feature = "service")]
 mod redis;
+pub mod room;
 #[cfg(feature = "service")]
 pub mod server;
 #[cfg(feature = "service")]

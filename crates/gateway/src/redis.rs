@@ -3,7 +3,8 @@
 use std::future::Future;
 
 use events_adapters::redis::RedisEventLog;
-use events_core::delivery::{Cut, LogPage, Position};
+use events_core::delivery::{Cut, KeyStyle, LogPage, Position};
+use events_core::event::ProtocolMeta;
 use events_processor::ports::PortError;
 
 use crate::source::EventSource;
@@ -15,6 +16,14 @@ impl EventSource for RedisEventLog {
 
     fn page(&self, after: Position, limit: usize) -> impl Future<Output = Result<LogPage, PortError>> {
         RedisEventLog::page(self, after, limit)
+    }
+
+    async fn slugs(&self, keys: &KeyStyle) -> Result<Vec<(String, String)>, PortError> {
+        let metas = self.texts(&format!("{}protocol:", keys.prefix), ":meta").await?;
+        let slug = |(key, json): (String, String)| {
+            Some((ProtocolMeta::from_json(&json).slug?, keys.protocol_of_meta(&key)?))
+        };
+        Ok(metas.into_iter().filter_map(slug).collect())
     }
 
     fn cut(&self, keys: &[String]) -> impl Future<Output = Result<Cut, PortError>> {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use events_core::delivery::{Cut, LogPage, Position};
+use events_core::delivery::{Cut, KeyStyle, LogPage, Position};
 use events_processor::ports::PortError;
 
 /// The log of all events, and the hot keys that the same commits write.
@@ -12,6 +12,13 @@ pub trait EventSource {
 
     /// At most `limit` entries after a position.
     fn page(&self, after: Position, limit: usize) -> impl Future<Output = Result<LogPage, PortError>>;
+
+    /// The slugs of protocols, each with the protocol id, of which hot keys tell. None where the log has all events that there
+    /// ever were: the events tell.
+    fn slugs(&self, keys: &KeyStyle) -> impl Future<Output = Result<Vec<(String, String)>, PortError>> {
+        let _all_are_keys_of_redis = keys;
+        std::future::ready(Ok(Vec::new()))
+    }
 
     /// The values of hot keys as of one position of the log.
     fn cut(&self, keys: &[String]) -> impl Future<Output = Result<Cut, PortError>>;

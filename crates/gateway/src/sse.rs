@@ -10,9 +10,10 @@ use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::mpsc;
 
 use crate::connection::Connection;
-use crate::gateway::{Gateway, Permit, Refused};
+use crate::gateway::{Gateway, Refused};
 use crate::hub::{Item, Message, Taken};
 use crate::protocol::{self, Subscribe};
+use crate::room::Place;
 use crate::source::EventSource;
 use crate::ws::retry_after_ms;
 
@@ -42,7 +43,7 @@ impl Body for EventStream {
 /// Subscribes a client. Returns the body of the answer.
 pub(crate) async fn serve<S: EventSource + 'static>(
     gateway: &Rc<Gateway<S>>,
-    permit: Permit<S>,
+    place: Place,
     wish: Subscribe,
 ) -> Result<EventStream, Refused> {
     gateway.stats.event_streams.add(1);
@@ -52,7 +53,7 @@ pub(crate) async fn serve<S: EventSource + 'static>(
     let gateway = Rc::clone(gateway);
     tokio::task::spawn_local(async move {
         run(&gateway, &connection, &sender).await;
-        drop((connection, permit));
+        drop((connection, place));
     });
     Ok(EventStream { parts })
 }

@@ -14,9 +14,10 @@ use tokio_tungstenite::tungstenite::{self, Bytes, Message, Utf8Bytes, error::Cap
 use crate::access::Limits;
 use crate::clock::now_ms;
 use crate::connection::Connection;
-use crate::gateway::{Full, Gateway, Permit, Refused};
+use crate::gateway::{Gateway, Refused};
 use crate::hub::{Item, Taken};
 use crate::protocol;
+use crate::room::{Full, Place};
 use crate::source::EventSource;
 
 /// Room for what comes in: most clients send little, and seldom.
@@ -54,7 +55,7 @@ async fn socket<T: AsyncRead + AsyncWrite + Unpin>(stream: T, limits: &Limits) -
 pub(crate) async fn serve<S: EventSource, T: AsyncRead + AsyncWrite + Unpin>(
     gateway: Rc<Gateway<S>>,
     stream: T,
-    permit: Permit<S>,
+    place: Place,
 ) {
     gateway.stats.websockets.add(1);
     let limits = &gateway.settings.limits;
@@ -65,7 +66,7 @@ pub(crate) async fn serve<S: EventSource, T: AsyncRead + AsyncWrite + Unpin>(
     gateway.hub.borrow_mut().message(connection.id, "welcome", welcome);
     let end = Session::new(&gateway, &connection).run(&mut socket).await;
     // The next client may have this place before the handshake is over.
-    drop((connection, permit));
+    drop((connection, place));
     match end {
         End::Gone => {}
         End::Closed => {
@@ -80,7 +81,7 @@ pub(crate) async fn serve<S: EventSource, T: AsyncRead + AsyncWrite + Unpin>(
 pub(crate) async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(stream: T, full: Full, limits: &Limits) {
     let mut socket = socket(stream, limits).await;
     let (code, reason) = match full {
-        Full::Gateway => (1013, format!("retryAfter={}", retry_after_ms(5_000))),
+        Full::All => (1013, format!("retryAfter={}", retry_after_ms(5_000))),
         Full::Address => (4001, "too many connections from one address".to_owned()),
     };
     close(&mut socket, code, reason).await;

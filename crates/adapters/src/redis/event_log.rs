@@ -1,5 +1,6 @@
 //! Reads the log of all events.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!
 
 /// Longest wait for a new entry: shorter than any time limit of the connection, so that none breaks it.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// Keys that one step of a scan looks at: a fraction of a millisecond of Redis.
+const SCANNED: usize = 1_000;
 
 /// The log in Redis. It has two connections: one waits for entries, the other reads.
 pub struct RedisEventLog {
@@ -70,6 +74,40 @@ impl RedisEventLog {
         Ok(Cut { values, position: page.newest })
     }
 
+    /// All texts whose keys are `begin`, anything, and `end`. Reads in small steps, so that Redis serves others meanwhile. A key
+    /// that comes or goes while it reads may be missing.
+    pub async fn texts(&self, begin: &str, end: &str) -> Result<Vec<(String, String)>, PortError> {
+        let pattern = format!("{}*{}", glob_escaped(begin), glob_escaped(end));
+        let (mut cursor, mut found) = ("0".to_owned(), Vec::new());
+        loop {
+            let scan = vec![text(&cursor), text("MATCH"), text(&pattern), text("COUNT"), count(SCANNED)];
+            let mut page = self.custom("SCAN", scan).await?.into_array().into_iter();
+            let (next, keys) = (page.next().and_then(Value::into_string), page.next());
+            let unexpected =
+                || PortError::new(ErrorKind::Refused, "redis: SCAN returned an unexpected value");
+            cursor = next.ok_or_else(unexpected)?;
+            let keys: Vec<String> =
+                keys.into_iter().flat_map(Value::into_array).filter_map(Value::into_string).collect();
+            if !keys.is_empty() {
+                let values = self.custom("MGET", keys.iter().map(|key| text(key)).collect()).await?;
+                let pairs = keys.into_iter().zip(values.into_array());
+                found.extend(pairs.filter_map(|(key, value)| Some((key, value.into_string()?))));
+            }
+            if cursor == "0" {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn custom(&self, command: &'static str, arguments: Vec<Value>) -> Result<Value, PortError> {
+        let command = CustomCommand::new_static(command, self.reader.slot(&self.key), false);
+        let call = self.reader.client.custom::<Value, _>(command, arguments);
+        match tokio::time::timeout(self.reader.timeout, call).await {
+            Ok(answer) => answer.map_err(|error| errors::port_error(&error)),
+            Err(_) => Err(errors::timed_out()),
+        }
+    }
+
     async fn read(
         &self,
         keys: &[String],
@@ -99,6 +137,15 @@ impl RedisEventLog {
         let missing = PortError::new(ErrorKind::Unavailable, "redis gave no answer");
         answers.into_iter().next().unwrap_or(Err(Refusal::Port(missing)))
     }
+}
+
+/// A text as a pattern of Redis that matches nothing else.
+fn glob_escaped(text: &str) -> Cow<'_, str> {
+    const SPECIAL: [char; 6] = ['*', '?', '[', ']', '^', '\\'];
+    if !text.contains(SPECIAL) {
+        return text.into();
+    }
+    text.chars().flat_map(|c| SPECIAL.contains(&c).then_some('\\').into_iter().chain([c])).collect()
 }
 
 /// The text of an event. One that is not UTF-8, which this system never writes, is read as no event, and must not stop those

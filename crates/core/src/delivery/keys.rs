@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::source::{Subject, escape, segment};
+use crate::source::{Subject, escape, segment, unescape_segment};
 
 /// How Redis keys are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +35,13 @@ impl KeyStyle {
     /// `protocol:{protocolId}:meta`: metadata.
     pub fn meta(&self, protocol: &Subject) -> String {
         format!("{}protocol:{}:meta", self.prefix, self.id(protocol))
+    }
+
+    /// The protocol id of a key that [`KeyStyle::meta`] makes.
+    pub fn protocol_of_meta(&self, key: &str) -> Option<String> {
+        let id = key.strip_prefix(&self.prefix)?.strip_prefix("protocol:")?.strip_suffix(":meta")?;
+        let id = if self.hashtag { id.strip_prefix('{')?.strip_suffix('}')? } else { id };
+        Some(unescape_segment(id).into_owned())
     }
 
     /// `event:{eventId}`: dedupe marker. With hash tags, the id of the row precedes the event id, to share the row's
@@ -166,12 +173,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn distinct_subjects_have_distinct_keys(a in "[ab:%{}]{1,5}", b in "[ab:%{}]{1,5}", hashtag: bool) {
+        fn distinct_subjects_have_distinct_keys(a in "[ab:%{}237BD]{1,5}", b in "[ab:%{}]{1,5}", hashtag: bool) {
             let keys = KeyStyle { prefix: String::new(), hashtag };
             let (one, other) = (protocol(&a), protocol(&b));
             prop_assert_eq!(keys.tvl(&one) == keys.tvl(&other), a == b);
             prop_assert_eq!(keys.meta(&one) == keys.meta(&other), a == b);
             prop_assert_ne!(keys.tvl(&one), keys.chain_tvl(&other, "a"));
+            prop_assert_eq!(keys.protocol_of_meta(&keys.meta(&one)), Some(a.clone()));
+            prop_assert_eq!(keys.protocol_of_meta(&keys.tvl(&one)), None);
             let pk = |id: &str| format!("hourlyTvl#{id}");
             prop_assert_eq!(keys.baseline(&one, &pk(&a)) == keys.baseline(&other, &pk(&b)), a == b);
             if hashtag {

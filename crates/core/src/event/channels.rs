@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{EventType, Priority};
-use crate::source::segment;
+use crate::source::{segment, unescape_segment};
 
 /// What decides on which channels an event is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn token_channel(id: &str) -> String {
 /// The protocol id or slug of a channel that [`protocol_channel`] names.
 pub fn protocol_of_channel(channel: &str) -> Option<Cow<'_, str>> {
     let name = channel.strip_prefix("events:protocol:")?;
-    Some(if name.contains('%') { name.replace("%3A", ":").replace("%25", "%").into() } else { name.into() })
+    Some(unescape_segment(name))
 }
 
 /// The token id of a channel that [`token_channel`] names.

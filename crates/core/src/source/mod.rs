@@ -20,4 +20,4 @@ pub use row_key::RowKey;
 pub use sequence::SequenceNumber;
 pub use subject::Subject;
 pub use subject::escape;
-pub(crate) use subject::segment;
+pub(crate) use subject::{segment, unescape_segment};

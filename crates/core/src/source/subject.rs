@@ -52,6 +52,16 @@ pub(crate) fn segment(id: &str) -> Cow<'_, str> {
     escape(id, |c| matches!(c, ':' | '%'))
 }
 
+/// The id or chain key that [`segment`] has escaped, or that is one part of a key.
+pub(crate) fn unescape_segment(part: &str) -> Cow<'_, str> {
+    if !part.contains('%') {
+        return part.into();
+    }
+    // `%` comes last: what it gives must not be read again.
+    let escapes = [("%3A", ":"), ("%7B", "{"), ("%7D", "}"), ("%25", "%")];
+    escapes.iter().fold(part.to_owned(), |text, (escape, special)| text.replace(escape, special)).into()
+}
+
 /// Percent-encodes the characters that `special` picks.
 pub fn escape(text: &str, special: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&special) {

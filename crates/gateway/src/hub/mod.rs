@@ -58,7 +58,7 @@ pub struct Hub {
     ring: Ring,
     clients: Slab<Client>,
     index: Index,
-    /// Protocol ids by slug, as events have named them.
+    /// Protocol ids by slug, as events and hot keys have named them.
     slugs: HashMap<Box<str>, Box<str>>,
     figures: HubFigures,
 }
@@ -110,9 +110,14 @@ impl Hub {
         self.ring.covers(after)
     }
 
-    /// The protocol id of a slug, if an event has named it; else the text itself.
+    /// The protocol id of a slug, if it is known; else the text itself.
     pub fn protocol_id<'a>(&'a self, id_or_slug: &'a str) -> &'a str {
         self.slugs.get(id_or_slug).map_or(id_or_slug, AsRef::as_ref)
+    }
+
+    /// Notes a slug of a protocol. What an event says holds instead: it may be newer.
+    pub fn name(&mut self, slug: String, protocol_id: String) {
+        self.slugs.entry(slug.into()).or_insert(protocol_id.into());
     }
 
     /// Begins at a position of the log, without an event. `whole`: the log has never had an entry before it. Connections lose their place, because events between may be
@@ -258,17 +263,35 @@ impl Hub {
         events.split_off(events.len().saturating_sub(SNAPSHOT_EVENTS))
     }
 
-    /// The events of a channel or pattern after a position, oldest first: the first `limit` ones.
-    pub fn events_after(&self, name: &Name, after: Position, limit: usize) -> Vec<Rc<LogEvent>> {
-        self.ring.after(after).filter(|event| name.matches(event)).take(limit).cloned().collect()
+    /// The events of a channel or pattern after a position, oldest first, `limit` at most, and the position up to which that is
+    /// all of them.
+    pub fn events_after(&self, name: &Name, after: Position, limit: usize) -> (Vec<Rc<LogEvent>>, Position) {
+        let (mut events, mut looked_at) = (Vec::new(), 0);
+        for event in self.ring.after(after) {
+            if name.matches(event) {
+                events.push(Rc::clone(event));
+            }
+            looked_at += 1;
+            if events.len() == limit || looked_at == LOOKED_AT {
+                return (events, event.position);
+            }
+        }
+        (events, self.newest())
     }
 
-    /// The newest `limit` events of a channel or pattern, oldest first.
+    /// The newest `limit` events of a channel or pattern, oldest first. Those of a pattern are among the newest events of the
+    /// log.
     pub fn newest_events(&self, name: &Name, limit: usize) -> Vec<Rc<LogEvent>> {
-        let newest = self.ring.after(Position::START).rev().filter(|event| name.matches(event)).take(limit);
+        let matching = |event: &&Rc<LogEvent>| name.matches(event);
+        let newest = self.ring.after(Position::START).rev().take(LOOKED_AT).filter(matching).take(limit);
         let mut events: Vec<_> = newest.cloned().collect();
         events.reverse();
-        events
+        // The newest ones of a quiet channel may be older. A pattern has none of its own.
+        let own: Vec<_> = self.ring.of_channel(name.as_str()).cloned().collect();
+        if own.len() > events.len() {
+            events = own;
+        }
+        events.split_off(events.len().saturating_sub(limit))
     }
 
     /// Subscribes to channels: every event after `after` follows. Replaces subscriptions of the same names. Must not be

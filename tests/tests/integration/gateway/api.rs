@@ -81,7 +81,8 @@ async fn paged(gateway: &GatewayProcess, channel: &str, limit: usize) -> Vec<Val
         assert!(events.len() <= limit && page["gap"] == false, "{path}: {page}");
         all.extend(events.iter().cloned());
         since = text(&page, "position").to_owned();
-        if events.len() < limit {
+        assert!(events.len() <= limit);
+        if page["more"] == false {
             return all;
         }
     }

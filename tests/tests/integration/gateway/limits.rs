@@ -150,6 +150,15 @@ async fn a_page_of_another_host_may_connect_only_if_it_is_listed() {
     admitted(&gateway, &listed).await;
     let answer = gateway.request("GET", "/v1/events", &listed).await;
     assert_eq!(answer.header("access-control-allow-origin"), "https://app.example.org");
+    // A browser asks before it sends a key in a header.
+    let asked = gateway.request("OPTIONS", "/v1/events", &listed).await;
+    assert_eq!(
+        (asked.status, asked.header("access-control-allow-headers")),
+        (204, "authorization, last-event-id")
+    );
+    assert_eq!(asked.header("access-control-allow-origin"), "https://app.example.org");
+    let asked = gateway.request("OPTIONS", "/v1/events", &foreign).await;
+    assert_eq!(asked.header("access-control-allow-origin"), "");
     assert_eq!(handshake(&gateway, &foreign).await.0, 403);
 }
 

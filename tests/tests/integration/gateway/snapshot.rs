@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use events_adapters::redis::{RedisSettings, RedisStore};
+use events_core::delivery::KeyStyle;
 use events_core::plan::{BatchResponse, Config};
+use events_harness::gateway::GatewayProcess;
 use events_harness::probes::live::LiveClient;
+use events_harness::probes::wait::eventually;
 use events_harness::processors::{process, with_ports};
 use events_harness::random::Random;
 use events_harness::rows::{metadata, price, tvl};
@@ -16,7 +19,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::follow::{Follower, matches};
-use super::{Writer, assert_same, log, order, subscribed, text, tvl_event, world};
+use super::{SOON, Writer, assert_same, log, order, subscribed, text, tvl_event, world};
 
 const PROTOCOLS: u64 = 4;
 const CLIENTS: u64 = 80;
@@ -124,10 +127,7 @@ async fn a_snapshot_is_the_state_at_its_position_and_everything_after_follows_on
         "events:*",
     ];
     // A slug is known once an event has named it.
-    events_harness::probes::wait::eventually(super::SOON, || async {
-        redis.cmd(&["XLEN", "events:log"]).await.int() >= Some(100)
-    })
-    .await;
+    eventually(SOON, || async { redis.cmd(&["XLEN", "events:log"]).await.int() >= Some(100) }).await;
     let mut clients = Vec::new();
     for n in 0..CLIENTS {
         let mut random = Random::new(n);
@@ -186,11 +186,29 @@ async fn a_snapshot_names_keys_without_the_prefix() {
     redis.cmd(&["SET", "rt:tvl:{7}", r#"{"tvl":5.0}"#]).await;
     redis.cmd(&["XADD", "rt:events:log", "*", "event", &tvl_event(7).to_string()]).await;
     let env = [("REDIS_KEY_PREFIX", "rt:"), ("REDIS_KEY_HASHTAG", "true")];
-    let gateway = events_harness::gateway::GatewayProcess::ready(&redis.url(), &env).await;
+    let gateway = GatewayProcess::ready(&redis.url(), &env).await;
     for channel in ["events:protocol:7", "events:protocol:slug-7"] {
         let mut client = LiveClient::welcomed(gateway.port()).await;
         let snapshot = client.ask(&json!({"action": "subscribe", "channel": channel}), "snapshot").await;
         assert_eq!(snapshot["state"], json!({"tvl:7": {"tvl": 5.0}}));
         assert_eq!(snapshot["events"].as_array().unwrap().len(), 1);
     }
+}
+
+/// The log does not reach back to the event that named the slug.
+#[tokio::test]
+async fn a_slug_gives_the_state_of_its_protocol_though_no_event_names_it() {
+    let redis = RedisServer::start().await;
+    let keys = KeyStyle { prefix: "a*[b]:".to_owned(), hashtag: false };
+    let store = RedisStore::new(RedisSettings::new(redis.url())).unwrap();
+    let config = Config { keys, ..Config::default() };
+    let processor = with_ports(store, MemoryQueue::default(), MemoryQueue::default(), config);
+    process(&processor, &[metadata("x:1%", 0, 1, &[("name", "Aave"), ("slug", "aave")])]).await;
+    redis.cmd(&["DEL", "a*[b]:events:log"]).await;
+    let gateway = GatewayProcess::ready(&redis.url(), &[("REDIS_KEY_PREFIX", "a*[b]:")]).await;
+    eventually(SOON, || async { gateway.log().contains("the slugs of protocols are known") }).await;
+    let mut client = LiveClient::welcomed(gateway.port()).await;
+    let wish = json!({"action": "subscribe", "channel": "events:protocol:aave"});
+    let snapshot = client.ask(&wish, "snapshot").await;
+    assert_eq!(snapshot["state"]["protocol:x%3A1%25:meta"]["name"], "Aave", "{snapshot}");
 }
