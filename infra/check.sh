@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 terraform fmt -check -diff -recursive
 
 # Every resource must be named by a test. Permissions and network rules must be named by the security tests.
-for module in . relay gateway; do
+for module in . task relay gateway; do
   for resource in $(sed -nE 's/^resource "([a-z0-9_]+)" "([a-z0-9_]+)".*/\1.\2/p' "$module"/*.tf); do
     tests=("$module"/tests/*.tftest.hcl)
     case $resource in aws_iam_* | aws_vpc_security_group_*) tests=("$module/tests/security.tftest.hcl") ;; esac
@@ -16,7 +16,7 @@ for module in . relay gateway; do
   done
 done
 
-for root in . relay gateway examples/*/; do
+for root in . task relay gateway examples/*/; do
   echo "== $root"
   (
     cd "$root"
@@ -43,17 +43,17 @@ depends() {
 rules=$(sed -nE 's/^resource "(aws_vpc_security_group_[a-z_]+)" "([a-z_]+)".*/\1.\2/p' security_groups.tf)
 depends . aws_lambda_event_source_mapping.stream aws_secretsmanager_secret_version.redis_url aws_vpc_endpoint.interface $rules
 # The same for the tasks of the relay: ECS would give the deployment up.
-depends relay aws_ecs_service.this aws_iam_role_policy.task aws_iam_role_policy.execution aws_vpc_security_group_egress_rule.relay
+depends relay aws_ecs_service.this aws_iam_role_policy.task module.task.aws_iam_role_policy.execution aws_vpc_security_group_egress_rule.relay
 depends examples/relay module.relay.aws_ecs_task_definition.this module.events.aws_secretsmanager_secret_version.redis_url
 # The same for the gateway. ECS also refuses a target group that no listener uses.
-depends gateway aws_ecs_service.this aws_iam_role_policy.execution aws_lb_listener.https aws_vpc_security_group_egress_rule.balancer \
-  aws_vpc_security_group_egress_rule.gateway aws_vpc_security_group_ingress_rule.balancer
+depends gateway aws_ecs_service.this module.task.aws_iam_role_policy.execution aws_lb_listener.https \
+  aws_vpc_security_group_egress_rule.balancer aws_vpc_security_group_egress_rule.gateway aws_vpc_security_group_ingress_rule.balancer
 depends examples/gateway module.gateway.aws_ecs_task_definition.this module.events.aws_secretsmanager_secret_version.redis_url
 # Both services notify the topic of the Lambda's alarms.
 depends examples/relay module.relay.aws_cloudwatch_metric_alarm.this module.events.aws_sns_topic.alarms
 depends examples/gateway module.gateway.aws_cloudwatch_metric_alarm.this module.events.aws_sns_topic.alarms
 # The gateway calls nothing of AWS, so nothing may give its role a permission.
-users=$(cd gateway && terraform graph | sed -nE 's/^ *"(.*)" -> "aws_iam_role\.task";$/\1/p')
+users=$(cd gateway && terraform graph | sed -nE 's/^ *"(.*)" -> "module\.task\.aws_iam_role\.task";$/\1/p')
 [ "$users" = aws_ecs_task_definition.this ] || { echo "gateway: the role of the task is used by: $users" >&2; exit 1; }
 # The cache and its clients allow each other.
 depends examples/relay module.events.aws_vpc_security_group_ingress_rule.cache module.relay.aws_security_group.relay

@@ -12,7 +12,7 @@ import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-MODULES = [HERE, HERE / "relay", HERE / "gateway"]
+MODULES = [HERE, HERE / "task", HERE / "relay", HERE / "gateway"]
 
 
 def blocks(kind, file):
@@ -56,6 +56,8 @@ def outputs(file):
 
 def alarms(module):
     """The description of each alarm. It is in a resource of its own, or in an entry of the map that one resource reads."""
+    if not (module / "alarms.tf").exists():
+        return {}
     resources = {name: a for (kind, name), a in blocks("resource", module / "alarms.tf") if kind == "aws_cloudwatch_metric_alarm"}
     if "for_each" not in resources.get("this", {}):
         return {name: string(a["alarm_description"]) for name, a in resources.items()}

@@ -15,7 +15,7 @@ output "load_balancer_arn" {
 
 output "cluster_arn" {
   description = "ARN of the ECS cluster."
-  value       = local.cluster_arn
+  value       = module.task.cluster_arn
 }
 
 output "service_name" {
@@ -40,7 +40,7 @@ output "load_balancer_security_group_id" {
 
 output "execution_role_arn" {
   description = "ARN of the role with which ECS starts a task. The key policy of a secret must allow it to decrypt."
-  value       = aws_iam_role.execution.arn
+  value       = module.task.execution_role.arn
 }
 
 output "settings" {
@@ -50,7 +50,7 @@ output "settings" {
 
 output "log_group_name" {
   description = "Name of the log group."
-  value       = aws_cloudwatch_log_group.this.name
+  value       = module.task.log_group.name
 }
 
 output "alarms" {

@@ -1,25 +1,23 @@
-resource "aws_ecs_cluster" "this" {
-  # Without Container Insights, which costs more than it shows: the gateway's own lines tell lag, connections and rejections.
-  count = var.cluster_arn == null ? 1 : 0
+# The cluster, the log, the roles, and what is the same in the container of each service.
+module "task" {
+  source = "../task"
 
-  name = local.prefix
-  tags = local.tags
+  program             = "gateway"
+  prefix              = local.prefix
+  tags                = local.tags
+  image               = var.image
+  cluster_arn         = var.cluster_arn
+  log_retention_days  = var.log_retention_days
+  log_kms_key_arn     = var.log_kms_key_arn
+  secrets             = local.secrets
+  secret_kms_key_arns = var.secret_kms_key_arns
 }
 
 locals {
-  cluster_arn  = var.cluster_arn == null ? aws_ecs_cluster.this[0].arn : var.cluster_arn
   cluster_name = var.cluster_arn == null ? local.prefix : split("/", var.cluster_arn)[1]
 
   # A connection needs one file. The rest is for Redis, health and connections that are about to be refused.
   max_files = var.max_connections + 8192
-}
-
-resource "aws_cloudwatch_log_group" "this" {
-  # checkov:skip=CKV_AWS_338: var.log_retention_days sets the retention. The logs hold no payloads and are not kept for audit.
-  name              = "/ecs/${local.prefix}"
-  retention_in_days = var.log_retention_days
-  kms_key_id        = var.log_kms_key_arn
-  tags              = local.tags
 }
 
 resource "aws_ecs_task_definition" "this" {
@@ -28,55 +26,29 @@ resource "aws_ecs_task_definition" "this" {
   network_mode             = "awsvpc"
   cpu                      = var.cpu
   memory                   = var.memory_mb
-  execution_role_arn       = aws_iam_role.execution.arn
-  task_role_arn            = aws_iam_role.task.arn
+  execution_role_arn       = module.task.execution_role.arn
+  task_role_arn            = module.task.task_role.arn
 
   runtime_platform {
     operating_system_family = "LINUX"
     cpu_architecture        = upper(var.architecture)
   }
 
-  container_definitions = jsonencode([{
-    name      = "gateway"
-    image     = var.image
-    essential = true
-    command   = ["run"]
-
-    # The image has the same user. Stating it here keeps an image with another user from running as that user.
-    user                   = "65532:65532"
-    privileged             = false
-    readonlyRootFilesystem = true
-    linuxParameters        = { capabilities = { drop = ["ALL"] } }
-    ulimits                = [{ name = "nofile", softLimit = local.max_files, hardLimit = local.max_files }]
-
+  container_definitions = jsonencode([merge(module.task.container, {
     environment  = [for name, value in local.environment : { name = name, value = value }]
-    secrets      = [for name, arn in local.secrets : { name = name, valueFrom = arn }]
     portMappings = [{ containerPort = local.port, hostPort = local.port, protocol = "tcp" }]
+    ulimits      = [{ name = "nofile", softLimit = local.max_files, hardLimit = local.max_files }]
 
-    # The image has no shell, so the program asks itself.
-    healthCheck = { command = ["CMD", "/gateway", "health"], interval = 30, timeout = 5, retries = 3, startPeriod = 30 }
     # After SIGTERM a gateway says goodbye to its clients and closes their connections.
     stopTimeout = 30
-
-    logConfiguration = {
-      logDriver = "awslogs"
-      options = {
-        awslogs-group         = aws_cloudwatch_log_group.this.name
-        awslogs-region        = local.region
-        awslogs-stream-prefix = "gateway"
-        # When CloudWatch takes no lines, drop lines rather than block the gateway.
-        mode            = "non-blocking"
-        max-buffer-size = "4m"
-      }
-    }
-  }])
+  })])
 
   tags = local.tags
 }
 
 resource "aws_ecs_service" "this" {
   name            = local.prefix
-  cluster         = local.cluster_arn
+  cluster         = module.task.cluster_arn
   task_definition = aws_ecs_task_definition.this.arn
   launch_type     = "FARGATE"
   desired_count   = var.min_count
@@ -118,7 +90,7 @@ resource "aws_ecs_service" "this" {
 
   # A task that starts before its permissions and connections exist fails. ECS refuses a target group without a listener.
   depends_on = [
-    aws_iam_role_policy.execution,
+    module.task.execution_policy,
     aws_lb_listener.https,
     aws_vpc_security_group_egress_rule.balancer,
     aws_vpc_security_group_egress_rule.gateway,

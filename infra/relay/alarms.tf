@@ -18,7 +18,7 @@ resource "aws_cloudwatch_log_metric_filter" "this" {
   for_each = local.metrics
 
   name           = each.key
-  log_group_name = aws_cloudwatch_log_group.this.name
+  log_group_name = module.task.log_group.name
   pattern        = "{ $.message = \"${each.value.message}\" }"
 
   metric_transformation {

@@ -1,19 +1,5 @@
-# Permissions. The task role is that of the relay itself. The execution role is that of ECS when it starts a task: it pulls the
-# image, reads the secrets and writes the logs. The relay cannot use it.
+# Permissions of the relay itself.
 locals {
-  assume = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Principal = { Service = "ecs-tasks.amazonaws.com" }
-      Action    = "sts:AssumeRole"
-      Condition = {
-        StringEquals = { "aws:SourceAccount" = local.account }
-        ArnLike      = { "aws:SourceArn" = "arn:${local.partition}:ecs:${local.region}:${local.account}:*" }
-      }
-    }]
-  })
-
   task_statements = concat(
     [{
       Sid      = "QueueEvents"
@@ -29,65 +15,10 @@ locals {
       Condition = { StringEquals = { "kms:ViaService" = ["sqs.${local.region}.amazonaws.com"] } }
     }],
   )
-
-  execution_statements = concat(
-    [
-      {
-        # The action accepts no resource.
-        Sid      = "LogInToRegistry"
-        Effect   = "Allow"
-        Action   = ["ecr:GetAuthorizationToken"]
-        Resource = ["*"]
-      },
-      {
-        Sid      = "PullImage"
-        Effect   = "Allow"
-        Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-        Resource = [local.repository_arn]
-      },
-      {
-        Sid      = "ReadSecrets"
-        Effect   = "Allow"
-        Action   = ["secretsmanager:GetSecretValue"]
-        Resource = local.secret_arns
-      },
-      {
-        Sid      = "WriteLogs"
-        Effect   = "Allow"
-        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        Resource = ["${aws_cloudwatch_log_group.this.arn}:*"]
-      },
-    ],
-    length(var.secret_kms_key_arns) == 0 ? [] : [{
-      Sid       = "DecryptSecrets"
-      Effect    = "Allow"
-      Action    = ["kms:Decrypt"]
-      Resource  = var.secret_kms_key_arns
-      Condition = { StringEquals = { "kms:ViaService" = ["secretsmanager.${local.region}.amazonaws.com"] } }
-    }],
-  )
-}
-
-resource "aws_iam_role" "task" {
-  name               = "${local.prefix}-task"
-  assume_role_policy = local.assume
-  tags               = local.tags
 }
 
 resource "aws_iam_role_policy" "task" {
   name   = "relay"
-  role   = aws_iam_role.task.id
+  role   = module.task.task_role.id
   policy = jsonencode({ Version = "2012-10-17", Statement = local.task_statements })
-}
-
-resource "aws_iam_role" "execution" {
-  name               = "${local.prefix}-execution"
-  assume_role_policy = local.assume
-  tags               = local.tags
-}
-
-resource "aws_iam_role_policy" "execution" {
-  name   = "start"
-  role   = aws_iam_role.execution.id
-  policy = jsonencode({ Version = "2012-10-17", Statement = local.execution_statements })
 }

@@ -13,12 +13,6 @@ locals {
     for url in concat([var.events_queue_url], local.poison == "drop" ? [] : [var.events_dlq_url]) :
     format("arn:%s:sqs:%s:%s:%s", local.partition, split(".", url)[1], split("/", url)[3], split("/", url)[4])
   ]
-  repository_arn = format(
-    "arn:%s:ecr:%s:%s:repository/%s",
-    local.partition, split(".", var.image)[3], split(".", var.image)[0], regex("^[^/]+/([^:@]+)", var.image)[0],
-  )
-  # Without the field of a JSON secret.
-  secret_arns = distinct([for arn in [var.database_url_secret_arn, var.redis_url_secret_arn] : join(":", slice(split(":", arn), 0, 7))])
 
   tags = merge(var.tags, { Application = var.name, Stage = var.stage })
 }

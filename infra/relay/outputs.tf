@@ -1,6 +1,6 @@
 output "cluster_arn" {
   description = "ARN of the ECS cluster."
-  value       = local.cluster_arn
+  value       = module.task.cluster_arn
 }
 
 output "service_name" {
@@ -16,7 +16,7 @@ output "task_definition_arn" {
 output "run_task" {
   description = "Command that starts one task beside the service, for a migration. Append `--overrides` with the arguments of the relay."
   value = join(" ", [
-    "aws ecs run-task --launch-type FARGATE --region ${local.region} --cluster ${local.cluster_arn}",
+    "aws ecs run-task --launch-type FARGATE --region ${local.region} --cluster ${module.task.cluster_arn}",
     "--task-definition ${aws_ecs_task_definition.this.arn} --network-configuration",
     "'awsvpcConfiguration={subnets=[${join(",", var.network.subnet_ids)}],securityGroups=[${aws_security_group.relay.id}],assignPublicIp=DISABLED}'",
   ])
@@ -29,17 +29,17 @@ output "security_group_id" {
 
 output "task_role_arn" {
   description = "ARN of the relay's own role, for the policies of queues and endpoints."
-  value       = aws_iam_role.task.arn
+  value       = module.task.task_role.arn
 }
 
 output "execution_role_arn" {
   description = "ARN of the role with which ECS starts a task. The key policy of a secret must allow it to decrypt."
-  value       = aws_iam_role.execution.arn
+  value       = module.task.execution_role.arn
 }
 
 output "log_group_name" {
   description = "Name of the log group."
-  value       = aws_cloudwatch_log_group.this.name
+  value       = module.task.log_group.name
 }
 
 output "alarms" {

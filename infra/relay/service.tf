@@ -1,21 +1,16 @@
-resource "aws_ecs_cluster" "this" {
-  # Without Container Insights, which costs more than it shows: the relay's own lines tell lag, backlog and running relays.
-  count = var.cluster_arn == null ? 1 : 0
+# The cluster, the log, the roles, and what is the same in the container of each service.
+module "task" {
+  source = "../task"
 
-  name = local.prefix
-  tags = local.tags
-}
-
-locals {
-  cluster_arn = var.cluster_arn == null ? aws_ecs_cluster.this[0].arn : var.cluster_arn
-}
-
-resource "aws_cloudwatch_log_group" "this" {
-  # checkov:skip=CKV_AWS_338: var.log_retention_days sets the retention. The logs hold no payloads and are not kept for audit.
-  name              = "/ecs/${local.prefix}"
-  retention_in_days = var.log_retention_days
-  kms_key_id        = var.log_kms_key_arn
-  tags              = local.tags
+  program             = "relay"
+  prefix              = local.prefix
+  tags                = local.tags
+  image               = var.image
+  cluster_arn         = var.cluster_arn
+  log_retention_days  = var.log_retention_days
+  log_kms_key_arn     = var.log_kms_key_arn
+  secrets             = local.secrets
+  secret_kms_key_arns = var.secret_kms_key_arns
 }
 
 resource "aws_ecs_task_definition" "this" {
@@ -24,54 +19,28 @@ resource "aws_ecs_task_definition" "this" {
   network_mode             = "awsvpc"
   cpu                      = var.cpu
   memory                   = var.memory_mb
-  execution_role_arn       = aws_iam_role.execution.arn
-  task_role_arn            = aws_iam_role.task.arn
+  execution_role_arn       = module.task.execution_role.arn
+  task_role_arn            = module.task.task_role.arn
 
   runtime_platform {
     operating_system_family = "LINUX"
     cpu_architecture        = upper(var.architecture)
   }
 
-  container_definitions = jsonencode([{
-    name      = "relay"
-    image     = var.image
-    essential = true
-    command   = ["run"]
-
-    # The image has the same user. Stating it here keeps an image with another user from running as that user.
-    user                   = "65532:65532"
-    privileged             = false
-    readonlyRootFilesystem = true
-    linuxParameters        = { capabilities = { drop = ["ALL"] } }
-
+  container_definitions = jsonencode([merge(module.task.container, {
     environment  = [for name, value in local.environment : { name = name, value = value }]
-    secrets      = [for name, arn in local.secrets : { name = name, valueFrom = arn }]
     portMappings = [{ containerPort = local.port, hostPort = local.port, protocol = "tcp" }]
 
-    # The image has no shell, so the program asks itself.
-    healthCheck = { command = ["CMD", "/relay", "health"], interval = 30, timeout = 5, retries = 3, startPeriod = 30 }
     # After SIGTERM a relay gives its lanes back and ends within 2 s.
     stopTimeout = 10
-
-    logConfiguration = {
-      logDriver = "awslogs"
-      options = {
-        awslogs-group         = aws_cloudwatch_log_group.this.name
-        awslogs-region        = local.region
-        awslogs-stream-prefix = "relay"
-        # When CloudWatch takes no lines, drop lines rather than block the relay.
-        mode            = "non-blocking"
-        max-buffer-size = "4m"
-      }
-    }
-  }])
+  })])
 
   tags = local.tags
 }
 
 resource "aws_ecs_service" "this" {
   name            = local.prefix
-  cluster         = local.cluster_arn
+  cluster         = module.task.cluster_arn
   task_definition = aws_ecs_task_definition.this.arn
   launch_type     = "FARGATE"
   desired_count   = var.desired_count
@@ -99,5 +68,5 @@ resource "aws_ecs_service" "this" {
   tags                    = local.tags
 
   # A task that starts before its permissions and connections exist fails.
-  depends_on = [aws_iam_role_policy.task, aws_iam_role_policy.execution, aws_vpc_security_group_egress_rule.relay]
+  depends_on = [aws_iam_role_policy.task, module.task.execution_policy, aws_vpc_security_group_egress_rule.relay]
 }

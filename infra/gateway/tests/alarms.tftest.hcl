@@ -37,7 +37,7 @@ run "metrics" {
 
   assert {
     # A default value would hide that no gateway reports.
-    condition     = alltrue([for f in aws_cloudwatch_log_metric_filter.this : f.log_group_name == aws_cloudwatch_log_group.this.name && f.metric_transformation[0].namespace == "DeFiLlama/defillama-gateway-prod" && f.metric_transformation[0].default_value == null])
+    condition     = alltrue([for f in aws_cloudwatch_log_metric_filter.this : f.log_group_name == module.task.log_group.name && f.metric_transformation[0].namespace == "DeFiLlama/defillama-gateway-prod" && f.metric_transformation[0].default_value == null])
     error_message = "The metrics must come from the gateway's log, and only while it writes."
   }
 }

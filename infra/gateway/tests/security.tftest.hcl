@@ -36,7 +36,7 @@ run "iam" {
 
   assert {
     # The whole policy, so that a new permission needs a change of this test.
-    condition = jsonencode(jsondecode(aws_iam_role_policy.execution.policy).Statement) == jsonencode([
+    condition = jsonencode(jsondecode(module.task.execution_policy.policy).Statement) == jsonencode([
       {
         Sid      = "LogInToRegistry"
         Effect   = "Allow"
@@ -59,14 +59,14 @@ run "iam" {
         Sid      = "WriteLogs"
         Effect   = "Allow"
         Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        Resource = ["${aws_cloudwatch_log_group.this.arn}:*"]
+        Resource = ["${module.task.log_group.arn}:*"]
       },
     ])
     error_message = "ECS may pull the image, read the secret and write the logs, and nothing else."
   }
 
   assert {
-    condition = alltrue([for role in [aws_iam_role.task, aws_iam_role.execution] : jsonencode(jsondecode(role.assume_role_policy).Statement) == jsonencode([{
+    condition = alltrue([for role in [module.task.task_role, module.task.execution_role] : jsonencode(jsondecode(role.assume_role_policy).Statement) == jsonencode([{
       Effect    = "Allow"
       Principal = { Service = "ecs-tasks.amazonaws.com" }
       Action    = "sts:AssumeRole"
@@ -78,8 +78,8 @@ run "iam" {
   assert {
     # infra/check.sh checks that no other resource gives the gateway a permission.
     condition = (
-      aws_iam_role_policy.execution.role == aws_iam_role.execution.id &&
-      alltrue([for role in [aws_iam_role.task, aws_iam_role.execution] : length(coalesce(role.managed_policy_arns, [])) == 0 && length(role.inline_policy) == 0])
+      module.task.execution_policy.role == module.task.execution_role.id &&
+      alltrue([for role in [module.task.task_role, module.task.execution_role] : length(coalesce(role.managed_policy_arns, [])) == 0 && length(role.inline_policy) == 0])
     )
     error_message = "ECS must have its own policy, and the gateway none."
   }
@@ -94,7 +94,7 @@ run "keys" {
   }
 
   assert {
-    condition = jsonencode({ for s in jsondecode(aws_iam_role_policy.execution.policy).Statement : s.Sid => [s.Action, s.Resource, try(s.Condition, null)] if contains(["ReadSecrets", "DecryptSecrets"], s.Sid) }) == jsonencode({
+    condition = jsonencode({ for s in jsondecode(module.task.execution_policy.policy).Statement : s.Sid => [s.Action, s.Resource, try(s.Condition, null)] if contains(["ReadSecrets", "DecryptSecrets"], s.Sid) }) == jsonencode({
       DecryptSecrets = [["kms:Decrypt"], var.secret_kms_key_arns, { StringEquals = { "kms:ViaService" = ["secretsmanager.eu-central-1.amazonaws.com"] } }]
       ReadSecrets = [["secretsmanager:GetSecretValue"], [
         "arn:aws:secretsmanager:eu-central-1:000000000000:secret:keys-AbCdEf",

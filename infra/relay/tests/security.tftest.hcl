@@ -37,7 +37,7 @@ run "iam" {
   }
 
   assert {
-    condition = jsonencode(jsondecode(aws_iam_role_policy.execution.policy).Statement) == jsonencode([
+    condition = jsonencode(jsondecode(module.task.execution_policy.policy).Statement) == jsonencode([
       {
         Sid      = "LogInToRegistry"
         Effect   = "Allow"
@@ -63,14 +63,14 @@ run "iam" {
         Sid      = "WriteLogs"
         Effect   = "Allow"
         Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        Resource = ["${aws_cloudwatch_log_group.this.arn}:*"]
+        Resource = ["${module.task.log_group.arn}:*"]
       },
     ])
     error_message = "ECS may pull the image, read the two secrets and write the logs, and nothing else."
   }
 
   assert {
-    condition = alltrue([for role in [aws_iam_role.task, aws_iam_role.execution] : jsonencode(jsondecode(role.assume_role_policy).Statement) == jsonencode([{
+    condition = alltrue([for role in [module.task.task_role, module.task.execution_role] : jsonencode(jsondecode(role.assume_role_policy).Statement) == jsonencode([{
       Effect    = "Allow"
       Principal = { Service = "ecs-tasks.amazonaws.com" }
       Action    = "sts:AssumeRole"
@@ -81,8 +81,8 @@ run "iam" {
 
   assert {
     condition = (
-      aws_iam_role_policy.task.role == aws_iam_role.task.id && aws_iam_role_policy.execution.role == aws_iam_role.execution.id &&
-      alltrue([for role in [aws_iam_role.task, aws_iam_role.execution] : length(coalesce(role.managed_policy_arns, [])) == 0 && length(role.inline_policy) == 0])
+      aws_iam_role_policy.task.role == module.task.task_role.id && module.task.execution_policy.role == module.task.execution_role.id &&
+      alltrue([for role in [module.task.task_role, module.task.execution_role] : length(coalesce(role.managed_policy_arns, [])) == 0 && length(role.inline_policy) == 0])
     )
     error_message = "Each role must have its own policy, and no others."
   }
@@ -106,7 +106,7 @@ run "keys" {
   }
 
   assert {
-    condition = jsonencode([for s in jsondecode(aws_iam_role_policy.execution.policy).Statement : [s.Action, s.Resource, s.Condition] if s.Sid == "DecryptSecrets"]) == jsonencode([
+    condition = jsonencode([for s in jsondecode(module.task.execution_policy.policy).Statement : [s.Action, s.Resource, s.Condition] if s.Sid == "DecryptSecrets"]) == jsonencode([
       [["kms:Decrypt"], var.secret_kms_key_arns, { StringEquals = { "kms:ViaService" = ["secretsmanager.eu-central-1.amazonaws.com"] } }],
     ])
     error_message = "ECS may decrypt the secrets with their keys, and only through Secrets Manager."

@@ -1,6 +1,18 @@
-# Permissions. The task role is that of the gateway itself. The execution role is that of ECS when it starts a task: it pulls the
-# image, reads the secrets and writes the logs. The gateway cannot use it.
+# The task role is that of the program itself. The execution role is that of ECS when it starts a task: it pulls the image, reads
+# the secrets and writes the logs. The program cannot use it.
 locals {
+  account   = data.aws_caller_identity.current.account_id
+  partition = data.aws_partition.current.partition
+  region    = data.aws_region.current.region
+
+  # An ARN that follows from an address. A pair of inputs could contradict each other.
+  repository_arn = format(
+    "arn:%s:ecr:%s:%s:repository/%s",
+    local.partition, split(".", var.image)[3], split(".", var.image)[0], regex("^[^/]+/([^:@]+)", var.image)[0],
+  )
+  # Without the field of a JSON secret.
+  secret_arns = distinct([for arn in values(var.secrets) : join(":", slice(split(":", arn), 0, 7))])
+
   assume = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -52,17 +64,17 @@ locals {
   )
 }
 
-# Without a policy: the gateway calls nothing of AWS.
+# Without a policy: a program that calls AWS adds its own.
 resource "aws_iam_role" "task" {
-  name               = "${local.prefix}-task"
+  name               = "${var.prefix}-task"
   assume_role_policy = local.assume
-  tags               = local.tags
+  tags               = var.tags
 }
 
 resource "aws_iam_role" "execution" {
-  name               = "${local.prefix}-execution"
+  name               = "${var.prefix}-execution"
   assume_role_policy = local.assume
-  tags               = local.tags
+  tags               = var.tags
 }
 
 resource "aws_iam_role_policy" "execution" {
