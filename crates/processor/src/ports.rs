@@ -135,6 +135,9 @@ pub enum ErrorKind {
     Refused,
     /// A credential is wrong or a permission is missing. It concerns every key and every message.
     Denied,
+    /// The settings name a system that cannot be reached like this: its host does not resolve, it speaks no TLS, or its
+    /// database does not exist. It concerns every key and every message.
+    Misconfigured,
     /// The queue refuses the request, perhaps for what is in it.
     Invalid,
     /// The queue refuses the request for the content of a message.
@@ -157,6 +160,7 @@ impl PortError {
             | ErrorKind::Deadline
             | ErrorKind::Refused
             | ErrorKind::Denied
+            | ErrorKind::Misconfigured
             | ErrorKind::Invalid
             | ErrorKind::InvalidContent => false,
         }
@@ -174,6 +178,7 @@ impl fmt::Display for PortError {
             ErrorKind::WritesRefused => "refuses writes",
             ErrorKind::Refused => "refused",
             ErrorKind::Denied => "denied",
+            ErrorKind::Misconfigured => "wrong settings",
             ErrorKind::Invalid | ErrorKind::InvalidContent => "invalid request",
         };
         write!(f, "{kind}: {}", self.message)

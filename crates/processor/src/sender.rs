@@ -256,6 +256,7 @@ fn request_failure(error: &PortError) -> RequestFailure {
         | ErrorKind::BreakerOpen
         | ErrorKind::Deadline
         | ErrorKind::Refused
-        | ErrorKind::Denied => RequestFailure::Failed(reason),
+        | ErrorKind::Denied
+        | ErrorKind::Misconfigured => RequestFailure::Failed(reason),
     }
 }

@@ -147,7 +147,9 @@ async fn run() -> Result<(), Stopped> {
         };
         tracing::info!(database, "the database is ready");
         let (outbox, processor, stats) = (&outbox, &processor, &*stats);
-        Relay { id, outbox, database, processor, stats, options: Options::default() }.run(stop).await;
+        let relay = Relay { id, outbox, database, processor, stats, options: Options::default() };
+        // On the heap: the compiler limits how deeply futures may be nested.
+        Box::pin(relay.run(stop)).await;
     };
     tokio::select! {
         () = work => {}

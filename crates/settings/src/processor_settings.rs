@@ -40,19 +40,20 @@ impl ProcessorSettings {
 
     #[cfg(feature = "secrets-manager")]
     async fn for_deployment(source: CredentialSource) -> Result<Self, SettingsError> {
-        let redis_url = match crate::RedisSecret::find(crate::environment, source)? {
-            Some(secret) => {
-                let url = secret.read().await?;
-                redis::check_fetched(&url)?;
-                Some(url)
-            }
+        let secret = crate::RedisSecret::find(crate::environment, source)?;
+        let redis_url = match &secret {
+            Some(secret) => Some(secret.read().await?),
             None => None,
         };
         let get = |name: &str| match name {
             "REDIS_URL" => redis_url.clone().or_else(|| crate::environment(name)),
             _ => crate::environment(name),
         };
-        Self::read(get, Needs::Everything, source)
+        let mut settings = Self::read(get, Needs::Everything, source)?;
+        if let Some(redis) = &mut settings.redis {
+            redis.source = secret.map(crate::RedisSecret::source);
+        }
+        Ok(settings)
     }
 
     /// Reads the process's environment for a replay. Services that are not set are replaced in memory.

@@ -17,6 +17,7 @@ pub fn redis(reader: &mut Reader<'_>, needs: Needs) -> Option<RedisSettings> {
         command_timeout: reader.millis("REDIS_COMMAND_TIMEOUT_MS", default.command_timeout, 8),
         probe_after: reader.millis("REDIS_PROBE_AFTER_MS", default.probe_after, 1),
         probe_timeout: reader.millis("REDIS_PROBE_TIMEOUT_MS", default.probe_timeout, 1),
+        source: None,
     };
     if needs == Needs::Everything {
         reader.require_set("REDIS_URL", ACCEPTED);

@@ -4,8 +4,10 @@
 use std::fmt;
 
 use events_adapters::aws::AwsSettings;
+use events_adapters::redis::UrlSource;
 use events_adapters::secrets;
 
+use crate::redis::check_fetched;
 use crate::{CredentialSource, Reader, SettingsError, aws, secret_url};
 
 /// The secret that contains the Redis URL.
@@ -39,13 +41,23 @@ impl RedisSecret {
         reader.into_result(Some(Self { arn, aws }))
     }
 
-    /// Fetches the secret and returns its URL, which is not checked yet.
+    /// The secret as a source that is read again when Redis refuses its credential.
+    pub fn source(self) -> UrlSource {
+        UrlSource::new(move || {
+            let secret = self.clone();
+            async move { secret.read().await.map_err(|error| error.to_string()) }
+        })
+    }
+
+    /// Fetches the secret and returns its URL.
     pub async fn read(&self) -> Result<String, SettingsError> {
         let failed = |error| {
             SettingsError::of(format!("REDIS_URL_SECRET_ARN names a secret that cannot be read: {error}"))
         };
         let text = secrets::read(&self.aws, &self.arn).await.map_err(failed)?;
-        secret_url::url(&text).map_err(|problem| wrong(problem, secret_url::ACCEPTED))
+        let url = secret_url::url(&text).map_err(|problem| wrong(problem, secret_url::ACCEPTED))?;
+        check_fetched(&url)?;
+        Ok(url)
     }
 }
 

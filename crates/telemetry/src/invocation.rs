@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use events_processor::{BatchOutcome, DrainOutcome, Tally};
 
+use crate::failures::{first_failed, reasons};
 use crate::metrics::{Invocation, Metrics};
-
-/// Most reasons of failures in one log line.
-const MAX_REASONS: usize = 3;
 
 /// Writes the metrics and logs of invocations.
 #[derive(Debug)]
@@ -29,12 +27,14 @@ impl Telemetry {
         if let Some(problem) = batch.drain.as_ref().and_then(|drain| drain.problem.as_ref()) {
             warn_of_outbox(request_id, problem, Some(tally.outbox));
         }
-        let reasons: Vec<&str> = batch.failures.values().take(MAX_REASONS).map(String::as_str).collect();
-        if !reasons.is_empty() {
+        if !batch.failures.is_empty() {
+            let (first_key, first_sequence) = first_failed(batch);
             tracing::warn!(
                 request_id,
                 failed = batch.failures.len(),
-                ?reasons,
+                first_key,
+                first_sequence,
+                reasons = ?reasons(&batch.failures),
                 "records failed; Lambda delivers them again"
             );
         }

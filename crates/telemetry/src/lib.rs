@@ -4,9 +4,12 @@
 //! adds a line. None contains a payload.
 //!
 //! - `log`: [`start_log`], the form of the log and its levels.
-//! - `invocation`: [`Telemetry`], which writes the lines of an invocation.
+//! - `format`: the form of a line.
+//! - `invocation`: [`Telemetry`], which writes the lines of an invocation. `failures`: what it says of failed records.
 //! - `metrics`: CloudWatch's embedded metric format, under [`NAMESPACE`].
 
+mod failures;
+mod format;
 mod invocation;
 mod log;
 mod metrics;

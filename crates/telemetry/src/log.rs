@@ -5,6 +5,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::format::JsonLine;
+
 /// The crates and binaries of this workspace, as the log names them.
 const WORKSPACE: [&str; 18] = [
     "bootstrap",
@@ -32,11 +34,7 @@ const WORKSPACE: [&str; 18] = [
 pub fn start_log(level: Level) {
     let targets = WORKSPACE.into_iter().map(|target| (target, LevelFilter::from_level(level)));
     let filter = Targets::new().with_default(LevelFilter::WARN).with_targets(targets);
-    let layer = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false);
+    let layer = tracing_subscriber::fmt::layer().event_format(JsonLine);
     // Fails if a log was started before, as in tests. The first log stays.
     let _already_started = tracing_subscriber::registry().with(layer).with(filter).try_init();
 }

@@ -14,4 +14,6 @@ mod oracle;
 mod outbox;
 mod redis;
 mod relay;
+mod rotation;
 mod sqs;
+mod unreachable;

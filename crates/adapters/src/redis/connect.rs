@@ -4,6 +4,7 @@
 //! and a scan of the system's certificate store at every start. This module sets them all.
 
 use std::fmt;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,14 @@ use fred::types::config::{
     Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, TcpConfig, TlsConnector,
     UnresponsiveConfig,
 };
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+
+use super::connection::Link;
+use super::trouble::{self, Trouble};
 
 /// Longest pause between two attempts to connect again.
 const LONGEST_RECONNECT_PAUSE_MS: u32 = 500;
@@ -66,6 +72,27 @@ pub struct RedisSettings {
     pub probe_after: Duration,
     /// Longest time for the answer to that probe.
     pub probe_timeout: Duration,
+    /// Where the URL is read again after the server refused its credential; `None` if it cannot change.
+    pub source: Option<UrlSource>,
+}
+
+/// Where a URL comes from whose credential changes while a program runs.
+#[derive(Clone)]
+pub struct UrlSource(Arc<dyn Fn() -> LocalBoxFuture<'static, Result<String, String>> + Send + Sync>);
+
+impl UrlSource {
+    /// A source that `read` reads. An error must show no part of the URL.
+    pub fn new<F>(read: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<String, String>> + 'static,
+    {
+        Self(Arc::new(move || read().boxed_local()))
+    }
+
+    /// Reads the URL.
+    pub(super) async fn read(&self) -> Result<String, String> {
+        (self.0)().await
+    }
 }
 
 impl fmt::Debug for RedisSettings {
@@ -85,6 +112,7 @@ impl RedisSettings {
             command_timeout: Duration::from_millis(2_000),
             probe_after: Duration::from_millis(5_000),
             probe_timeout: Duration::from_millis(250),
+            source: None,
         }
     }
 }
@@ -107,10 +135,15 @@ pub fn check_url(url: &str) -> Result<(), ConnectError> {
 }
 
 /// A client that connects and reconnects in the background. Must be called within the async runtime.
-pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
+pub(super) fn client(settings: &RedisSettings) -> Result<Link, ConnectError> {
     let client = prepare(settings)?;
+    let servers = settings.servers();
+    let names: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    let tls = Scheme::of(&settings.url).is_some_and(|scheme| scheme.tls);
+    let server = trouble::Server { names: names.join(" "), first: servers.into_iter().next(), tls };
+    let trouble = Trouble::of(&client, server);
     let _background = client.connect();
-    Ok(client)
+    Ok(Link { client, trouble })
 }
 
 /// A client that is not connected yet.

@@ -32,6 +32,9 @@ pub(super) fn port_error(error: &Error) -> PortError {
         _ if begins_with(&TRANSIENT) => ErrorKind::Unavailable,
         _ if begins_with(&WRITES_REFUSED) => ErrorKind::WritesRefused,
         _ if begins_with(&DENIED) => ErrorKind::Denied,
+        // These two come from [`super::trouble`].
+        Fred::Auth => ErrorKind::Denied,
+        Fred::Config => ErrorKind::Misconfigured,
         Fred::Timeout => ErrorKind::Timeout,
         // Backpressure comes from the client: it does not show that the server answers.
         Fred::Backpressure
@@ -44,6 +47,11 @@ pub(super) fn port_error(error: &Error) -> PortError {
         _ => ErrorKind::Refused,
     };
     PortError::new(kind, format!("redis: {details}"))
+}
+
+/// True if the text of an error says that a credential is wrong or a permission is missing.
+pub(super) fn is_denied(details: &str) -> bool {
+    DENIED.iter().any(|prefix| reason(details).starts_with(prefix))
 }
 
 /// Converts the text of an error that a script caught and returned.
@@ -60,11 +68,6 @@ fn reason(details: &str) -> &str {
     }
     let line = details.rsplit_once("@user_script: ").and_then(|(_, line)| line.split_once(": "));
     line.map_or(details, |(_, reason)| reason.strip_prefix('-').unwrap_or(reason))
-}
-
-/// The error of a call that got no answer within its time limit.
-pub(super) fn timed_out() -> PortError {
-    PortError::new(ErrorKind::Timeout, "redis gave no answer in time")
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use fred::interfaces::ClientLike;
 use fred::types::scripts::Script;
 use fred::types::{CustomCommand, Value};
 
+use super::RedisSettings;
 use super::connect::{self, ConnectError};
 use super::connection::Connection;
 use super::script::{self, Call, Refusal};
 use super::values::{count, text};
-use super::{RedisSettings, errors};
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("event_log.lua")));
 
@@ -42,7 +42,7 @@ impl RedisEventLog {
     /// Prepares to read the log under `key`. Connects in the background.
     pub fn new(settings: &RedisSettings, key: String) -> Result<Self, ConnectError> {
         let timeout = settings.command_timeout + settings.connect_timeout;
-        let connection = || Ok(Connection { client: connect::client(settings)?, timeout });
+        let connection = || Ok(Connection { link: connect::client(settings)?, timeout });
         let wait = LONGEST_WAIT.min(settings.command_timeout / 4);
         Ok(Self { key, reader: connection()?, waiter: connection()?, wait })
     }
@@ -54,12 +54,7 @@ impl RedisEventLog {
         let after = text(&after.to_string());
         let arguments =
             vec![text("COUNT"), count(1), text("BLOCK"), block, text("STREAMS"), text(&self.key), after];
-        let call = self.waiter.client.custom::<Value, _>(command, arguments);
-        match tokio::time::timeout(self.waiter.timeout, call).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(errors::port_error(&error)),
-            Err(_) => Err(errors::timed_out()),
-        }
+        self.waiter.call(self.waiter.client().custom::<Value, _>(command, arguments)).await.map(drop)
     }
 
     /// At most `limit` entries after a position.
@@ -101,11 +96,7 @@ impl RedisEventLog {
 
     async fn custom(&self, command: &'static str, arguments: Vec<Value>) -> Result<Value, PortError> {
         let command = CustomCommand::new_static(command, self.reader.slot(&self.key), false);
-        let call = self.reader.client.custom::<Value, _>(command, arguments);
-        match tokio::time::timeout(self.reader.timeout, call).await {
-            Ok(answer) => answer.map_err(|error| errors::port_error(&error)),
-            Err(_) => Err(errors::timed_out()),
-        }
+        self.reader.call(self.reader.client().custom::<Value, _>(command, arguments)).await
     }
 
     async fn read(

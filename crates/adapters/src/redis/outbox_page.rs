@@ -1,16 +1,14 @@
 //! Reads the outbox page by page.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
 
 use events_core::delivery::OutboxEntry;
 use events_processor::ports::{ErrorKind, OutboxPage, OutboxRequest, PortError};
-use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::{CustomCommand, Value};
 use fred::util::redis_keyslot;
 
-use super::errors;
+use super::connection::Connection;
 use super::values::{count, text};
 
 /// Sent as text each time: it runs rarely, and the server's script cache may be empty.
@@ -21,12 +19,11 @@ pub(super) fn holder_name() -> String {
     format!("{:016x}{:016x}", RandomState::new().hash_one(0), RandomState::new().hash_one(1))
 }
 
-/// Makes one request, within `timeout`.
+/// Makes one request.
 pub(super) async fn read_page(
-    client: &Client,
+    connection: &Connection,
     request: &OutboxRequest,
     holder: &str,
-    timeout: Duration,
 ) -> Result<OutboxPage, PortError> {
     let command = CustomCommand::new_static("EVAL", redis_keyslot(request.outbox.as_bytes()), false);
     let mut arguments = vec![text(SCRIPT), count(2), text(&request.outbox), text(&request.lease)];
@@ -34,13 +31,10 @@ pub(super) async fn read_page(
     arguments.extend([text(&request.lease_ms.to_string()), count(request.limit)]);
     arguments.push(text(request.after.as_deref().unwrap_or_default()));
     arguments.extend(request.done.iter().map(|id| text(id)));
-    match tokio::time::timeout(timeout, client.custom::<Value, _>(command, arguments)).await {
-        Ok(Ok(answer)) => page(answer).ok_or_else(|| {
-            PortError::new(ErrorKind::Refused, "redis: the outbox script returned an unexpected value")
-        }),
-        Ok(Err(error)) => Err(errors::port_error(&error)),
-        Err(_) => Err(errors::timed_out()),
-    }
+    let answer = connection.call(connection.client().custom::<Value, _>(command, arguments)).await?;
+    let unexpected =
+        || PortError::new(ErrorKind::Refused, "redis: the outbox script returned an unexpected value");
+    page(answer).ok_or_else(unexpected)
 }
 
 fn page(answer: Value) -> Option<OutboxPage> {

@@ -61,7 +61,7 @@ async fn call(
     parts: &[Part<'_>],
     reading: &mut Reading,
 ) -> Result<Vec<Result<Value, Refusal>>, PortError> {
-    let pipeline = connection.client.pipeline();
+    let pipeline = connection.client().pipeline();
     for key in write_checks {
         let only_if_it_exists = Some(SetOptions::XX);
         let queued = pipeline.set::<Value, _, _>(key.as_str(), "", None, only_if_it_exists, false).await;
@@ -115,7 +115,7 @@ enum Key<'a> {
 
 /// The keys of the small writes: one for each server, or one in all without a cluster.
 fn write_checks<'a>(connection: &Connection, request: &'a ReadRequest) -> Vec<&'a String> {
-    let Some(cluster) = connection.client.cached_cluster_state() else {
+    let Some(cluster) = connection.client().cached_cluster_state() else {
         return request.write_checks.first().into_iter().collect();
     };
     let mut servers = HashSet::new();

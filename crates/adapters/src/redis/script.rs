@@ -58,7 +58,7 @@ pub(super) async fn call(
     script: &Script,
     calls: Vec<Call>,
 ) -> Vec<Result<Value, Refusal>> {
-    let (count, pipeline) = (calls.len(), connection.client.pipeline());
+    let (count, pipeline) = (calls.len(), connection.client().pipeline());
     let answers = match queue(&pipeline, script, calls).await {
         Ok(()) => connection.run(&pipeline, count).await,
         Err(error) => Err(error),
@@ -108,7 +108,7 @@ fn refusal(error: &Error) -> Refusal {
 
 /// Loads a script on every server. A failure is only logged: the calls are retried.
 pub(super) async fn load(connection: &Connection, script: &Script) {
-    let loaded = tokio::time::timeout(connection.timeout, script.load(&connection.client)).await;
+    let loaded = tokio::time::timeout(connection.timeout, script.load(connection.client())).await;
     if let Ok(Err(error)) = loaded {
         tracing::warn!(error = %error, "redis did not load a script; the calls that need it are retried");
     }

@@ -85,6 +85,19 @@ impl SqsEmulator {
 
     /// Creates a secret with a name that no other test has. Returns its ARN.
     pub async fn create_secret(&self, prefix: &str, text: &str) -> String {
+        let name = format!("{prefix}-{}", free_port());
+        let created =
+            self.secrets().create_secret().name(name).secret_string(text).send().await.expect("a secret");
+        created.arn.expect("a secret has an ARN")
+    }
+
+    /// Gives a secret another text.
+    pub async fn change_secret(&self, arn: &str, text: &str) {
+        let changed = self.secrets().put_secret_value().secret_id(arn).secret_string(text).send().await;
+        changed.expect("the secret exists");
+    }
+
+    fn secrets(&self) -> aws_sdk_secretsmanager::Client {
         let config = aws_sdk_secretsmanager::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("eu-central-1"))
@@ -92,10 +105,7 @@ impl SqsEmulator {
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build();
-        let name = format!("{prefix}-{}", free_port());
-        let client = aws_sdk_secretsmanager::Client::from_conf(config);
-        let created = client.create_secret().name(name).secret_string(text).send().await.expect("a secret");
-        created.arn.expect("a secret has an ARN")
+        aws_sdk_secretsmanager::Client::from_conf(config)
     }
 
     /// Creates a FIFO queue with a name that no other test has, and with additional attributes such as

@@ -32,16 +32,16 @@ struct World {
 }
 
 /// The same with queues that fail where a test scripts it.
-struct FaultyWorld {
-    database: Database,
+pub(crate) struct FaultyWorld {
+    pub(crate) database: Database,
     redis: RedisServer,
-    sqs: FakeSqs,
+    pub(crate) sqs: FakeSqs,
 }
 
 /// How many prices [`insert_prices`] inserts: one in each lane.
-const PRICES: usize = 16;
+pub(crate) const PRICES: usize = 16;
 
-async fn insert_prices(database: &Database) {
+pub(crate) async fn insert_prices(database: &Database) {
     let all = "INSERT INTO realtime.prices SELECT DISTINCT ON (realtime.lane('price', 't' || n)) 't' || n, 1
                FROM generate_series(1, 400) AS n";
     database.run(all).await;
@@ -49,7 +49,7 @@ async fn insert_prices(database: &Database) {
 }
 
 /// A significant change of each price.
-async fn raise_prices(database: &Database) {
+pub(crate) async fn raise_prices(database: &Database) {
     database.run("UPDATE realtime.prices SET price = price + 1").await;
 }
 
@@ -113,7 +113,7 @@ impl World {
 }
 
 impl FaultyWorld {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::of(database().await).await
     }
 
@@ -122,7 +122,7 @@ impl FaultyWorld {
     }
 
     /// Starts a relay. `more` overrides its settings.
-    fn relay(&self, more: &[(&str, &str)]) -> RelayProcess {
+    pub(crate) fn relay(&self, more: &[(&str, &str)]) -> RelayProcess {
         let (endpoint, events, dead_letters) =
             (self.sqs.endpoint(), self.sqs.events_url(), self.sqs.dead_letters_url());
         let queues = [
