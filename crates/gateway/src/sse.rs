@@ -64,10 +64,8 @@ async fn run<S: EventSource>(gateway: &Gateway<S>, connection: &Connection<S>, s
     loop {
         // Wait for room first: what comes meanwhile waits in the hub.
         let Some(room) = reserved(gateway, sender).await else { return };
-        let Taken { dropped, items, more, lost } = connection.take();
-        let dropped =
-            dropped.map(|dropped| Bytes::from(message_text("dropped", &protocol::dropped(dropped))));
-        let parts: Vec<Bytes> = dropped.into_iter().chain(items.iter().map(part)).collect();
+        let Taken { items, more, lost } = connection.take();
+        let parts: Vec<Bytes> = items.iter().map(part).collect();
         if parts.is_empty() && lost.is_none() && !more {
             if !idle(connection, sender, room, limits.ping_every, stopping.as_mut()).await {
                 return;
@@ -133,6 +131,7 @@ async fn idle<S: EventSource>(
 fn part(item: &Item) -> Bytes {
     match item {
         Item::Event(event) => event.sse(),
+        Item::Dropped(dropped) => message_text("dropped", &protocol::dropped(*dropped)).into(),
         Item::Message(Message { kind, json, position: Some(position) }) => {
             format!("id: {position}\n{}", message_text(kind, json)).into()
         }

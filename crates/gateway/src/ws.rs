@@ -163,16 +163,16 @@ impl<'a, S: EventSource> Session<'a, S> {
         socket: &mut Socket<T>,
     ) -> Result<(), End> {
         loop {
-            let Taken { dropped, items, more, lost } = self.connection.take();
-            if dropped.is_none() && items.is_empty() && lost.is_none() && !more {
+            let Taken { items, more, lost } = self.connection.take();
+            if items.is_empty() && lost.is_none() && !more {
                 return Ok(());
             }
-            let dropped = dropped.map(|dropped| Message::Text(protocol::dropped(dropped).into()));
             let messages = items.into_iter().map(|item| match item {
                 Item::Event(event) => Message::Text(event.json.clone()),
                 Item::Message(message) => Message::Text(message.json),
+                Item::Dropped(dropped) => Message::Text(protocol::dropped(dropped).into()),
             });
-            self.send(socket, dropped.into_iter().chain(messages)).await?;
+            self.send(socket, messages).await?;
             match lost {
                 // On the heap, as it is rare: an idle connection must not keep room for it.
                 Some(lost) => Box::pin(self.gateway.restore(self.connection.id, lost)).await,

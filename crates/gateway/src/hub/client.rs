@@ -9,7 +9,7 @@ use super::HubFigures;
 use super::event::LogEvent;
 use super::filter::Filters;
 use super::name::Name;
-use super::queue::{Dropped, Item, Queue};
+use super::queue::{Item, Queue};
 use super::ring::Ring;
 
 /// Most events that one call replays.
@@ -69,8 +69,6 @@ pub struct Lost {
 /// What a connection has to send.
 #[derive(Debug, Default)]
 pub struct Taken {
-    /// Events that were dropped before the items.
-    pub dropped: Option<Dropped>,
     /// What to send, in order.
     pub items: Vec<Item>,
     /// True if there is more at once.

@@ -351,8 +351,8 @@ impl Hub {
     /// What a connection has to send now.
     pub fn take(&mut self, id: ClientId) -> Taken {
         let Some(client) = self.clients.get_mut(id) else { return Taken::default() };
-        let (dropped, items) = client.queue.take();
-        let mut taken = Taken { dropped, items: items.into(), more: false, lost: client.lost.take() };
+        let items = client.queue.take().into();
+        let mut taken = Taken { items, more: false, lost: client.lost.take() };
         let Some(replay) = &client.replay else { return taken };
         if !self.ring.covers(replay.cursor) {
             self.lose(id, "the connection was too slow to get the events that it asked for");

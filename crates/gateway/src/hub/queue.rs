@@ -18,6 +18,8 @@ pub enum Item {
     Event(Rc<LogEvent>),
     /// A message of the gateway's own.
     Message(Message),
+    /// Events between those before and those after it are missing.
+    Dropped(Dropped),
 }
 
 /// A message of the gateway's own.
@@ -36,7 +38,7 @@ pub struct Message {
 pub struct Dropped {
     /// Number of events.
     pub count: u64,
-    /// Every event up to this position was sent, if it was wanted.
+    /// Every event up to this position was sent before, if it was wanted.
     pub since: Position,
 }
 
@@ -47,7 +49,8 @@ pub(super) struct Queue {
     events: usize,
     /// The last event that was taken out.
     taken: Position,
-    dropped: Option<Dropped>,
+    /// Events that were dropped since.
+    dropped: u64,
 }
 
 impl Queue {
@@ -68,24 +71,17 @@ impl Queue {
     }
 
     fn drop_one(&mut self, newer: &LogEvent) -> u64 {
-        let event = |item: &Item| match item {
-            Item::Event(event) => Some(Rc::clone(event)),
-            Item::Message(..) => None,
-        };
-        let is_replaced = |item: &Item| {
-            event(item).is_some_and(|event| newer.replaces.is_some() && event.replaces == newer.replaces)
-        };
+        let is_replaced = |item: &Item| matches!(item, Item::Event(event) if newer.replaces.is_some() && event.replaces == newer.replaces);
         let replaced = self.items.iter().position(is_replaced);
-        let oldest = || self.items.iter().position(|item| matches!(item, Item::Event(_)));
-        let Some(index) = replaced.or_else(oldest) else { return 0 };
-        let since =
-            self.items.range(..index).rev().find_map(event).map_or(self.taken, |event| event.position);
+        let Some(index) = replaced.or_else(|| self.first_event()) else { return 0 };
         self.items.remove(index);
         self.events -= 1;
-        let dropped = self.dropped.get_or_insert(Dropped { count: 0, since });
-        dropped.count += 1;
-        dropped.since = dropped.since.min(since);
+        self.dropped += 1;
         1
+    }
+
+    fn first_event(&self) -> Option<usize> {
+        self.items.iter().position(|item| matches!(item, Item::Event(_)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -96,17 +92,23 @@ impl Queue {
         self.events > 0
     }
 
-    /// Takes everything out, and what was dropped before it.
-    pub(super) fn take(&mut self) -> (Option<Dropped>, VecDeque<Item>) {
+    /// Takes everything out. What was dropped is told before the first event that is left, and after the snapshot that a
+    /// client must have first.
+    pub(super) fn take(&mut self) -> VecDeque<Item> {
+        if self.dropped > 0 {
+            let index = self.first_event().unwrap_or(self.items.len());
+            let dropped = Dropped { count: std::mem::take(&mut self.dropped), since: self.taken };
+            self.items.insert(index, Item::Dropped(dropped));
+        }
         // An idle queue keeps no room: most connections are idle.
         let items = std::mem::take(&mut self.items);
         let last = items.iter().rev().find_map(|item| match item {
             Item::Event(event) => Some(event.position),
-            Item::Message(..) => None,
+            Item::Message(_) | Item::Dropped(_) => None,
         });
         self.taken = last.unwrap_or(self.taken);
         self.events = 0;
-        (self.dropped.take(), items)
+        items
     }
 
     /// Every event up to this position was taken out, or was not wanted.
@@ -123,6 +125,6 @@ impl Queue {
     pub(super) fn clear_events(&mut self) {
         self.items.retain(|item| matches!(item, Item::Message(..)));
         self.events = 0;
-        self.dropped = None;
+        self.dropped = 0;
     }
 }

@@ -32,10 +32,10 @@ fn take_all(hub: &mut Hub, id: ClientId) -> Vec<u64> {
     let mut positions = Vec::new();
     loop {
         let taken = hub.take(id);
-        assert!(taken.lost.is_none() && taken.dropped.is_none(), "{taken:?}");
+        assert!(taken.lost.is_none() && dropped(&taken).is_none(), "{taken:?}");
         positions.extend(taken.items.iter().filter_map(|item| match item {
             Item::Event(event) => Some(event.position.ms),
-            Item::Message(_) => None,
+            Item::Message(_) | Item::Dropped(_) => None,
         }));
         if !taken.more {
             return positions;
@@ -57,6 +57,28 @@ fn an_event_on_several_channels_of_a_client_comes_once() {
     assert!(take_all(&mut hub, id).is_empty());
 }
 
+/// What a client is told was dropped.
+fn dropped(taken: &Taken) -> Option<Dropped> {
+    taken.items.iter().find_map(|item| if let Item::Dropped(dropped) = item { Some(*dropped) } else { None })
+}
+
+/// A client that reads that events after a position were dropped may come back with this position: it must have had the
+/// snapshot that brings it there.
+#[test]
+fn what_was_dropped_is_told_after_the_snapshot_before_it() {
+    let mut hub = Hub::new(10_000);
+    let id = connect(&mut hub);
+    hub.message_at(id, "snapshot", "{}", position(5));
+    hub.append(event(5, 1, None));
+    hub.subscribe(id, &names(&["events:*"]), &Rc::default(), position(5)).unwrap();
+    (6..=6 + MOST_WAITING as u64).for_each(|n| hub.append(event(n, n, None)));
+    let items = hub.take(id).items;
+    assert!(matches!(
+        items[..3],
+        [Item::Message(_), Item::Dropped(Dropped { count: 1, since }), Item::Event(_)] if since == position(5)
+    ));
+}
+
 #[test]
 fn a_slow_client_is_told_how_many_it_missed_and_since_when() {
     let mut hub = Hub::new(10_000);
@@ -73,9 +95,9 @@ fn a_slow_client_is_told_how_many_it_missed_and_since_when() {
         assert_eq!(take_all(&mut hub, quick), [n]);
     }
     let taken = hub.take(slow);
-    assert_eq!(taken.dropped, Some(Dropped { count: 100, since: position(1) }));
-    assert_eq!(taken.items.len(), MOST_WAITING);
-    assert_eq!((hub.take(slow).dropped, hub.figures().dropped), (None, 100));
+    assert_eq!(dropped(&taken), Some(Dropped { count: 100, since: position(1) }));
+    assert_eq!(taken.items.len(), MOST_WAITING + 1);
+    assert_eq!((dropped(&hub.take(slow)), hub.figures().dropped), (None, 100));
 }
 
 /// After a gap, subscriptions with different filters are made anew one after the other, before any of them is replayed.
@@ -106,7 +128,7 @@ fn what_is_dropped_or_lost_first_is_told_with_the_position_of_the_subscription()
         hub.subscribe(id, &names(&["events:*"]), &Rc::default(), position(5)).unwrap();
     }
     (6..=6 + MOST_WAITING as u64).for_each(|n| hub.append(event(n, n, None)));
-    assert_eq!(hub.take(slow).dropped, Some(Dropped { count: 1, since: position(5) }));
+    assert_eq!(dropped(&hub.take(slow)), Some(Dropped { count: 1, since: position(5) }));
     hub.reset(position(9_999), false, "test");
     assert_eq!(hub.take(lost).lost.unwrap().since, position(5));
 }
@@ -122,11 +144,11 @@ fn of_a_slow_client_newer_values_replace_older_ones() {
     }
     hub.append(event(1_000, 7, None));
     let taken = hub.take(id);
-    assert_eq!(taken.dropped, Some(Dropped { count: 1, since: Position::START }));
+    assert_eq!(dropped(&taken), Some(Dropped { count: 1, since: Position::START }));
     let positions: Vec<u64> = taken
         .items
         .iter()
-        .map(|item| if let Item::Event(event) = item { event.position.ms } else { 0 })
+        .filter_map(|item| if let Item::Event(event) = item { Some(event.position.ms) } else { None })
         .collect();
     let expected: Vec<u64> = (2..=MOST_WAITING as u64).chain([1_000]).collect();
     assert_eq!(positions, expected);

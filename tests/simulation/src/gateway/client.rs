@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use events_core::delivery::Position;
-use events_gateway::hub::{Filters, Item, Name, Taken};
+use events_gateway::hub::{Dropped, Filters, Item, Name, Taken};
 use events_gateway::protocol::Subscribe;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -79,13 +79,7 @@ impl Checked<'_> {
             if world.is_broken() {
                 break true;
             }
-            let Taken { items, dropped, more, lost } = gateway.hub.borrow_mut().take(id);
-            if let Some(dropped) = dropped {
-                world.count("event dropped", dropped.count);
-                let known = self.at.is_some_and(|at| dropped.since <= at);
-                self.check(MISSING, known, || format!("{dropped:?}, but it is at {:?}", self.at));
-                self.dropped += dropped.count;
-            }
+            let Taken { items, more, lost } = gateway.hub.borrow_mut().take(id);
             let got = !items.is_empty();
             items.iter().for_each(|item| self.take(item));
             // A failover takes commits away that were sent and dropped before.
@@ -127,10 +121,22 @@ impl Checked<'_> {
         self.protocol.is_none_or(|own| own == protocol)
     }
 
+    /// It must have had every event up to the position that it is told.
+    fn told_of(&mut self, dropped: &Dropped) {
+        self.world.count("event dropped", dropped.count);
+        match self.at {
+            Some(at) if at < dropped.since => self.nothing_between(at, dropped.since),
+            Some(_) => {}
+            None => self.check(MISSING, false, || format!("{dropped:?} before a position")),
+        }
+        self.dropped += dropped.count;
+    }
+
     fn take(&mut self, item: &Item) {
         let json = match item {
             Item::Event(event) => event.json.as_str(),
             Item::Message(message) => message.json.as_str(),
+            Item::Dropped(dropped) => return self.told_of(dropped),
         };
         let message: Value = serde_json::from_str(json).unwrap_or_default();
         let position = |field: &str| position_of(&message[field]);
@@ -157,7 +163,7 @@ impl Checked<'_> {
             return self.check(TOLD, false, || format!("an event before a snapshot: {message}"));
         };
         self.check(ONCE, position > at, || format!("{position} comes after {at}"));
-        self.nothing_between(at, position);
+        self.nothing_between(at, position.before());
         let protocol = message["data"]["protocolId"].as_str().and_then(|id| id.parse().ok());
         self.check(ONCE, protocol.is_some_and(|protocol| self.wants(protocol)), || {
             format!("an event of another protocol: {message}")
@@ -165,16 +171,16 @@ impl Checked<'_> {
         self.at = Some(position);
     }
 
-    /// The server has no event for this client after one position and before another, but for those that were dropped.
-    fn nothing_between(&mut self, after: Position, before: Position) {
+    /// The server has no event for this client after one position and up to another, but for those that were dropped.
+    fn nothing_between(&mut self, after: Position, up_to: Position) {
         let commits = self.world.server.commits_after(after);
         let missed: Vec<&Commit> =
-            commits.iter().filter(|commit| commit.position < before && self.wants(commit.protocol)).collect();
+            commits.iter().filter(|commit| commit.position <= up_to && self.wants(commit.protocol)).collect();
         let count = missed.len() as u64;
         let first = missed.first().map(|commit| commit.position);
         self.check(MISSING, count <= self.dropped, || {
             format!(
-                "after {after} comes {before}, without {count} from {first:?} on; {} were dropped",
+                "after {after} and up to {up_to} it lacks {count} from {first:?} on; {} were dropped",
                 self.dropped
             )
         });
