@@ -135,6 +135,11 @@ impl Server {
         state.commits[first..].iter().filter(|commit| commit.position > position).cloned().collect()
     }
 
+    /// True if commits that clients may have seen are gone.
+    pub(super) fn has_lost_commits(&self) -> bool {
+        self.state.borrow().begins > 0 || !self.phantoms.borrow().is_empty()
+    }
+
     /// The oldest position that the log can still give.
     pub(super) fn oldest(&self) -> Option<Position> {
         let state = self.state.borrow();
