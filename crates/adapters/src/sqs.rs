@@ -1,6 +1,9 @@
 //! The queues: SQS FIFO through the AWS SDK, with the SDK's own retries turned off.
 
 mod body;
+mod letters;
+
+pub use letters::{Received, SqsReader};
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use events_settings::{ProcessorSettings, environment};
-use events_wiring::{FallbackProcessor, FallbackStore, with_fallback};
+use events_wiring::{FallbackProcessor, FallbackStore, Targets, with_fallback};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, DEFAULT_INPUT};
@@ -18,7 +18,6 @@ use crate::replay::{Replay, Stop, read_ahead};
 use crate::report;
 use crate::source::{self, Source};
 use crate::summary::Summary;
-use crate::targets::Targets;
 
 /// Exit status if records were given up, or if nothing could be delivered.
 const UNDELIVERED: u8 = 1;

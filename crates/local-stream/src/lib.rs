@@ -11,7 +11,6 @@
 //! - `replay`: takes the records through to the end of the input. `batches` groups them into batches, and `delivery`
 //!   delivers a batch with its retries.
 //! - `destinations`: names Redis and SQS, or memory in their place, and checks that they can be reached.
-//! - `targets`: names what is written to outside this process, before it is written to.
 //! - `event_log`: writes the events to a file.
 //! - `summary`: counts, with `biggest_changes` and `latency`.
 //! - `report`: the summary as text, with `format` for numbers and names and `table` for columns.
@@ -31,7 +30,6 @@ mod replay;
 mod report;
 mod summary;
 mod table;
-mod targets;
 #[cfg(test)]
 mod test_support;
 

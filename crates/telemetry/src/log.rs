@@ -8,13 +8,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::format::JsonLine;
 
 /// The crates and binaries of this workspace, as the log names them.
-const WORKSPACE: [&str; 18] = [
+const WORKSPACE: [&str; 20] = [
     "bootstrap",
+    "events",
     "events_adapters",
     "events_core",
     "events_gateway",
     "events_lambda",
     "events_live",
+    "events_operator",
     "events_processor",
     "events_program",
     "events_relay",

@@ -6,12 +6,15 @@
 //! - `real`: [`real`], the processor on Redis and SQS.
 //! - `fallback`: [`with_fallback`], the same processor, with an in-memory store or queue for each service that is not
 //!   set.
+//! - `targets`: names what is written to outside this process, before it is written to.
 //! - `dead_letters`: the dead letter queue, and what stands in for it with `POISON=drop`.
 
 mod dead_letters;
 mod fallback;
 mod real;
+mod targets;
 
 pub use dead_letters::{DeadLetterQueue, DropQueue};
 pub use fallback::{FallbackProcessor, FallbackQueue, FallbackStore, with_fallback};
 pub use real::{BuildError, RealProcessor, real};
+pub use targets::Targets;

@@ -13,6 +13,7 @@ mod lambda;
 mod oracle;
 mod outbox;
 mod redis;
+mod redrive;
 mod relay;
 mod rotation;
 mod sqs;

@@ -76,7 +76,7 @@ fn without_breakdown(event: &Event) -> Option<Event> {
 }
 
 /// Escapes the characters that SQS refuses in attribute values, as JSON does.
-fn sqs_text(text: &str) -> String {
+pub(crate) fn sqs_text(text: &str) -> String {
     let json = xml_safe(Value::from(text).to_string());
     let inner = &json[1..json.len() - 1];
     // SQS accepts quotes and backslashes: undo their JSON escapes.

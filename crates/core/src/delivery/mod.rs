@@ -8,6 +8,7 @@ mod breaker;
 mod dead_letter;
 mod dispatch;
 mod keys;
+mod letter;
 mod message;
 mod outbox;
 mod pace;
@@ -20,6 +21,7 @@ pub use dispatch::{
     Dispatch, Lanes, MessageRef, Rejection, Request, RequestFailure, RequestLimits, Retry, SendResult,
 };
 pub use keys::KeyStyle;
+pub use letter::{Cause, Letter, LetterRecord, read_letter};
 pub use message::{Attributes, Message, event_message};
 pub use outbox::{OutboxAppend, OutboxEntry, WaitingMessage, decode_entry, encode_entries};
 pub use pace::Pace;

@@ -1,7 +1,7 @@
-//! What the replay writes to outside this process, and whether that is on this machine.
+//! What a tool writes to outside this process, and whether that is on this machine.
 //!
-//! A replay with the settings of a deployment publishes its records to real subscribers. So the replay names its targets
-//! first, and writes to another machine only after the user has confirmed it.
+//! A tool with the settings of a deployment writes to real subscribers. So it names its targets first, and writes to another
+//! machine only after the user has confirmed it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use events_adapters::aws::AwsSettings;
 use events_settings::ProcessorSettings;
 
-/// A service that the replay writes to.
+/// A service that a tool writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Target {
     /// Its name for a person. Contains no password.
@@ -17,13 +17,13 @@ struct Target {
     on_this_machine: bool,
 }
 
-/// All services that the replay writes to. Those in memory are not among them.
+/// All services that a tool writes to. Those in memory are not among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Targets(Vec<Target>);
+pub struct Targets(Vec<Target>);
 
 impl Targets {
     /// The targets in the settings. Makes no connection.
-    pub(crate) fn of(settings: &ProcessorSettings) -> Self {
+    pub fn of(settings: &ProcessorSettings) -> Self {
         let delivery = &settings.delivery;
         let events_queue = delivery.events_queue_url.as_ref().filter(|_| settings.processor.core.queueing);
         let redis = settings.redis.iter().flat_map(|redis| redis.servers()).map(|server| Target {
@@ -38,12 +38,12 @@ impl Targets {
     }
 
     /// True if everything is written in memory.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// True if each target is on this machine.
-    pub(crate) fn are_on_this_machine(&self) -> bool {
+    pub fn are_on_this_machine(&self) -> bool {
         self.0.iter().all(|target| target.on_this_machine)
     }
 }

@@ -1,0 +1,36 @@
+//! The executable of the operator's tool: `events`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use events_operator::redrive;
+
+/// What an operator of the event processor needs: dead letters sent again, and the replay of stream records.
+///
+/// Each command reads the settings of the processor from the environment: docs/settings.md.
+#[derive(Debug, Parser)]
+#[command(name = "events", version, max_term_width = 110)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look through the dead letter queue, and process or send again what is in it
+    Redrive(redrive::Args),
+    /// Replay stream records from a file on this machine, as `local-stream` does
+    Stream(local_stream::Args),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match events_program::arguments::<Args>() {
+        Err(exit) => exit,
+        Ok(Args { command }) => match command {
+            // On the heap: the compiler limits how deeply futures may be nested.
+            Command::Redrive(args) => Box::pin(redrive::run(&args)).await,
+            Command::Stream(args) => Box::pin(local_stream::run(&args)).await,
+        },
+    }
+}
