@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use events_core::delivery::{LogPage, Position};
+use events_processor::ports::ErrorKind;
 
 use crate::clock::now_ms;
 use crate::gateway::Gateway;
@@ -59,6 +60,8 @@ async fn follow_log<S: EventSource>(gateway: &Rc<Gateway<S>>, source: &S) -> Inf
         };
         let read = read.await;
         stats.redis.set(read.is_ok());
+        let is_denied = matches!(&read, Err(error) if error.kind == ErrorKind::Denied);
+        stats.denied.set(is_denied && gateway.begun.get());
         let is_news = logged.replace(read.is_ok()) != Some(read.is_ok());
         match read {
             Ok(page) => {

@@ -40,6 +40,8 @@ pub struct Stats {
     pub unreadable: Counter,
     /// True while the log is read without an error.
     pub redis: Cell<bool>,
+    /// True while Redis refuses the credential with which the log was read before.
+    pub denied: Cell<bool>,
     /// True once all entries of the log were read, and since.
     pub following: Cell<bool>,
     /// When the log was read last, ms since 1970.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use events_harness::faults::fake_sqs::FakeSqs;
+use events_harness::gateway::GatewayProcess;
 use events_harness::lambda::function::{Function, NO_FAILURES};
+use events_harness::probes::live::LiveClient;
 use events_harness::probes::wait::eventually;
 use events_harness::rows::tvl;
 use events_harness::servers::redis::RedisServer;
@@ -107,4 +109,23 @@ async fn a_relay_goes_on_with_the_new_password() {
         eventually(SOON, || async { road.sqs.events().len() == n * PRICES }).await;
     }
     assert_eq!(relay.log().matches("its secret has a new one").count(), 2, "{}", relay.log());
+}
+
+/// The gateway links no AWS SDK. It ends when its password was changed, and what runs it starts it with the current secret.
+#[tokio::test]
+async fn a_gateway_ends_so_that_it_is_started_with_the_new_password() {
+    let world = World::new().await;
+    let mut gateway = GatewayProcess::ready(&url(&world.redis, "first"), &[]).await;
+    let mut client = LiveClient::welcomed(gateway.port()).await;
+    world.rotate("second").await;
+    assert_eq!(client.closed().await.0, 1012, "clients are told to come back");
+    let status = gateway.wait(SOON).await.expect("it ends");
+    assert_eq!(status.code(), Some(1), "{}", gateway.log());
+    assert!(gateway.log().contains("the secret has another one by now"), "{}", gateway.log());
+
+    // With a password that never worked it stays: somebody has to look.
+    let gateway = GatewayProcess::start(&url(&world.redis, "wrong"), &[]);
+    eventually(SOON, || async { gateway.log().contains("wrong user or password") }).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(gateway.get("/healthz").await.status, 200);
 }
