@@ -16,6 +16,8 @@ use events_telemetry::start_log;
 
 /// How often the state of the relay is logged.
 const STATUS: Duration = Duration::from_secs(60);
+/// A credential that is refused for so long is another one by now.
+const DENIED: Duration = Duration::from_secs(10);
 /// Pause before the database is asked again whether it is ready.
 const NOT_READY: Duration = Duration::from_secs(2);
 
@@ -129,7 +131,7 @@ async fn run() -> Result<(), Stopped> {
         tracing::warn!("POISON is drop; what can never succeed is logged and dropped");
     }
     let failed = |error: &dyn std::fmt::Display| {
-        tracing::error!(%error, "the relay does not start");
+        tracing::error!(%error, "the relay ends");
         Stopped
     };
     let mut stop = std::pin::pin!(events_program::told_to_stop().map_err(|error| failed(&error))?);
@@ -151,13 +153,27 @@ async fn run() -> Result<(), Stopped> {
         // On the heap: the compiler limits how deeply futures may be nested.
         Box::pin(relay.run(stop)).await;
     };
-    tokio::select! {
-        () = work => {}
+    let result = tokio::select! {
+        () = work => Ok(()),
         never = server.run() => match never {},
-        () = report(&stats) => {}
-    }
+        () = report(&stats) => Ok(()),
+        () = credential_changed(&stats) => Err(failed(&format!(
+            "the database refuses the credential for {} s; the secret has another one by now, which the relay gets when it starts \
+             again",
+            DENIED.as_secs()
+        ))),
+    };
     tracing::info!("relay stopped");
-    Ok(())
+    result
+}
+
+/// Waits until the database has refused the credential for a while, with which it was used before.
+async fn credential_changed(stats: &Stats) {
+    let mut secs = 0;
+    while secs < DENIED.as_secs() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        secs = if stats.is_denied() { secs + 1 } else { 0 };
+    }
 }
 
 /// Waits until the database can be used. Returns its name.

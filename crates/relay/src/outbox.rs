@@ -68,6 +68,16 @@ pub trait Outbox {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxError(pub String);
 
+/// How an error begins that says that the database refuses the credential.
+pub(crate) const DENIED: &str = "the database refuses the credential: ";
+
+impl OutboxError {
+    /// True if the database refuses the credential.
+    pub fn is_denied(&self) -> bool {
+        self.0.starts_with(DENIED)
+    }
+}
+
 impl fmt::Display for OutboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -179,7 +179,14 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
         let mut failures = 0;
         while !stopping.get() {
             self.stats.turned(self.timer().now_ms());
-            match self.turn(lease, state).await {
+            let turn = self.turn(lease, state).await;
+            match &turn {
+                Ok(_) => self.stats.denied(false),
+                Err(Unfinished::Database(error)) => self.stats.denied(error.is_denied()),
+                // The database was not asked.
+                Err(Unfinished::NoLease) => {}
+            }
+            match turn {
                 Ok(pause) => {
                     failures = 0;
                     if !pause.is_zero() {

@@ -1,6 +1,6 @@
 //! What health, metrics and the log report.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 /// Figures on a relay. Another thread may read them.
 #[derive(Debug, Default)]
@@ -21,6 +21,7 @@ pub struct Stats {
     delivered_ms: AtomicI64,
     /// When the loop last turned, ms since 1970.
     turned_ms: AtomicI64,
+    denied: AtomicBool,
 }
 
 /// A copy of the figures.
@@ -83,6 +84,16 @@ impl Stats {
     /// The loop turns.
     pub fn turned(&self, now_ms: i64) {
         self.turned_ms.store(now_ms, ORDER);
+    }
+
+    /// Notes whether the database refuses the credential with which it was used before.
+    pub fn denied(&self, denied: bool) {
+        self.denied.store(denied, ORDER);
+    }
+
+    /// True while it does.
+    pub fn is_denied(&self) -> bool {
+        self.denied.load(ORDER)
     }
 
     /// When the loop last turned, ms since 1970.

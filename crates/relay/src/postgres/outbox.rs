@@ -9,7 +9,7 @@ use sqlx::postgres::{PgListener, PgRow};
 use sqlx::{PgPool, Row};
 use tokio::sync::Mutex;
 
-use crate::outbox::{Held, LaneSet, Outbox, OutboxError, Page, PageRequest, Snapshot, Waiting};
+use crate::outbox::{DENIED, Held, LaneSet, Outbox, OutboxError, Page, PageRequest, Snapshot, Waiting};
 
 /// The channel of the doorbell.
 const CHANNEL: &str = "realtime";
@@ -67,9 +67,15 @@ fn failed(error: impl Display) -> OutboxError {
     OutboxError(error.to_string())
 }
 
+/// Class 28: a wrong password, or a role that may not log in.
+fn is_denied(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code.starts_with("28"))
+}
+
 /// Waits for an answer, but not for ever.
 async fn answer<R>(call: impl Future<Output = Result<R, sqlx::Error>>) -> Result<R, OutboxError> {
     match tokio::time::timeout(ANSWER, call).await {
+        Ok(Err(error)) if is_denied(&error) => Err(failed(format!("{DENIED}{error}"))),
         Ok(result) => result.map_err(failed),
         Err(_) => Err(OutboxError(format!("no answer within {} s", ANSWER.as_secs()))),
     }

@@ -98,3 +98,22 @@ async fn an_application_needs_only_the_rights_on_its_own_table() {
     )
     .await;
 }
+
+/// The password of the database comes with the start, as that of a gateway's Redis. A relay whose role is refused ends, and what
+/// runs it starts it with the current secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_whose_credential_was_changed_ends() {
+    let owner = super::database().await;
+    let login = login(&owner, "GRANT realtime_relay TO ROLE").await;
+    let name = format!("login_{}", owner.text("SELECT current_database()").await);
+    let world = FaultyWorld::of(login).await;
+    let mut relay = world.relay(&[]);
+    relay.holds(16).await;
+    owner.run(&format!("ALTER ROLE {name} NOLOGIN")).await;
+    let cut =
+        format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{name}'");
+    owner.number(&cut).await;
+    let status = relay.wait(SOON * 2).await;
+    assert_eq!(status.and_then(|status| status.code()), Some(1), "{}", relay.log());
+    assert!(relay.log().contains("the secret has another one by now"), "{}", relay.log());
+}
