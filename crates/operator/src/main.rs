@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use events_operator::redrive;
+use events_operator::{doctor, redrive};
 
 /// What an operator of the event processor needs: dead letters sent again, and the replay of stream records.
 ///
@@ -19,6 +19,8 @@ struct Args {
 enum Command {
     /// Look through the dead letter queue, and process or send again what is in it
     Redrive(redrive::Args),
+    /// Check settings, Redis, queues and clock, and say what is wrong and how to mend it
+    Doctor(doctor::Args),
     /// Replay stream records from a file on this machine, as `local-stream` does
     Stream(local_stream::Args),
 }
@@ -30,6 +32,7 @@ async fn main() -> ExitCode {
         Ok(Args { command }) => match command {
             // On the heap: the compiler limits how deeply futures may be nested.
             Command::Redrive(args) => Box::pin(redrive::run(&args)).await,
+            Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
             Command::Stream(args) => Box::pin(local_stream::run(&args)).await,
         },
     }

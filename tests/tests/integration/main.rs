@@ -6,6 +6,7 @@
     reason = "test code: a panic is how a test fails"
 )]
 
+mod doctor;
 mod documents;
 mod fixture;
 mod gateway;
