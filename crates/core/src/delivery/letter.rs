@@ -114,7 +114,7 @@ pub fn read_letter(body: &str, group_id: &str) -> Letter {
         (Some(record), None) => Letter::Record { record: letter_record(record.get()), cause },
         // What is not valid, or too large, stays so.
         (None, Some(_)) if ["validate", "size", "outbox"].contains(&&*cause.step) => Letter::Hopeless(cause),
-        (None, Some(event)) => match event_message(event.get(), group_id) {
+        (None, Some(event)) => match event_message(&without_retries(event.get()), group_id) {
             Some(message) => Letter::Event { message, cause },
             None => Letter::Hopeless(cause),
         },
@@ -131,6 +131,15 @@ fn letter_record(record: &str) -> LetterRecord {
         Ok(PostgresJson { postgres }) => LetterRecord::Postgres(postgres),
         Err(_) => LetterRecord::DynamoDb(record.into()),
     }
+}
+
+/// The event as it was made: a dead letter counts the retries of the message.
+fn without_retries(event: &str) -> Cow<'_, str> {
+    const FIELD: &str = "\"retryCount\":";
+    // Quotes within texts are escaped, and the metadata comes before the data: the first one is that of the metadata.
+    let Some((before, after)) = event.split_once(FIELD) else { return event.into() };
+    let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    if rest.len() == after.len() { event.into() } else { format!("{before}{FIELD}0{rest}").into() }
 }
 
 /// The message of an event: the same that was sent, or should have been.
@@ -169,7 +178,8 @@ mod tests {
             written(Undeliverable::Record(r#"{"dynamodb":{}}"#), "commit"),
             Letter::Record { record, cause: cause("commit") }
         );
-        let Letter::Event { message, cause: told } = written(Undeliverable::Event(EVENT), "queue") else {
+        let tried = EVENT.replace("\"retryCount\":0", "\"retryCount\":12");
+        let Letter::Event { message, cause: told } = written(Undeliverable::Event(&tried), "queue") else {
             panic!("an event that the queue refused can be sent again");
         };
         assert_eq!((told, &*message.body), (cause("queue"), EVENT));
