@@ -12,10 +12,10 @@ FIXTURE ?= tests/fixtures/stream.jsonl
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
-local-stream: ## replay FIXTURE=FILE (- is standard input); BATCH_SIZE=N EVENTS=FILE JSON=1; YES=1 to write to other machines
+local-stream: ## replay FIXTURE=FILE (- is standard input); BATCH_SIZE=N EVENTS=FILE JSON=1 ARGS='--chain base'; YES=1 to write to other machines
 	@cargo build $(if $(wildcard target/local/local-stream),--quiet) --profile local --package local-stream --target-dir target
 	@target/local/local-stream $(if $(BATCH_SIZE),--batch-size $(call quoted,$(BATCH_SIZE))) \
-		$(if $(EVENTS),--events $(call quoted,$(EVENTS))) $(if $(filter 1 true,$(JSON)),--json) -- $(call quoted,$(FIXTURE))
+		$(if $(EVENTS),--events $(call quoted,$(EVENTS))) $(if $(filter 1 true,$(JSON)),--json) $(ARGS) -- $(call quoted,$(FIXTURE))
 
 live: ## show live events in a browser: a scenario, FIXTURE=FILE, or with REDIS_URL the real ones; SPEED=N LISTEN_ADDR=127.0.0.1:PORT
 	@cargo build $(if $(wildcard target/local/live),--quiet) --profile local --package events-live --target-dir target
