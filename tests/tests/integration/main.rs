@@ -15,3 +15,4 @@ mod outbox;
 mod redis;
 mod relay;
 mod sqs;
+mod supply_chain;
