@@ -152,7 +152,7 @@ fn the_summary_says_what_the_data_is_about() {
     let price = r#"{"eventName":"INSERT","dynamodb":{"SequenceNumber":"9","ApproximateCreationDateTime":1767880800,"Keys":
         {"PK":{"S":"coingecko#bitcoin"},"SK":{"N":"0"}},"NewImage":{"price":{"N":"5"},"timestamp":{"N":"1767880000"}}}}"#;
     let mut batch = two_protocols();
-    batch.push(raw_record(9, price));
+    batch.insert(0, raw_record(9, price));
     let summary = summary(&fake_processor(), vec![batch]);
     assert_eq!((summary.protocols, summary.tokens), (2, 1));
     assert_eq!(summary.span, Some(Span { from: 1_767_866_400_000, to: 1_767_880_000_000 }));
