@@ -1,6 +1,6 @@
 # `make help` lists the targets.
 .PHONY: help local-stream live test-page relay package package-test relay-image gateway-image rehearse plan-snapshot test test-resume check check-features check-infra check-postgres bench-postgres bench-gateway tools coverage verify verify-postgres \
-	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts
+	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts deny provider-lock
 .DEFAULT_GOAL := help
 
 # Quotes a value as one word of the shell.
@@ -12,10 +12,10 @@ FIXTURE ?= tests/fixtures/stream.jsonl
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
-local-stream: ## replay FIXTURE=FILE (- is standard input); BATCH_SIZE=N EVENTS=FILE JSON=1; YES=1 to write to other machines
+local-stream: ## replay FIXTURE=FILE (- is standard input); BATCH_SIZE=N EVENTS=FILE JSON=1 ARGS='--chain base'; YES=1 to write to other machines
 	@cargo build $(if $(wildcard target/local/local-stream),--quiet) --profile local --package local-stream --target-dir target
 	@target/local/local-stream $(if $(BATCH_SIZE),--batch-size $(call quoted,$(BATCH_SIZE))) \
-		$(if $(EVENTS),--events $(call quoted,$(EVENTS))) $(if $(filter 1 true,$(JSON)),--json) -- $(call quoted,$(FIXTURE))
+		$(if $(EVENTS),--events $(call quoted,$(EVENTS))) $(if $(filter 1 true,$(JSON)),--json) $(ARGS) -- $(call quoted,$(FIXTURE))
 
 live: ## show live events in a browser: a scenario, FIXTURE=FILE, or with REDIS_URL the real ones; SPEED=N LISTEN_ADDR=127.0.0.1:PORT
 	@cargo build $(if $(wildcard target/local/live),--quiet) --profile local --package events-live --target-dir target
@@ -112,6 +112,17 @@ simulate: ## run SEEDS=N simulations with faults, on all cores; SEED=N replays o
 
 planted-bugs: ## apply each known mistake to a copy of the tree; the simulation must catch it. ONLY=NAME runs one
 	@ONLY='$(ONLY)' sh tests/simulation/planted.sh
+
+# The version that .github/workflows install.
+cargo-deny := 0.20.2
+deny: ## check bans, licences and sources of all dependencies, without the network; needs cargo-deny
+	@cargo deny --version >/dev/null 2>&1 || { echo 'cargo-deny is missing: cargo install --locked --version $(cargo-deny) cargo-deny' >&2; exit 1; }
+	cargo deny --offline check bans licenses sources
+
+# Terraform's registry has the hashes, so this needs the network. `terraform init` then refuses any other provider.
+provider-lock: needs-terraform ## write the lock file of the AWS provider for each example, with its hashes for Linux and macOS
+	@for root in infra/examples/*/; do \
+		terraform -chdir="$$root" providers lock -platform=linux_amd64 -platform=linux_arm64 -platform=darwin_arm64 || exit; done
 
 counts: ## compare the allocations and instructions of the hot path with tests/counts/counts.txt; WRITE=1 renews it
 	@sh tests/install-tools.sh counts

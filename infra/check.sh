@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks all of infra without an AWS account: format, types, plans, the recipes of the images, a security scan, the tables of the
-# READMEs.
+# Checks all of infra without an AWS account: format, types, plans, the recipes of the images, the workflows, a security scan, the
+# tables of the READMEs.
 # Needs terraform and python3. Installs the scanner into .tools of the repository on first use.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -67,8 +67,15 @@ if [ "$("$venv/bin/checkov" --version 2>/dev/null)" != "$checkov" ]; then
   python3 -m venv "$venv"
   "$venv/bin/pip" install --quiet --disable-pip-version-check "checkov==$checkov"
 fi
+echo "== workflows"
+"$venv/bin/python3" -c 'import pathlib, sys, yaml
+for path in map(pathlib.Path, sys.argv[1:]):
+    jobs = yaml.safe_load(path.read_text())["jobs"]
+    assert all(job["runs-on"] and job["steps"] and job["timeout-minutes"] for job in jobs.values()), path' ../.github/workflows/*.yml
+
 echo "== checkov"
 "$venv/bin/checkov" --skip-download --framework terraform dockerfile --directory . --quiet --compact
+"$venv/bin/checkov" --skip-download --framework github_actions --directory ../.github --quiet --compact
 
 ./docs.py --check
 ./plan-snapshot.py --check

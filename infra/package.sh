@@ -2,7 +2,8 @@
 # Builds the Lambda as a zip for provided.al2023: infra/package.sh [arm64|x86-64]
 #
 # The same commit and rustc give the same bytes in any folder: cross-build.sh.
-# Writes target/lambda/bootstrap-arm64.zip or bootstrap-x86_64.zip, and prints its size and hashes.
+# Writes target/lambda/bootstrap-arm64.zip or bootstrap-x86_64.zip, and prints its size and hashes. Beside it, writes what the
+# program consists of, as bootstrap-arm64.cdx.json (CycloneDX).
 set -eu
 
 # The glibc version of provided.al2023.
@@ -44,4 +45,5 @@ print(f"""{path}
   sha256   {digest.hexdigest()}
   base64   {base64.b64encode(digest.digest()).decode()} (source_code_hash)""")
 PYTHON
+"$tools/venv/bin/python3" infra/components.py events-lambda "$triple" "$binary" "${zip%.zip}.cdx.json"
 echo "  commit   $(built_from), $("$rustc" --version)"

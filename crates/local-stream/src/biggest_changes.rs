@@ -4,6 +4,8 @@ use events_core::change::ChangeRules;
 use events_core::event::{Data, Event};
 use serde::Serialize;
 
+use crate::view::{View, id};
+
 /// Length of each list.
 const MAX_CHANGES: usize = 5;
 
@@ -12,15 +14,16 @@ const MAX_CHANGES: usize = 5;
 /// The lists by per cent have only changes of at least the absolute threshold of their kind. Without it, a value that
 /// rises from almost nothing to a few cents would always come first.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BiggestChanges {
     /// Smallest change of TVL in the list by per cent, USD.
     pub min_tvl_usd: f64,
     /// Smallest change of a price in the list by per cent, USD.
     pub min_price_usd: f64,
-    /// Total TVL, by USD.
+    /// Total TVL, or with `--chain` that of a chain, by USD.
     pub tvl_by_usd: Vec<Change>,
-    /// Total TVL, by per cent.
+    /// The same, by per cent.
     pub tvl_by_percent: Vec<Change>,
     /// Prices, by per cent.
     pub price_by_percent: Vec<Change>,
@@ -30,12 +33,15 @@ pub(crate) struct BiggestChanges {
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Change {
     /// Protocol or token id.
     pub id: String,
     /// Name or symbol, where known.
     pub name: Option<String>,
+    /// The chain of a token, or of a chain's TVL. Of a total TVL, the chain that contributed most to the change.
+    pub chain: Option<String>,
     /// USD before.
     pub previous: f64,
     /// USD now.
@@ -46,6 +52,8 @@ pub(crate) struct Change {
     pub change_percent: f64,
     /// Time of the event, ms since 1970.
     pub timestamp: i64,
+    /// The time that the data describes, ms since 1970.
+    pub data_time: i64,
 }
 
 impl BiggestChanges {
@@ -58,19 +66,27 @@ impl BiggestChanges {
         }
     }
 
-    /// Adds the change of an event, if it is big enough for a list. Only total TVL counts, not that of one chain.
-    pub(crate) fn add(&mut self, event: &Event) {
+    /// Adds the change of an event of a record, if it is big enough for a list. `all` are the events of the record.
+    ///
+    /// Only total TVL counts, not that of one chain: each dollar counts once. With a filter by chain, no total is shown,
+    /// and the TVL of the chains counts.
+    pub(crate) fn add(&mut self, change: Moved<'_>, view: &View) {
+        let event = change.event;
+        let by_chain = !view.filter.chains.is_empty();
         let (by_usd, by_percent, min_usd, change) = match &event.data {
-            Data::Tvl(data) if data.chain.is_none() => {
+            Data::Tvl(data) if data.chain.is_some() == by_chain => {
                 let values = [data.previous_tvl, data.current_tvl, data.change_absolute, data.change_percent];
-                let change = change(event, &data.protocol_id, values);
-                (&mut self.tvl_by_usd, &mut self.tvl_by_percent, self.min_tvl_usd, change)
+                (&mut self.tvl_by_usd, &mut self.tvl_by_percent, self.min_tvl_usd, change.with(values, view))
             }
             Data::Price(data) => {
                 let values =
                     [data.previous_price, data.current_price, data.change_absolute, data.change_percent];
-                let change = change(event, &data.token_id, values);
-                (&mut self.price_by_usd, &mut self.price_by_percent, self.min_price_usd, change)
+                (
+                    &mut self.price_by_usd,
+                    &mut self.price_by_percent,
+                    self.min_price_usd,
+                    change.with(values, view),
+                )
             }
             Data::Tvl(_) | Data::Protocol(_) => return,
         };
@@ -81,16 +97,42 @@ impl BiggestChanges {
     }
 }
 
-fn change(event: &Event, id: &str, [previous, current, change_absolute, change_percent]: [f64; 4]) -> Change {
-    Change {
-        id: id.to_owned(),
-        name: event.name().map(str::to_owned),
-        previous,
-        current,
-        change_absolute,
-        change_percent,
-        timestamp: event.timestamp,
+/// An event, with what its record says of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moved<'a> {
+    /// The event.
+    pub event: &'a Event,
+    /// All events of its record.
+    pub all: &'a [Event],
+    /// The data time of the record, if known.
+    pub data_time_ms: Option<i64>,
+}
+
+impl Moved<'_> {
+    fn with(self, [previous, current, change_absolute, change_percent]: [f64; 4], view: &View) -> Change {
+        let chain = self.event.chain().or_else(|| main_chain(self.all, change_absolute));
+        Change {
+            id: id(self.event).to_owned(),
+            name: view.name(self.event).map(str::to_owned),
+            chain: chain.map(str::to_owned),
+            previous,
+            current,
+            change_absolute,
+            change_percent,
+            timestamp: self.event.timestamp,
+            data_time: self.data_time_ms.unwrap_or(self.event.timestamp),
+        }
     }
+}
+
+/// The chain whose TVL changed most in the direction of `total`. Chains below every threshold have no event.
+fn main_chain(events: &[Event], total: f64) -> Option<&str> {
+    let chains = events.iter().filter_map(|event| match &event.data {
+        Data::Tvl(data) => Some((data.chain.as_deref()?, data.change_absolute * total.signum())),
+        Data::Price(_) | Data::Protocol(_) => None,
+    });
+    let most = chains.filter(|(_, change)| *change > 0.0).max_by(|a, b| a.1.total_cmp(&b.1));
+    most.map(|(chain, _)| chain)
 }
 
 /// Inserts a change into a list that is sorted with the biggest first. Of one id the list keeps only the biggest change.
@@ -116,7 +158,17 @@ mod tests {
 
     fn sample(id: &str, change_absolute: f64) -> Change {
         let (previous, current, change_percent) = (1.0, 2.0, 3.0);
-        Change { id: id.into(), name: None, previous, current, change_absolute, change_percent, timestamp: 1 }
+        Change {
+            id: id.into(),
+            name: None,
+            chain: None,
+            previous,
+            current,
+            change_absolute,
+            change_percent,
+            timestamp: 1,
+            data_time: 1,
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use events_core::delivery::Message;
 use events_core::plan::{BatchResponse, RecordOutcome, RecordPlan};
 use events_core::source::dynamodb::decode_batch;
+use events_core::source::{Record, RecordContent, Subject};
 use events_processor::ports::{Queue, Store, Timer};
 use events_processor::{BatchOutcome, Processor, Tally};
 use stream_mapping::{NextDelivery, Response, next_delivery};
@@ -22,8 +23,28 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub(crate) struct Delivery {
     /// Each record with its result, in order.
     pub records: Vec<(SourceRecord, RecordResult)>,
+    /// Of each record, what its row is about. `None` without a row.
+    pub rows: Vec<Option<RowFacts>>,
     /// The invocations with the batch or the rest of it.
     pub attempts: Vec<Attempt>,
+}
+
+/// What a row is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RowFacts {
+    /// Its protocol or token.
+    pub subject: Subject,
+    /// The time that its data describes, ms since 1970.
+    pub data_time_ms: i64,
+}
+
+impl RowFacts {
+    fn of(record: &Record) -> Option<Self> {
+        match &record.content {
+            RecordContent::Row(row) => Some(Self { subject: row.subject(), data_time_ms: row.data_time_ms }),
+            RecordContent::Skipped(_) | RecordContent::Undecodable(_) => None,
+        }
+    }
 }
 
 /// The result of delivering a record.
@@ -70,12 +91,16 @@ pub(crate) async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
 ) -> Delivery {
     let mut states: Vec<RecordState> = batch.iter().map(|_| RecordState::default()).collect();
     let mut attempts: Vec<Attempt> = Vec::new();
+    let mut rows = Vec::new();
     let mut from = 0;
     loop {
         let started = processor.timer().monotonic();
         let deadline = processor.deadline(INVOCATION_TIME, MARGIN);
         let records =
             decode_batch(batch[from..].iter().map(|record| &*record.raw), processor.timer().now_ms());
+        if attempts.is_empty() {
+            rows = records.iter().map(RowFacts::of).collect();
+        }
         let outcome = processor.process(records, deadline).await;
         let took = processor.timer().monotonic().saturating_sub(started);
         let next = retry_from(&outcome);
@@ -88,7 +113,7 @@ pub(crate) async fn deliver<S: Store, Q: Queue, D: Queue, T: Timer>(
         processor.timer().sleep(pause(processor, &attempts)).await;
     }
     let results = states.into_iter().map(RecordState::into_result);
-    Delivery { records: batch.into_iter().zip(results).collect(), attempts }
+    Delivery { records: batch.into_iter().zip(results).collect(), rows, attempts }
 }
 
 /// The pause before the next attempt. While a breaker is open no attempt can succeed, so waits until it lets a call

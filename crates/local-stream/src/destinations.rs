@@ -13,6 +13,7 @@ const ATTEMPTS: u32 = 3;
 
 /// Names of the destinations. They contain no password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Destinations {
     /// Baselines, hot keys and subscribers.

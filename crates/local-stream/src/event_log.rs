@@ -52,11 +52,15 @@ impl EventLog {
     }
 
     /// Takes the events of record `number`, which is done or given up.
-    pub(crate) fn add_record(&mut self, number: u64, events: &[Event]) -> io::Result<()> {
+    pub(crate) fn add_record<'a>(
+        &mut self,
+        number: u64,
+        events: impl Iterator<Item = &'a Event>,
+    ) -> io::Result<()> {
         if self.out.is_none() {
             return Ok(());
         }
-        let lines: Result<Vec<String>, _> = events.iter().map(Event::to_json).collect();
+        let lines: Result<Vec<String>, _> = events.map(Event::to_json).collect();
         self.add_lines(number, lines.map_err(io::Error::other)?)
     }
 
@@ -103,7 +107,7 @@ mod tests {
     #[test]
     fn without_a_file_nothing_is_kept() {
         let mut log = EventLog::default();
-        log.add_record(5, &[]).unwrap();
+        log.add_record(5, std::iter::empty()).unwrap();
         assert!(log.waiting.is_empty());
         log.finish().unwrap();
     }

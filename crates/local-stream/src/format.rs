@@ -96,6 +96,37 @@ pub(crate) fn millis(ms: f64) -> String {
     }
 }
 
+/// `2026-01-08 10:02`, in UTC.
+pub(crate) fn utc(ms: i64) -> String {
+    let minutes = ms.div_euclid(60_000);
+    let (year, month, day) = date(minutes.div_euclid(1_440));
+    let minute = minutes.rem_euclid(1_440);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", minute / 60, minute % 60)
+}
+
+/// Year, month and day of a day since 1970. The years begin in March here, so that the leap day is their last day.
+fn date(day: i64) -> (i64, i64, i64) {
+    let day = day + 719_468;
+    let (era, day_of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (400 * era + year_of_era + i64::from(month <= 2), month, day_of_month)
+}
+
+/// `3 d 4 h`, `2 h 5 min`, `7 min`, `12 s`: a length of time in its largest units.
+pub(crate) fn span(ms: i64) -> String {
+    let seconds = ms / 1_000;
+    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{} d {hours} h", count(days.unsigned_abs())),
+    }
+}
+
 /// A name from the input: without control characters, cut to a fixed length.
 pub(crate) fn short_name(text: &str) -> String {
     truncated(&without_control_characters(text), MAX_NAME)
@@ -126,6 +157,20 @@ mod tests {
         );
         assert_eq!([count_of(1, "retry"), count_of(2, "record")], ["1 retry", "2 records"]);
         assert_eq!([count_of(0, "batch"), count_of(2_000, "retry")], ["0 batches", "2,000 retries"]);
+    }
+
+    #[test]
+    fn times_are_in_utc() {
+        for (ms, text) in [
+            (0, "1970-01-01 00:00"),
+            (951_827_696_000, "2000-02-29 12:34"),
+            (1_767_866_532_000, "2026-01-08 10:02"),
+            (253_402_300_799_999, "9999-12-31 23:59"),
+        ] {
+            assert_eq!(utc(ms), text);
+        }
+        let spans = [59_999, 7 * 60_000, 7_500_000, 273_600_000].map(span);
+        assert_eq!(spans, ["59 s", "7 min", "2 h 5 min", "3 d 4 h"]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(crate) struct Latency {
 
 /// Percentiles, ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Percentiles {
     /// Half were faster.
     pub p50: f64,

@@ -12,8 +12,10 @@
 //!   delivers a batch with its retries.
 //! - `destinations`: names Redis and SQS, or memory in their place, and checks that they can be reached.
 //! - `event_log`: writes the events to a file.
-//! - `summary`: counts, with `biggest_changes` and `latency`.
-//! - `report`: the summary as text, with `format` for numbers and names and `table` for columns.
+//! - `pace`: when a record is due, in a paced replay.
+//! - `summary`: counts, with `biggest_changes` and `latency`. `view` says which events are shown, and under which `names`.
+//! - `report`: the summary as text, with `format` for numbers and names, `table` for columns, and `layout` for width and
+//!   colours.
 //! - `progress`: shows how far the replay is.
 
 mod app;
@@ -25,6 +27,9 @@ mod destinations;
 mod event_log;
 mod format;
 mod latency;
+mod layout;
+mod names;
+mod pace;
 mod progress;
 mod replay;
 mod report;
@@ -32,6 +37,7 @@ mod summary;
 mod table;
 #[cfg(test)]
 mod test_support;
+mod view;
 
 pub use app::run;
 pub use args::Args;

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use events_processor::Processor;
 use events_processor::ports::{Queue, Store, Timer};
+use events_program::StopSignal;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::timeout;
 
 use crate::batches::Batches;
 use crate::delivery::{Attempt, Delivery, RecordResult, deliver};
 use crate::event_log::EventLog;
+use crate::pace::Pace;
 use crate::progress::{Position, Progress};
 use crate::source::{SourceError, SourceRecord};
 use crate::summary::Summary;
@@ -59,8 +61,8 @@ pub(crate) enum Stop {
     Events(io::Error),
     /// Nothing can be delivered. Contains the reason of the last failure.
     NothingDelivered(String),
-    /// Ctrl-C.
-    Interrupted,
+    /// A signal.
+    Told(StopSignal),
 }
 
 /// A running replay.
@@ -71,6 +73,7 @@ pub(crate) struct Replay<'a, S, Q, D, T> {
     batches: Batches,
     events: EventLog,
     progress: Progress,
+    pace: Pace,
     position: Position,
     /// The time when a record was last done, by the processor's clock.
     last_done: Duration,
@@ -87,6 +90,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         max_attempts: usize,
         events: EventLog,
         progress: Progress,
+        pace: Pace,
         summary: Summary,
     ) -> Self {
         Self {
@@ -95,6 +99,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
             batches: Batches::new(summary.batch_size),
             events,
             progress,
+            pace,
             position: Position::default(),
             last_done: processor.timer().monotonic(),
             batches_given_up: 0,
@@ -102,13 +107,17 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         }
     }
 
-    /// Replays the whole input, or until `interrupt` completes. Records before an error in the input are replayed.
-    pub(crate) async fn run(&mut self, feed: RecordFeed, interrupt: impl Future) -> Result<(), Stop> {
+    /// Replays the whole input, or until a signal comes. Records before an error in the input are replayed.
+    pub(crate) async fn run(
+        &mut self,
+        feed: RecordFeed,
+        signal: impl Future<Output = StopSignal>,
+    ) -> Result<(), Stop> {
         let started = self.now();
-        let interrupt = pin!(interrupt);
+        let signal = pin!(signal);
         let ended = tokio::select! {
             biased;
-            _ = interrupt => Err(Stop::Interrupted),
+            signal = signal => Err(Stop::Told(signal)),
             ended = self.replay_all(feed) => ended,
         };
         self.progress.finish();
@@ -129,7 +138,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         while input_error.is_none() {
             match timeout(IDLE, feed.recv_many(&mut records, MAX_READ_AHEAD)).await {
                 Ok(0) => break,
-                Ok(_) => input_error = self.add_records(&mut records),
+                Ok(_) => input_error = self.add_records(&mut records).await?,
                 Err(_) => self.batches.flush(),
             }
             self.deliver_ready().await?;
@@ -144,18 +153,34 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         input_error.map_or(Ok(()), |error| Err(Stop::Input(error)))
     }
 
-    /// Adds records to the batches, up to the first error. Returns that error.
-    fn add_records(&mut self, records: &mut Vec<Result<SourceRecord, SourceError>>) -> Option<SourceError> {
+    /// Adds records to the batches, each when it is due, up to the first error in the input. Returns that error.
+    async fn add_records(
+        &mut self,
+        records: &mut Vec<Result<SourceRecord, SourceError>>,
+    ) -> Result<Option<SourceError>, Stop> {
         for record in records.drain(..) {
             match record {
                 Ok(record) => {
+                    self.wait_for(&record).await?;
                     self.position.bytes = record.end;
                     self.batches.push(record);
                 }
-                Err(error) => return Some(error),
+                Err(error) => return Ok(Some(error)),
             }
         }
-        None
+        Ok(None)
+    }
+
+    /// Waits until the record is due. Before that, delivers those that were due earlier.
+    async fn wait_for(&mut self, record: &SourceRecord) -> Result<(), Stop> {
+        if self.pace.wait(record, self.now()).is_zero() {
+            return Ok(());
+        }
+        self.batches.flush();
+        self.deliver_ready().await?;
+        let rest = self.pace.wait(record, self.now());
+        self.processor.timer().sleep(rest).await;
+        Ok(())
     }
 
     async fn deliver_ready(&mut self) -> Result<(), Stop> {
@@ -178,14 +203,16 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
     fn add_delivery(&mut self, delivery: &Delivery) -> io::Result<()> {
         self.summary.add(delivery);
         self.position.records = self.summary.records.total;
-        self.position.events = self.summary.events.total;
+        self.position.events = self.summary.events.total + self.summary.hidden_events;
         self.position.retries = self.summary.failures.retries;
         self.progress.update(self.processor.timer().monotonic(), self.position);
         for (record, result) in &delivery.records {
-            match result {
-                RecordResult::Done { plan, .. } => self.events.add_record(record.number, &plan.events)?,
-                RecordResult::GivenUp { .. } => self.events.add_record(record.number, &[])?,
-            }
+            let events = match result {
+                RecordResult::Done { plan, .. } => &*plan.events,
+                RecordResult::GivenUp { .. } => &[],
+            };
+            let shown = events.iter().filter(|event| self.summary.view.shows(event));
+            self.events.add_record(record.number, shown)?;
         }
         Ok(())
     }
@@ -214,7 +241,8 @@ impl std::fmt::Display for Stop {
             Self::Input(error) => error.fmt(f),
             Self::Events(error) => write!(f, "the events could not be written: {error}"),
             Self::NothingDelivered(reason) => write!(f, "nothing could be delivered any more: {reason}"),
-            Self::Interrupted => f.write_str("interrupted"),
+            Self::Told(StopSignal::Interrupt) => f.write_str("interrupted"),
+            Self::Told(StopSignal::Terminate) => f.write_str("terminated"),
         }
     }
 }

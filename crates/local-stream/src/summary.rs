@@ -1,21 +1,22 @@
 //! The counts of a replay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use events_core::change::ChangeRules;
 use events_core::delivery::Message;
-use events_core::event::{Event, EventType, Priority};
+use events_core::event::{EventType, Priority};
 use events_core::plan::RecordOutcome;
-use events_core::source::SkipReason;
+use events_core::source::{SkipReason, Subject};
 use events_processor::DrainOutcome;
 use serde::{Deserialize, Serialize};
 
-use crate::biggest_changes::BiggestChanges;
-use crate::delivery::{Attempt, Delivery, RecordResult};
+use crate::biggest_changes::{BiggestChanges, Moved};
+use crate::delivery::{Attempt, Delivery, RecordResult, RowFacts};
 use crate::destinations::Destinations;
 use crate::latency::{Latency, Percentiles};
 use crate::source::SourceRecord;
+use crate::view::{Filter, View};
 
 /// Most distinct reasons that are counted one by one. An input can have any number of them.
 const MAX_REASONS: usize = 50;
@@ -26,6 +27,7 @@ const OTHER_REASONS: &str = "other reasons";
 
 /// All counts of a replay. Its JSON is what `--json` prints.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Summary {
     /// Name of the input.
@@ -42,10 +44,20 @@ pub(crate) struct Summary {
     pub batches: u64,
     /// ARNs of the records' streams.
     pub shards: BTreeSet<String>,
+    /// The times that the data describes. `null` without a row.
+    pub span: Option<Span>,
+    /// Number of distinct protocols.
+    pub protocols: u64,
+    /// Number of distinct tokens.
+    pub tokens: u64,
     /// Records by result.
     pub records: Records,
     /// Skipped records by reason.
     pub skipped: BTreeMap<SkipReason, u64>,
+    /// Which events are shown. All records are processed, and counted by result, whatever is shown.
+    pub filter: Filter,
+    /// Number of events that the filter hides. They are not in `events` and `movers`.
+    pub hidden_events: u64,
     /// Events by type and priority.
     pub events: Events,
     /// The biggest changes.
@@ -62,14 +74,30 @@ pub(crate) struct Summary {
     /// Where it was delivered.
     #[serde(rename = "places")]
     pub destinations: Destinations,
+    /// What is shown, and under which names.
+    #[serde(skip)]
+    pub view: View,
+    #[serde(skip)]
+    subjects: HashSet<Subject>,
     #[serde(skip)]
     by_batch: Latency,
     #[serde(skip)]
     by_record: Latency,
 }
 
+/// The first and the last time, ms since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Span {
+    /// The first.
+    pub from: i64,
+    /// The last.
+    pub to: i64,
+}
+
 /// Records by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Records {
     /// All of them.
@@ -94,6 +122,7 @@ pub(crate) struct Records {
 
 /// Events by type and priority.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Events {
     /// All of them.
@@ -104,6 +133,7 @@ pub(crate) struct Events {
 
 /// Dead letters with one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeadLetterGroup {
     /// Number of them.
@@ -114,6 +144,7 @@ pub(crate) struct DeadLetterGroup {
 
 /// Failures and retries.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Failures {
     /// Batches with failed records in at least one attempt.
@@ -130,6 +161,7 @@ pub(crate) struct Failures {
 
 /// A record that was given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GivenUp {
     /// The line of the input on which it begins.
@@ -142,6 +174,7 @@ pub(crate) struct GivenUp {
 
 /// Processing times, ms.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProcessingTimes {
     /// Of an attempt, from its start to the response.
@@ -152,6 +185,7 @@ pub(crate) struct ProcessingTimes {
 
 /// What was delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Delivered {
     /// Messages that the events queue accepted.
@@ -176,6 +210,7 @@ impl Summary {
         batch_size: usize,
         destinations: Destinations,
         rules: &ChangeRules,
+        view: View,
     ) -> Self {
         Self {
             input,
@@ -185,8 +220,13 @@ impl Summary {
             batch_size,
             batches: 0,
             shards: BTreeSet::new(),
+            span: None,
+            protocols: 0,
+            tokens: 0,
             records: Records::default(),
             skipped: BTreeMap::new(),
+            filter: view.filter.clone(),
+            hidden_events: 0,
             events: Events::default(),
             biggest_changes: BiggestChanges::new(rules),
             dead_letters: BTreeMap::new(),
@@ -194,6 +234,8 @@ impl Summary {
             latency: ProcessingTimes::default(),
             delivered: Delivered::default(),
             destinations,
+            view,
+            subjects: HashSet::new(),
             by_batch: Latency::default(),
             by_record: Latency::default(),
         }
@@ -206,8 +248,9 @@ impl Summary {
         self.failures.batches += u64::from(failed);
         self.failures.retries += delivery.attempts.len().saturating_sub(1) as u64;
         delivery.attempts.iter().for_each(|attempt| self.add_attempt(attempt));
-        for (record, result) in &delivery.records {
-            self.add_record(record, result);
+        for ((record, result), row) in delivery.records.iter().zip(&delivery.rows) {
+            row.iter().for_each(|row| self.add_row(row));
+            self.add_record(record, result, row.as_ref().map(|row| row.data_time_ms));
         }
     }
 
@@ -255,7 +298,20 @@ impl Summary {
             .to_owned()
     }
 
-    fn add_record(&mut self, record: &SourceRecord, result: &RecordResult) {
+    fn add_row(&mut self, row: &RowFacts) {
+        let time = row.data_time_ms;
+        let span = self.span.get_or_insert(Span { from: time, to: time });
+        *span = Span { from: span.from.min(time), to: span.to.max(time) };
+        if !self.subjects.contains(&row.subject) {
+            self.subjects.insert(row.subject.clone());
+            *match row.subject {
+                Subject::Protocol(_) => &mut self.protocols,
+                Subject::Token(_) => &mut self.tokens,
+            } += 1;
+        }
+    }
+
+    fn add_record(&mut self, record: &SourceRecord, result: &RecordResult, data_time_ms: Option<i64>) {
         self.records.total += 1;
         if !self.shards.contains(&record.shard) {
             self.shards.insert(record.shard.clone());
@@ -272,7 +328,8 @@ impl Summary {
             RecordResult::Done { plan, rejected, failed_attempts } => {
                 self.failures.recovered += u64::from(*failed_attempts > 0);
                 self.add_outcome(&plan.outcome);
-                plan.events.iter().for_each(|event| self.add_event(event));
+                let all = &plan.events;
+                all.iter().for_each(|event| self.add_event(Moved { event, all, data_time_ms }));
                 self.add_dead_letters(plan.dead_letters.iter().chain(rejected), record.line);
             }
         }
@@ -297,11 +354,16 @@ impl Summary {
         *counter += 1;
     }
 
-    fn add_event(&mut self, event: &Event) {
+    fn add_event(&mut self, moved: Moved<'_>) {
+        let event = moved.event;
+        if !self.view.shows(event) {
+            self.hidden_events += 1;
+            return;
+        }
         self.events.total += 1;
         let priorities = self.events.by_type.entry(event.event_type).or_default();
         *priorities.entry(event.metadata.priority).or_default() += 1;
-        self.biggest_changes.add(event);
+        self.biggest_changes.add(moved, &self.view);
     }
 
     fn add_dead_letters<'a>(&mut self, dead_letters: impl Iterator<Item = &'a Message>, line: u64) {

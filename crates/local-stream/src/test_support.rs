@@ -149,6 +149,17 @@ pub(crate) fn records(rows: &str) -> Vec<SourceRecord> {
     rows.split_whitespace().enumerate().map(record).collect()
 }
 
+/// A TVL record that was created at this time, in seconds.
+pub(crate) fn created_at(time: i64) -> SourceRecord {
+    let mut record = records("1=5").remove(0);
+    let json = record
+        .raw
+        .get()
+        .replace(r#""SequenceNumber""#, &format!(r#""ApproximateCreationDateTime":{time},"SequenceNumber""#));
+    record.raw = RawValue::from_string(json).unwrap();
+    record
+}
+
 /// Any JSON as a record.
 pub(crate) fn raw_record(number: usize, json: &str) -> SourceRecord {
     let raw = RawValue::from_string(json.to_owned()).unwrap();

@@ -2,10 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also where it runs the binary")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -159,15 +159,23 @@ fn a_line_that_is_not_json_is_named_and_the_records_before_it_are_replayed() {
     records[16] = "{\"oops\": }".to_owned();
     work_dir.file("broken.jsonl", lines(&records));
     let output = work_dir.run(&["broken.jsonl", "--events", "events"]);
-    assert_refused(
-        &output,
-        "broken.jsonl, line 17: not JSON: expected value at column 10: `{\"oops\": }`; accepted",
-    );
-    assert!(stderr(&output).ends_with("; the 16 records before it were replayed\n"));
+    let problem = "broken.jsonl, line 17: not JSON: expected value at column 10: `{\"oops\": }`; accepted";
+    let said = stderr(&output);
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.starts_with(&format!("local-stream: {problem}")), "{said}");
+    assert!(said.ends_with("; the 16 records before it were replayed\n"));
+    let text = stdout(&output);
+    assert!(text.starts_with("Replayed 16 records of broken.jsonl in "), "{text}");
+    assert!(text.contains("Ended early: broken.jsonl, line 17: not JSON: "), "{text}");
     assert!(!fs::read_to_string(work_dir.path("events")).unwrap().is_empty());
     let cut = lines(&stream(20));
     work_dir.file("cut.jsonl", &cut[..cut.len() - 100]);
-    assert_refused(&work_dir.run(&["cut.jsonl"]), "cut.jsonl, line 20: not JSON: EOF while parsing");
+    let output = work_dir.run(&["cut.jsonl", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).starts_with("local-stream: cut.jsonl, line 20: not JSON: EOF while parsing"));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["records"]["total"], 19);
+    assert!(summary["ended"].as_str().unwrap().starts_with("cut.jsonl, line 20: not JSON: EOF"));
 }
 
 #[test]
@@ -446,30 +454,174 @@ fn progress_is_shown_unless_quiet() {
     assert_eq!(stderr(&work_dir.run(&["in", "--quiet"])), "");
 }
 
-#[cfg(unix)]
+/// A replay of standard input that still runs.
+struct Running {
+    child: Child,
+    input: ChildStdin,
+    progress: Lines<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    fn start(work_dir: &WorkDir) -> Self {
+        let mut command = work_dir.command(&["-"]);
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let input = child.stdin.take().unwrap();
+        let progress = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, input, progress }
+    }
+
+    /// Writes `count` records, a multiple of 10,000, and waits until they are delivered.
+    fn replay(&mut self, count: usize) {
+        for at in (0..count).step_by(10_000) {
+            let records: Vec<String> = (at..at + 10_000).map(numbered).collect();
+            self.input.write_all(lines(&records).as_bytes()).unwrap();
+            let done = (at + 10_000).to_string();
+            let says_so = |line: &str| line.split(' ').next().unwrap().replace(',', "") == done;
+            assert!(self.progress.any(|line| says_so(&line.unwrap())));
+        }
+    }
+
+    /// Its memory at its highest, KiB.
+    fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    fn kill(self, signal: &str) -> Output {
+        let killed = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let output = self.child.wait_with_output().unwrap();
+        drop(self.input);
+        output
+    }
+}
+
+/// A record of one of 1,000 protocols. Each row after the first of its protocol makes two events.
+fn numbered(number: usize) -> String {
+    let tvl = 1e6 * (1 + number / 1_000 % 2) as f64;
+    record("a", number, &(number % 1_000).to_string(), tvl)
+}
+
 #[test]
-fn an_interrupt_prints_the_summary_so_far() {
+fn a_signal_prints_the_summary_so_far() {
     let work_dir = WorkDir::new();
-    let mut child = work_dir
-        .command(&["-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(lines(&stream(10_000)).as_bytes()).unwrap();
-    let mut progress = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(progress.any(|line| line.unwrap().starts_with("10,000 records, ")));
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    let output = child.wait_with_output().unwrap();
-    drop(input);
-    assert_eq!(output.status.code(), Some(130));
-    let text = stdout(&output);
-    assert!(
-        text.starts_with("Replayed 10,000 records of standard input")
-            && text.contains("Ended early: interrupted"),
-        "{text}"
-    );
+    for (signal, status, ended) in [("-INT", 130, "interrupted"), ("-TERM", 143, "terminated")] {
+        let mut running = Running::start(&work_dir);
+        running.replay(10_000);
+        let output = running.kill(signal);
+        assert_eq!(output.status.code(), Some(status));
+        let text = stdout(&output);
+        assert!(
+            text.starts_with("Replayed 10,000 records of standard input")
+                && text.contains(&format!("Ended early: {ended}\n")),
+            "{text}"
+        );
+    }
+}
+
+/// `REPLAY_RECORDS=1000000` replays so many.
+#[cfg(target_os = "linux")]
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the variable is for this test alone")]
+fn memory_is_flat_however_many_records_there_are() {
+    let most = std::env::var("REPLAY_RECORDS").map_or(100_000, |number| number.parse().unwrap());
+    let work_dir = WorkDir::new();
+    let peak = |records: usize| {
+        let mut running = Running::start(&work_dir);
+        running.replay(records);
+        let peak = running.peak_memory();
+        assert_eq!(running.kill("-TERM").status.code(), Some(143));
+        println!("{records} records: {peak} KiB at most");
+        peak
+    };
+    peak(10_000);
+    // What is bounded is full by then: the store in memory remembers the ids of 50,000 events.
+    let (full, last) = (peak(40_000), peak(most));
+    assert!(last < full + 4 * 1024, "{full} KiB, {last} KiB");
+}
+
+#[test]
+fn names_come_from_a_file() {
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(30)));
+    work_dir.file("names.csv", "id,name\n0,\"Zero, the first\"\n1,One\n");
+    work_dir.file("names.json", r#"{"0":"Zero, the first","1":"One"}"#);
+    for names in ["names.csv", "names.json"] {
+        let text = stdout(&work_dir.run(&["in", "--names", names]));
+        assert!(text.contains("  Zero, the first (0)  ") && text.contains("  protocol 2  "), "{text}");
+        let summary = work_dir.json(&["in", "--names", names]);
+        assert_eq!(summary["movers"]["tvlByUsd"][0]["name"], "Zero, the first");
+        let filtered = work_dir.json(&["in", "--names", names, "--protocol", "one"]);
+        assert_eq!((&filtered["events"]["total"], &filtered["hiddenEvents"]), (&json!(8), &json!(40)));
+    }
+    assert_refused(&work_dir.run(&["in", "--names", "none"]), "--names none: cannot be read: No such file");
+    work_dir.file("bad", "0,Zero\n1\n");
+    assert_refused(&work_dir.run(&["in", "--names", "bad"]), "--names bad: line 2 is not id,name (a comma");
+}
+
+#[test]
+fn a_filter_decides_what_is_shown_and_written_and_not_what_is_processed() {
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(30)));
+    let all = work_dir.json(&["in"]);
+    let run = |filter: &[&str]| {
+        let summary = work_dir.json(&[&["in", "--events", "events"], filter].concat());
+        assert_eq!((&summary["records"], &summary["delivered"]), (&all["records"], &all["delivered"]));
+        let written = fs::read_to_string(work_dir.path("events")).unwrap();
+        assert_eq!(summary["events"]["total"].as_u64().unwrap(), written.lines().count() as u64);
+        written
+    };
+    let chain = run(&["--chain", "ethereum", "--protocol=1,2"]);
+    assert_eq!(chain.lines().count(), 8);
+    assert!(chain.lines().all(|line| line.contains(r#""chain":"ethereum""#)));
+    assert_eq!(run(&["--type", "price_update,protocol_update"]), "");
+    let (high, medium) = (run(&["--priority", "high"]), run(&["--priority=medium"]));
+    assert_eq!((high.lines().count(), medium.lines().count()), (24, 24));
+    let text = stdout(&work_dir.run(&["in", "--priority", "low"]));
+    let line = "Shown are only events of priority low: 0 of 48 events. All records were processed.\n";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn a_paced_replay_takes_its_time() {
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(3)));
+    let summary = work_dir.json(&["in", "--speed", "14400"]);
+    assert!(summary["seconds"].as_f64().unwrap() >= 0.5, "two hours");
+}
+
+#[test]
+fn a_typo_is_answered_with_the_nearest_option_or_value() {
+    let work_dir = WorkDir::new();
+    for (args, nearest) in [
+        (["--evnets", "x"], "a similar argument exists: '--events'"),
+        (["--prioritty", "high"], "a similar argument exists: '--priority'"),
+        (["--type", "tvl_chnage"], "a similar value exists: 'tvl_change'"),
+        (["--priority", "hihg"], "a similar value exists: 'high'"),
+    ] {
+        let output = work_dir.run(&args);
+        let said = stderr(&output);
+        assert!(output.status.code() == Some(2) && said.contains(nearest), "{said}");
+    }
+}
+
+/// Python gives the replay a terminal, which a test does not have.
+#[test]
+fn colours_are_for_terminals_and_not_with_no_color() {
+    let work_dir = WorkDir::new();
+    work_dir.file("in", lines(&stream(30)));
+    assert!(!stdout(&work_dir.run(&["in"])).contains('\u{1b}'));
+    let on_terminal = |no_color: &str| {
+        let mut command = Command::new("python3");
+        let spawn = "import pty, sys; pty.spawn(sys.argv[1:])";
+        command.args(["-c", spawn, env!("CARGO_BIN_EXE_local-stream"), "-q", "in"]);
+        SETTINGS.iter().for_each(|name| _ = command.env_remove(name));
+        command.current_dir(work_dir.dir.path()).env("NO_COLOR", no_color).env("TERM", "xterm");
+        stdout(&command.stdin(Stdio::null()).output().unwrap())
+    };
+    let (coloured, plain) = (on_terminal(""), on_terminal("1"));
+    assert!(coloured.contains("\u{1b}[32m+$1.00M\u{1b}[0m"), "{coloured}");
+    assert!(plain.contains("+$1.00M") && !plain.contains('\u{1b}'), "{plain}");
 }

@@ -9,12 +9,41 @@ use events_core::delivery::{EventLog, Message, OutboxEntry, ReadRequest, RowComm
 
 use crate::ports::{CommitResult, OutboxPage, OutboxRequest, PortError, Queue, Reading, Store};
 
+/// How many markers and deduplication ids are remembered. A limit by number keeps the memory of a long replay flat, and
+/// its result independent of its speed.
+const REMEMBERED: usize = 50_000;
+
+/// The last [`REMEMBERED`] texts that were added.
+#[derive(Debug, Default)]
+struct Recent {
+    known: HashSet<Arc<str>>,
+    /// The same, oldest first.
+    order: VecDeque<Arc<str>>,
+}
+
+impl Recent {
+    /// Adds a text. False if it is remembered already.
+    fn insert(&mut self, text: &str) -> bool {
+        if self.known.contains(text) {
+            return false;
+        }
+        if self.order.len() == REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        let text: Arc<str> = text.into();
+        self.order.push_back(Arc::clone(&text));
+        self.known.insert(text)
+    }
+}
+
 /// A store without times to live, because the result of a replay must not depend on its speed.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     baselines: RefCell<HashMap<String, Baseline>>,
     values: RefCell<HashMap<String, String>>,
-    markers: RefCell<HashSet<String>>,
+    markers: RefCell<Recent>,
     published: RefCell<Vec<(String, Arc<str>)>>,
     publications: Cell<u64>,
     /// Entries by id. Ids only grow.
@@ -88,7 +117,7 @@ impl MemoryStore {
         // Keys have no time to live here, so there is nothing to renew.
         let mut published = 0;
         for publication in &commit.publications {
-            if self.markers.borrow_mut().insert(publication.marker_key.clone()) {
+            if self.markers.borrow_mut().insert(&publication.marker_key) {
                 self.append(commit.event_log.as_ref(), &publication.payload);
                 published += u64::from(!publication.channels.is_empty());
                 self.publish(&publication.channels, &publication.payload);
@@ -154,11 +183,17 @@ impl Store for MemoryStore {
 /// A FIFO queue without a reader. It drops repeated dedup ids without a time limit.
 #[derive(Debug, Default)]
 pub struct MemoryQueue {
-    seen: RefCell<HashSet<String>>,
+    seen: RefCell<Recent>,
     messages: RefCell<Vec<Message>>,
+    forgetful: bool,
 }
 
 impl MemoryQueue {
+    /// A queue that accepts messages and keeps none, for any number of them.
+    pub fn forgetful() -> Self {
+        Self { forgetful: true, ..Self::default() }
+    }
+
     /// The accepted messages, in order.
     pub fn messages(&self) -> Vec<Message> {
         self.messages.borrow().clone()
@@ -177,11 +212,26 @@ impl MemoryQueue {
 
 impl Queue for MemoryQueue {
     async fn send(&self, messages: &[&Message]) -> Result<Vec<SendResult>, PortError> {
-        for message in messages {
-            if self.seen.borrow_mut().insert(message.dedup_id.clone()) {
+        for message in messages.iter().filter(|_| !self.forgetful) {
+            if self.seen.borrow_mut().insert(&message.dedup_id) {
                 self.messages.borrow_mut().push((*message).clone());
             }
         }
         Ok(vec![SendResult::Accepted; messages.len()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_are_remembered_and_the_oldest_is_forgotten_first() {
+        let mut recent = Recent::default();
+        for number in 0..=REMEMBERED {
+            assert!(recent.insert(&number.to_string()));
+        }
+        assert_eq!((recent.known.len(), recent.order.len()), (REMEMBERED, REMEMBERED));
+        assert!(!recent.insert("1") && recent.insert("0"), "the first was forgotten");
     }
 }

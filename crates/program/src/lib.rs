@@ -41,14 +41,39 @@ pub fn say(text: &str) {
     let _unread = io::stderr().write_all(text.as_bytes());
 }
 
+/// The signal that told the program to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+impl StopSignal {
+    /// The exit status of a program that the signal ended, as in shells: 128 and the number of the signal.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}
+
 /// Waits until the program is told to stop: SIGTERM, or Ctrl-C. From this call on, SIGTERM no longer kills it.
 pub fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
+    let stopped = stop_signal()?;
+    Ok(async move { _ = stopped.await })
+}
+
+/// The same, and says which signal it was.
+pub fn stop_signal() -> io::Result<impl Future<Output = StopSignal>> {
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => {}
+            _ = terminate.recv() => StopSignal::Terminate,
             // Without a handler for Ctrl-C, SIGTERM still ends the program.
-            _ = tokio::signal::ctrl_c() => {}
+            _ = tokio::signal::ctrl_c() => StopSignal::Interrupt,
         }
     })
 }

@@ -36,7 +36,7 @@ pub enum FallbackQueue<Q> {
 
 impl<Q> FallbackQueue<Q> {
     fn new(queue: Q, is_set: bool) -> Self {
-        if is_set { Self::Set(queue) } else { Self::Memory(MemoryQueue::default()) }
+        if is_set { Self::Set(queue) } else { Self::Memory(MemoryQueue::forgetful()) }
     }
 }
 

@@ -18,4 +18,5 @@ mod redrive;
 mod relay;
 mod rotation;
 mod sqs;
+mod supply_chain;
 mod unreachable;

@@ -39,6 +39,18 @@ fn the_zip_holds_one_executable_that_suits_the_runtime() {
     }
 }
 
+#[test]
+#[ignore = "needs a zip: make package-test"]
+fn the_list_beside_the_zip_is_that_of_its_executable() {
+    let zip = std::env::var("BOOTSTRAP_ZIP").expect("BOOTSTRAP_ZIP is not set: make package-test sets it");
+    let list = workspace().join(zip).with_extension("cdx.json");
+    let list = std::fs::read(&list).unwrap_or_else(|error| panic!("{}: {error}", list.display()));
+    let list: serde_json::Value = serde_json::from_slice(&list).expect("JSON");
+    let digest = Command::new("sha256sum").arg(package().binary()).output().expect("sha256sum").stdout;
+    let digest = String::from_utf8_lossy(&digest).split(' ').next().map(str::to_owned);
+    assert_eq!(list["metadata"]["component"]["hashes"][0]["content"].as_str(), digest.as_deref());
+}
+
 #[tokio::test]
 #[ignore = "needs a zip: make package-test"]
 async fn it_starts_behind_the_runtime_api_and_processes_a_batch() {

@@ -111,6 +111,7 @@ pub enum ChangeSource {
 
 /// Why a record is not handled. Metrics use these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
     /// A deleted row. A delete never means that a value fell to 0.

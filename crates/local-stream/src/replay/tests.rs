@@ -2,19 +2,21 @@ use super::*;
 use crate::destinations::Destinations;
 use crate::source::Source;
 use crate::test_support::{
-    FakeProcessor, FakeQueue, FakeStore, FakeTimer, block_on, fake_processor, records,
+    FakeProcessor, FakeQueue, FakeStore, FakeTimer, block_on, created_at, fake_processor, records,
 };
+use crate::view::View;
 
 type FakeReplay<'a> = Replay<'a, FakeStore, FakeQueue, FakeQueue, FakeTimer>;
 
 fn replay(processor: &FakeProcessor) -> FakeReplay<'_> {
     let nowhere = String::new;
     let destinations = Destinations { store: nowhere(), queue: nowhere(), dead_letter_queue: nowhere() };
-    let summary = Summary::new("input".to_owned(), 2, destinations, &processor.settings().core.rules);
-    Replay::new(processor, 2, EventLog::default(), Progress::Hidden, summary)
+    let summary =
+        Summary::new("input".to_owned(), 2, destinations, &processor.settings().core.rules, View::default());
+    Replay::new(processor, 2, EventLog::default(), Progress::Hidden, Pace::default(), summary)
 }
 
-fn never() -> std::future::Pending<()> {
+fn never() -> std::future::Pending<StopSignal> {
     std::future::pending()
 }
 
@@ -27,9 +29,13 @@ fn replay_until_interrupt(processor: &FakeProcessor, rows: &str, time: Duration)
     let mut replay = replay(processor);
     let stop = block_on(async {
         let feed = read_ahead(records(rows).into_iter().map(Ok).chain(idle)).unwrap();
-        replay.run(feed, tokio::time::sleep(time)).await
+        let interrupt = async {
+            tokio::time::sleep(time).await;
+            StopSignal::Interrupt
+        };
+        replay.run(feed, interrupt).await
     });
-    assert!(matches!(stop, Err(Stop::Interrupted)));
+    assert!(matches!(stop, Err(Stop::Told(StopSignal::Interrupt))));
     replay.summary
 }
 
@@ -83,4 +89,16 @@ fn the_replay_ends_when_nothing_can_be_delivered_any_more() {
     processor.store().failing_reads.set(0);
     assert!(block_on(replay.run(input(), never())).is_ok());
     assert_eq!(replay.batches_given_up, 0);
+}
+
+#[test]
+fn a_paced_replay_waits_as_long_as_between_the_records() {
+    let processor = fake_processor();
+    let mut replay = replay(&processor);
+    replay.pace = Pace::new(Some(2.0));
+    let times = [0, 0, 10, 40];
+    let input = times.map(|time| Ok(created_at(1_700_000_000 + time)));
+    block_on(replay.run(read_ahead(input.into_iter()).unwrap(), never())).unwrap();
+    assert_eq!(*processor.timer().pauses.borrow(), [5, 15].map(Duration::from_secs));
+    assert_eq!((replay.summary.records.total, replay.summary.batches), (4, 3), "what is due is delivered");
 }
