@@ -392,6 +392,32 @@ variable "alarm_emails" {
   }
 }
 
+variable "runbook_url" {
+  description = "Address of docs/operations.md of this repository, as people on call open it. Each alarm links to its section there. The default is the path in the repository."
+  type        = string
+  default     = "docs/operations.md"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[^\\s#]{1,200}$", var.runbook_url))
+    error_message = "runbook_url must be an address or a path of at most 200 characters, without spaces and without #: each alarm appends its own section."
+  }
+}
+
+variable "consumer_connected" {
+  description = "Whether a consumer reads the events queue. While there is none, events only pile up: false lets the alarms queue-depth and oldest-message-age notify nobody."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "writers_connected" {
+  description = "Whether somebody writes to the tables. While nobody does, there are no records: false lets the alarms no-events and polled-records notify nobody."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "alarm_iterator_age_seconds" {
   description = "Lag behind the streams (iterator age) above which the alarm fires, s."
   type        = number

@@ -316,6 +316,18 @@ variable "alarm_topic_arns" {
   }
 }
 
+variable "runbook_url" {
+  description = "Address of infra/relay/README.md of this repository, as people on call open it. Each alarm links to its section there. The default is the path in the repository."
+  type        = string
+  default     = "infra/relay/README.md"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[^\\s#]{1,200}$", var.runbook_url))
+    error_message = "runbook_url must be an address or a path of at most 200 characters, without spaces and without #: each alarm appends its own section."
+  }
+}
+
 variable "alarm_lag_seconds" {
   description = "Age of the oldest change that is not done above which the alarm fires, s."
   type        = number

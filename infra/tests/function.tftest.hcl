@@ -49,6 +49,27 @@ run "function" {
   }
 }
 
+run "queries" {
+  command = plan
+
+  variables {
+    stage = "dev"
+  }
+
+  assert {
+    condition = jsonencode({ for name, q in aws_cloudwatch_query_definition.this : q.name => q.log_group_names }) == jsonencode({
+      for name in ["dead-letters", "failed-records", "memory-and-starts", "outbox", "problems", "slow-invocations", "stuck-records"] :
+      "defillama-events-dev/${name}" => ["/aws/lambda/defillama-events-dev"]
+    })
+    error_message = "The saved queries of the runbook must exist, each for the function's log."
+  }
+
+  assert {
+    condition     = strcontains(aws_cloudwatch_query_definition.this["problems"].query_string, "| filter level in [\"WARN\", \"ERROR\"] or @message like /panicked|Task timed out/\n")
+    error_message = "The query of problems must find warnings, errors, panics and timeouts."
+  }
+}
+
 run "x86_64" {
   command = plan
 

@@ -252,6 +252,14 @@ run "alarm_emails" {
   expect_failures = [var.alarm_emails]
 }
 
+run "runbook_url" {
+  command = plan
+  variables {
+    runbook_url = "https://example.org/operations.md#alarms"
+  }
+  expect_failures = [var.runbook_url]
+}
+
 run "alarm_iterator_age_seconds" {
   command = plan
   variables {

@@ -336,6 +336,14 @@ run "alarm_topic_arns" {
   expect_failures = [var.alarm_topic_arns]
 }
 
+run "runbook_url" {
+  command = plan
+  variables {
+    runbook_url = "https://example.org/README.md#alarms"
+  }
+  expect_failures = [var.runbook_url]
+}
+
 run "alarm_lag_seconds" {
   command = plan
   variables {

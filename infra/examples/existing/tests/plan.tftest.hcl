@@ -24,7 +24,7 @@ run "makes_no_table_network_or_cache" {
       module.events.vpc_id == "vpc-1" &&
       module.events.redis_url_secret_arn == var.redis_url_secret_arn &&
       module.events.stream_arns.events == var.event_table_stream_arn &&
-      length(module.events.alarms) == 16
+      length(module.events.alarms) == 19
     )
     error_message = "Existing tables, networks and caches must be used and not created."
   }

@@ -40,7 +40,7 @@ run "plans_both" {
   command = plan
 
   assert {
-    condition     = module.events.function_name == "defillama-events-prod" && module.gateway.service_name == "defillama-gateway-prod" && length(module.events.alarms) == 20 && length(module.gateway.alarms) == 10
+    condition     = module.events.function_name == "defillama-events-prod" && module.gateway.service_name == "defillama-gateway-prod" && length(module.events.alarms) == 27 && length(module.gateway.alarms) == 10
     error_message = "The plan must create the function, the service and all alarms."
   }
 

@@ -7,7 +7,7 @@ run "plans_everything" {
   command = plan
 
   assert {
-    condition     = length(module.events.table_names) == 2 && length(module.events.alarms) == 20 && module.events.function_name == "defillama-events-prod"
+    condition     = length(module.events.table_names) == 2 && length(module.events.alarms) == 27 && module.events.function_name == "defillama-events-prod"
     error_message = "The plan must create both tables, the function and all alarms."
   }
 }

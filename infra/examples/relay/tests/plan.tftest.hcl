@@ -36,7 +36,7 @@ run "plans_both" {
   command = plan
 
   assert {
-    condition     = module.events.function_name == "defillama-events-prod" && module.relay.service_name == "defillama-relay-prod" && length(module.events.alarms) == 20 && length(module.relay.alarms) == 5
+    condition     = module.events.function_name == "defillama-events-prod" && module.relay.service_name == "defillama-relay-prod" && length(module.events.alarms) == 27 && length(module.relay.alarms) == 5
     error_message = "The plan must create the function, the service and all alarms."
   }
 
