@@ -49,6 +49,27 @@ run "function" {
   }
 }
 
+run "sizes_are_settings" {
+  command = plan
+
+  variables {
+    log_retention_days   = 7
+    memory_mb            = 1024
+    timeout_seconds      = 90
+    reserved_concurrency = 10
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.function.retention_in_days == 7
+    error_message = "log_retention_days must set the retention of the log."
+  }
+
+  assert {
+    condition     = aws_lambda_function.processor.memory_size == 1024 && aws_lambda_function.processor.timeout == 90 && aws_lambda_function.processor.reserved_concurrent_executions == 10
+    error_message = "The variables must set memory, time limit and reserved concurrency."
+  }
+}
+
 run "queries" {
   command = plan
 

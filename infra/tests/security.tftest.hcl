@@ -135,6 +135,11 @@ run "iam" {
   }
 
   assert {
+    condition     = aws_lambda_function.processor.role == aws_iam_role.function.arn && aws_lambda_function.processor.role != aws_iam_role.schedule.arn
+    error_message = "The function must run with its own role: that of the schedule may only invoke it."
+  }
+
+  assert {
     condition     = alltrue([for role in [aws_iam_role.function, aws_iam_role.schedule] : length(coalesce(role.managed_policy_arns, [])) == 0 && length(role.inline_policy) == 0])
     error_message = "The roles must have no policies except those checked here."
   }
@@ -282,6 +287,18 @@ run "cache" {
       aws_elasticache_replication_group.this[0].auth_token_update_strategy == "ROTATE"
     )
     error_message = "The cache must have its parameters, security group, subnets, KMS key and snapshots, and must accept two tokens during a rotation."
+  }
+
+  assert {
+    condition     = aws_elasticache_parameter_group.this[0].family == "valkey8" && startswith(aws_elasticache_replication_group.this[0].engine_version, "8.")
+    error_message = "The family of the parameters must be that of the engine's version: ElastiCache refuses another one."
+  }
+
+  assert {
+    # Otherwise ElastiCache changes the token, the node type and the parameters in the next maintenance window, but the secret
+    # changes at once: no client could log in until then.
+    condition     = aws_elasticache_replication_group.this[0].apply_immediately == true
+    error_message = "A change of the cache must take effect with the apply."
   }
 }
 

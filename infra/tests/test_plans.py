@@ -1,0 +1,83 @@
+"""Checks of plans that a condition of `terraform test` cannot make: which resources a plan replaces, what is inside a module of an
+example, and which versions each folder accepts. Part of check.sh, which has initialised the folders. Needs terraform.
+"""
+import json
+import pathlib
+import re
+import subprocess
+import unittest
+
+INFRA = pathlib.Path(__file__).resolve().parent.parent
+
+
+def plans(folder, test):
+    """The plan of each run of a test with `command = plan`."""
+    command = ["terraform", "test", f"-filter={test}", "-json", "-verbose"]
+    done = subprocess.run(command, cwd=INFRA / folder, capture_output=True, text=True)
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    if done.returncode:
+        problems = [m["@message"] + " " + m.get("diagnostic", {}).get("detail", "") for m in messages if m["@level"] == "error"]
+        raise AssertionError(f"{folder}/{test}: {problems or done.stderr}")
+    return {m["@testrun"]: m["test_plan"] for m in messages if m["type"] == "test_plan"}
+
+
+def changed(plan):
+    """The actions on each resource that a plan changes."""
+    actions = {c["address"]: c["change"]["actions"] for c in plan["resource_changes"] if c["mode"] == "managed"}
+    return {address: action for address, action in actions.items() if action != ["no-op"]}
+
+
+def after(plan, address):
+    """The planned values of a resource."""
+    return next(c["change"]["after"] for c in plan["resource_changes"] if c["address"] == address)
+
+
+class Token(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.plans = plans(".", "tests/token.tftest.hcl")
+
+    def test_a_second_apply_changes_nothing(self):
+        self.assertEqual(changed(self.plans["again"]), {})
+
+    def test_a_higher_version_replaces_the_token_and_updates_what_holds_it(self):
+        self.assertEqual(
+            changed(self.plans["rotated"]),
+            {
+                "terraform_data.auth_token_version": ["update"],
+                "aws_ssm_parameter.auth_token[0]": ["delete", "create"],
+                "aws_elasticache_replication_group.this[0]": ["update"],
+                "aws_secretsmanager_secret_version.redis_url[0]": ["update"],
+            },
+        )
+
+
+class Examples(unittest.TestCase):
+    def test_the_second_stage_may_decrypt_the_tables_of_the_first(self):
+        (plan,) = plans("examples/second-stage", "tests/plan.tftest.hcl").values()
+        policy = json.loads(after(plan, "module.events.aws_iam_role_policy.function")["policy"])
+        (keys,) = [s["Resource"] for s in policy["Statement"] if s["Sid"] == "UseKeys"]
+        first = "arn:aws:kms:eu-central-1:000000000000:key/11111111-1111-1111-1111-111111111111"
+        self.assertIn(first, keys)
+
+
+class Versions(unittest.TestCase):
+    """6.8 is the first version of the provider that accepts a max_message_size of 1 MiB, 1.11 that of Terraform whose tests can
+    mock values while planning."""
+
+    def test_every_folder_accepts_the_same_versions(self):
+        found = {}
+        for file in INFRA.rglob("*.tf"):
+            text = file.read_text()
+            if ".terraform" not in file.parts and "required_providers" in text:
+                found[str(file.relative_to(INFRA))] = (
+                    re.findall(r"required_version = \"(.*)\"", text),
+                    re.findall(r"source  = \"(.*)\"\n +version = \"(.*?)\"", text),
+                )
+        self.assertGreaterEqual(len(found), 9)
+        for file, versions in found.items():
+            self.assertEqual(versions, ([">= 1.11"], [("hashicorp/aws", ">= 6.8, < 7.0")]), file)
+
+
+if __name__ == "__main__":
+    unittest.main()
