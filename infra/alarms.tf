@@ -1,7 +1,9 @@
 # The description of each alarm begins with its severity, says what to do, and ends with a link to its section of the runbook
 # (docs/operations.md). That section lists the first three checks.
 locals {
-  alarm_actions = [aws_sns_topic.alarms.arn]
+  make_topic    = var.alarm_topic_arn == null
+  alarm_topic   = local.make_topic ? aws_sns_topic.alarms[0].arn : var.alarm_topic_arn
+  alarm_actions = [local.alarm_topic]
 
   # The processor's own metrics. Their dimension `Stage`, from METRICS_STAGE, distinguishes two deployments in one account.
   metrics_namespace  = "DeFiLlama/Events"
@@ -9,13 +11,17 @@ locals {
 }
 
 resource "aws_sns_topic" "alarms" {
+  count = local.make_topic ? 1 : 0
+
   name              = "${local.prefix}-alarms"
   kms_master_key_id = aws_kms_key.this.arn
   tags              = local.tags
 }
 
 resource "aws_sns_topic_policy" "alarms" {
-  arn = aws_sns_topic.alarms.arn
+  count = local.make_topic ? 1 : 0
+
+  arn = aws_sns_topic.alarms[0].arn
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -24,7 +30,7 @@ resource "aws_sns_topic_policy" "alarms" {
         Effect    = "Allow"
         Principal = { Service = "cloudwatch.amazonaws.com" }
         Action    = "sns:Publish"
-        Resource  = aws_sns_topic.alarms.arn
+        Resource  = aws_sns_topic.alarms[0].arn
         Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
       },
       {
@@ -32,7 +38,7 @@ resource "aws_sns_topic_policy" "alarms" {
         Effect    = "Deny"
         Principal = "*"
         Action    = "sns:Publish"
-        Resource  = aws_sns_topic.alarms.arn
+        Resource  = aws_sns_topic.alarms[0].arn
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       },
     ]
@@ -42,7 +48,7 @@ resource "aws_sns_topic_policy" "alarms" {
 resource "aws_sns_topic_subscription" "email" {
   for_each = var.alarm_emails
 
-  topic_arn = aws_sns_topic.alarms.arn
+  topic_arn = local.alarm_topic
   protocol  = "email"
   endpoint  = each.key
 }

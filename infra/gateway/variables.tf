@@ -138,6 +138,17 @@ variable "memory_mb" {
   }
 }
 
+variable "permissions_boundary_arn" {
+  description = "ARN of the IAM policy that bounds the permissions of every role, if your account demands one."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy: arn:aws:iam::ACCOUNT:policy/NAME."
+  }
+}
+
 variable "cluster_arn" {
   description = "ARN of an existing ECS cluster; null creates one."
   type        = string

@@ -28,7 +28,7 @@ run "all_present" {
   }
 
   assert {
-    condition     = alltrue([for a in local.alarms : a.alarm_actions == toset([aws_sns_topic.alarms.arn]) && a.ok_actions == toset([aws_sns_topic.alarms.arn])])
+    condition     = alltrue([for a in local.alarms : a.alarm_actions == toset([aws_sns_topic.alarms[0].arn]) && a.ok_actions == toset([aws_sns_topic.alarms[0].arn])])
     error_message = "Every alarm must notify the topic when it fires and when it ends."
   }
 
@@ -314,6 +314,30 @@ run "without_a_cache_of_our_own" {
   }
 }
 
+run "an_existing_topic" {
+  command = plan
+
+  variables {
+    alarm_topic_arn = "arn:aws:sns:eu-central-1:000000000000:on-call"
+    alarm_emails    = ["ops@example.org"]
+  }
+
+  assert {
+    condition     = alltrue([for a in local.alarms : a.alarm_actions == toset([var.alarm_topic_arn]) && a.ok_actions == toset([var.alarm_topic_arn])]) && output.alarm_topic_arn == var.alarm_topic_arn
+    error_message = "Every alarm must notify the given topic."
+  }
+
+  assert {
+    condition     = length(aws_sns_topic.alarms) == 0 && length(aws_sns_topic_policy.alarms) == 0 && one(values(aws_sns_topic_subscription.email)).topic_arn == var.alarm_topic_arn
+    error_message = "No topic may be created, and the policy of the given one may not be changed."
+  }
+
+  assert {
+    condition     = jsonencode([for s in jsondecode(aws_kms_key.this.policy).Statement : s.Sid]) == jsonencode(["AccountDecidesByIam", "LogGroup"])
+    error_message = "Without a topic of its own, the key is not for alarms."
+  }
+}
+
 run "mails" {
   command = plan
 
@@ -322,7 +346,7 @@ run "mails" {
   }
 
   assert {
-    condition     = one(values(aws_sns_topic_subscription.email)).endpoint == "ops@example.org" && one(values(aws_sns_topic_subscription.email)).protocol == "email" && one(values(aws_sns_topic_subscription.email)).topic_arn == aws_sns_topic.alarms.arn
+    condition     = one(values(aws_sns_topic_subscription.email)).endpoint == "ops@example.org" && one(values(aws_sns_topic_subscription.email)).protocol == "email" && one(values(aws_sns_topic_subscription.email)).topic_arn == aws_sns_topic.alarms[0].arn
     error_message = "The given addresses must receive the alarms."
   }
 }

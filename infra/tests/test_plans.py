@@ -32,13 +32,16 @@ def after(plan, address):
     return next(c["change"]["after"] for c in plan["resource_changes"] if c["address"] == address)
 
 
-class Token(unittest.TestCase):
+class LaterApplies(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.plans = plans(".", "tests/token.tftest.hcl")
+        cls.plans = plans(".", "tests/later-applies.tftest.hcl")
 
     def test_a_second_apply_changes_nothing(self):
         self.assertEqual(changed(self.plans["again"]), {})
+
+    def test_a_snapshot_changes_nothing_in_a_cache_that_exists(self):
+        self.assertEqual(changed(self.plans["with_a_snapshot"]), {})
 
     def test_a_higher_version_replaces_the_token_and_updates_what_holds_it(self):
         self.assertEqual(
@@ -59,6 +62,35 @@ class Examples(unittest.TestCase):
         (keys,) = [s["Resource"] for s in policy["Statement"] if s["Sid"] == "UseKeys"]
         first = "arn:aws:kms:eu-central-1:000000000000:key/11111111-1111-1111-1111-111111111111"
         self.assertIn(first, keys)
+
+
+    def test_every_variable_of_the_first_example_reaches_the_module(self):
+        plan = plans("examples/new", "tests/plan.tftest.hcl")["with_every_variable"]
+        module = {c["address"].removeprefix("module.events."): c["change"]["after"] for c in plan["resource_changes"]}
+        alarms = {name: values for name, values in module.items() if name.startswith("aws_cloudwatch_metric_alarm.")}
+        muted = {name.split(".")[1].split("[")[0] for name, alarm in alarms.items() if alarm["actions_enabled"] is False}
+        self.assertEqual(muted, {"queue_depth", "oldest_message_age", "no_events", "polled_records"})
+        self.assertTrue(all("https://wiki.example.org/operations.md#" in a["alarm_description"] for a in alarms.values()))
+        mail = module["aws_sns_topic_subscription.email[\"ops@example.org\"]"]
+        self.assertEqual(mail["topic_arn"], "arn:aws:sns:eu-central-1:000000000000:on-call")
+        function = module["aws_lambda_function.processor"]
+        self.assertEqual((function["filename"], function["reserved_concurrent_executions"]), ("main.tf", -1))
+        self.assertEqual(module["aws_iam_role.function"]["permissions_boundary"], "arn:aws:iam::000000000000:policy/boundary")
+        self.assertEqual(module["terraform_data.auth_token_version"]["input"], 5)
+        self.assertEqual(module["aws_elasticache_replication_group.this[0]"]["snapshot_name"], "restore")
+        self.assertFalse(module["aws_dynamodb_table.this[\"events\"]"]["deletion_protection_enabled"])
+
+    def test_the_runbook_names_every_alarm_as_its_mail_does(self):
+        plan = plans("examples/new", "tests/plan.tftest.hcl")["plans_everything"]
+        alarms = [c["change"]["after"] for c in plan["resource_changes"] if c["type"] == "aws_cloudwatch_metric_alarm"]
+        names = {alarm["alarm_name"].removeprefix("defillama-events-prod-") for alarm in alarms}
+        runbook = (INFRA.parent / "docs" / "operations.md").read_text()
+        rows = re.findall(r"^\| ([123]) \| \[(.+)\]\(#(.+)\) \| (.+) \|$", runbook, re.M)
+        self.assertEqual({name for row in rows for name in re.findall("`(.+?)`", row[3])}, names)
+        for alarm in alarms:
+            severity, anchor = re.fullmatch(r"Severity ([123])\. .*#(.*)", alarm["alarm_description"]).groups()
+            self.assertIn((severity, anchor, anchor), [row[:3] for row in rows], alarm["alarm_name"])
+            self.assertEqual(runbook.count(f"\n### {anchor}\n"), 1, anchor)
 
 
 class Versions(unittest.TestCase):

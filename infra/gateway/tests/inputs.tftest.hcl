@@ -146,6 +146,14 @@ run "memory_mb_2" {
   expect_failures = [var.memory_mb]
 }
 
+run "permissions_boundary_arn" {
+  command = plan
+  variables {
+    permissions_boundary_arn = "boundary"
+  }
+  expect_failures = [var.permissions_boundary_arn]
+}
+
 run "cluster_arn" {
   command = plan
   variables {

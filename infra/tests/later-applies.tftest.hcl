@@ -1,5 +1,5 @@
-# The AUTH token of the cache over several applies. AWS is mocked, so nothing is created. test_plans.py reads the two plans: what
-# they replace is in no value that a condition could read.
+# Applies after the first one: the AUTH token, a snapshot of the cache. AWS is mocked, so nothing is created. test_plans.py reads
+# the plans: what they replace is in no value that a condition could read.
 mock_provider "aws" {
   source = "./tests/mocks"
 }
@@ -20,6 +20,19 @@ run "again" {
     # uuid() gives another value in every plan.
     condition     = length(aws_ssm_parameter.auth_token[0].value) == 64
     error_message = "A second apply must keep the token."
+  }
+}
+
+run "with_a_snapshot" {
+  command = plan
+
+  variables {
+    cache_snapshot_name = "defillama-events-restore"
+  }
+
+  assert {
+    condition     = var.cache_snapshot_name != null
+    error_message = "The plan must be that of a cache that exists."
   }
 }
 
