@@ -44,5 +44,8 @@ fi
 echo "== checkov"
 "$venv/bin/checkov" --skip-download --framework terraform dockerfile --directory . --quiet --compact
 
+echo "== documents"
 ./docs.py --check
+# The scanner brings botocore, which knows the operations of AWS.
+"$venv/bin/python" -B ./check-runbook.py
 ./plan-snapshot.py --check

@@ -236,6 +236,11 @@ run "of_the_stream" {
   }
 
   assert {
+    condition     = toset(keys(aws_cloudwatch_metric_alarm.polled_records)) == toset(["events", "coins"]) && alltrue([for a in aws_cloudwatch_metric_alarm.polled_records : a.metric_name == "PolledEventCount" && a.treat_missing_data == "breaching"])
+    error_message = "A mapping that polls nothing must raise an alarm of its own, also if it writes no metric."
+  }
+
+  assert {
     condition     = alltrue([for a in aws_cloudwatch_metric_alarm.dropped_records : a.metric_name == "DroppedEventCount" && a.threshold == 0])
     error_message = "A dropped record must raise an alarm."
   }
@@ -256,6 +261,11 @@ run "of_the_processor" {
 
   variables {
     stage = "dev"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.failed_records.metric_name == "errorCount" && aws_cloudwatch_metric_alarm.failed_records.dimensions == tomap({ Stage = "dev" })
+    error_message = "Failed records must raise an alarm: Lambda counts a partial failure as a success."
   }
 
   assert {
