@@ -330,7 +330,7 @@ variable "cache_snapshot_retention_days" {
 }
 
 variable "cache_snapshot_window" {
-  description = "Time of the daily snapshot, UTC."
+  description = "Time of the daily snapshot, UTC, at least one hour."
   type        = string
   default     = "03:00-04:00"
   nullable    = false
@@ -342,7 +342,7 @@ variable "cache_snapshot_window" {
 }
 
 variable "cache_maintenance_window" {
-  description = "Weekly time in which AWS may replace nodes of the cache, UTC. Each replacement is a failover: choose hours in which somebody is at work."
+  description = "Weekly time in which AWS may replace nodes of the cache, UTC, at least one hour. Each replacement is a failover: choose hours in which somebody is at work."
   type        = string
   default     = "tue:09:00-tue:10:00"
   nullable    = false

@@ -93,6 +93,43 @@ class Examples(unittest.TestCase):
             self.assertEqual(runbook.count(f"\n### {anchor}\n"), 1, anchor)
 
 
+class Lifecycles(unittest.TestCase):
+    """A rule of a lifecycle matters only in a later apply, of which AWS's own reasons to replace a resource are a part."""
+
+    def test_every_lifecycle_is_one_of_these(self):
+        found = {}
+        for file in INFRA.rglob("*.tf"):
+            if ".terraform" in file.parts:
+                continue
+            for kind, name, body in re.findall(r'^resource "(\w+)" "(\w+)" \{\n(.*?)^\}', file.read_text(), re.M | re.S):
+                for rules in re.findall(r"^  lifecycle \{\n(.*?)^  \}", body, re.M | re.S):
+                    folder = str(file.parent.relative_to(INFRA))
+                    rules = re.sub(r" +", " ", re.sub(r" *#.*", "", rules)).strip()
+                    found[f"{folder}/{kind}.{name}"] = [rule.strip() for rule in rules.splitlines()]
+        # What others use must exist before they can let go of the old one.
+        first = ["create_before_destroy = true"]
+        self.assertEqual(
+            found,
+            {
+                "./aws_elasticache_parameter_group.this": first,
+                "./aws_security_group.function": first,
+                "./aws_security_group.endpoints": first,
+                "./aws_security_group.cache": first,
+                "relay/aws_security_group.relay": first,
+                "gateway/aws_security_group.balancer": first,
+                "gateway/aws_security_group.gateway": first,
+                "./aws_ssm_parameter.auth_token": [
+                    "ignore_changes = [value]",
+                    "replace_triggered_by = [terraform_data.auth_token_version]",
+                ],
+                "./aws_elasticache_replication_group.this": ["ignore_changes = [snapshot_name]"],
+                # The scaling changes the count.
+                "gateway/aws_ecs_service.this": ["ignore_changes = [desired_count]"],
+                "examples/remote-state/aws_s3_bucket.state": ["prevent_destroy = true"],
+            },
+        )
+
+
 class Versions(unittest.TestCase):
     """6.8 is the first version of the provider that accepts a max_message_size of 1 MiB, 1.11 that of Terraform whose tests can
     mock values while planning."""

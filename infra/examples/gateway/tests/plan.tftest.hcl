@@ -62,3 +62,16 @@ run "plans_both" {
     error_message = "The domain must lead to the load balancer."
   }
 }
+
+run "with_a_prefix" {
+  command = plan
+
+  variables {
+    redis_key_prefix = "rt:"
+  }
+
+  assert {
+    condition     = module.gateway.settings["REDIS_KEY_PREFIX"] == "rt:" && module.events.settings["REDIS_KEY_PREFIX"] == "rt:"
+    error_message = "Both must use the given prefix."
+  }
+}

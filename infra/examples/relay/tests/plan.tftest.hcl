@@ -41,8 +41,10 @@ run "plans_both" {
   }
 
   assert {
-    condition     = aws_vpc_security_group_ingress_rule.database.security_group_id == "sg-d" && aws_vpc_security_group_ingress_rule.database.referenced_security_group_id == "sg-0123" && aws_vpc_security_group_ingress_rule.database.to_port == 5432
-    error_message = "PostgreSQL must accept the relay."
+    condition = jsonencode([for r in [aws_vpc_security_group_ingress_rule.database] : [r.security_group_id, r.referenced_security_group_id, r.ip_protocol, r.from_port, r.to_port, r.cidr_ipv4]]) == jsonencode([
+      ["sg-d", "sg-0123", "tcp", 5432, 5432, null],
+    ])
+    error_message = "PostgreSQL must accept the relay, and nobody else."
   }
 
   assert {
