@@ -1,5 +1,5 @@
 # `make help` lists the targets.
-.PHONY: help local-stream live test-page relay package package-test relay-image gateway-image rehearse plan-snapshot test test-resume check check-features check-infra check-postgres bench-postgres bench-gateway tools coverage verify verify-postgres \
+.PHONY: help local-stream live test-page relay package package-test relay-image gateway-image rehearse plan-snapshot test test-resume check check-features check-infra planted-infra check-postgres bench-postgres bench-gateway tools coverage verify verify-postgres \
 	simulate planted-bugs needs-terraform fuzz chaos mutants bench timeline load scale counts deny provider-lock
 .DEFAULT_GOAL := help
 
@@ -77,6 +77,9 @@ check-features: ## check each feature alone, and that no program links clients t
 		cargo clippy --quiet --no-deps --package events-adapters --no-default-features --features $$feature -- -D warnings || exit; done
 	@for feature in redis aws secrets-manager credential-chain redis,aws; do \
 		cargo clippy --quiet --no-deps --package events-settings --no-default-features --features $$feature -- -D warnings || exit; done
+
+planted-infra: needs-terraform ## plant each mistake of infra/tests/planted.txt and see a check find it; ONLY=NAME plants one
+	@ONLY='$(ONLY)' infra/planted.sh
 
 check-infra: needs-terraform ## check Terraform: format, types, plans, security scan, README; needs terraform and python3
 	infra/check.sh

@@ -83,11 +83,19 @@ resource "aws_elasticache_replication_group" "this" {
   subnet_group_name  = aws_elasticache_subnet_group.this[0].name
   security_group_ids = [aws_security_group.cache[0].id]
 
+  # A cache that exists keeps its contents: the name counts only when it is created or replaced.
+  snapshot_name              = var.cache_snapshot_name
   snapshot_retention_limit   = var.cache_snapshot_retention_days
+  snapshot_window            = var.cache_snapshot_window
+  maintenance_window         = var.cache_maintenance_window
   auto_minor_version_upgrade = true
   apply_immediately          = true
 
   tags = local.tags
+
+  lifecycle {
+    ignore_changes = [snapshot_name] # another name would replace the cache
+  }
 }
 
 resource "aws_secretsmanager_secret" "redis_url" {

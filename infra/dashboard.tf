@@ -32,7 +32,7 @@ locals {
     },
     {
       title   = "Delivered", stat = "Sum"
-      metrics = [for name in ["sqsPublished", "pubsubPublished", "cacheUpdates", "dlqPublished", "outboxDepth"] : [local.metrics_namespace, name, "Stage", var.stage]]
+      metrics = [for name in ["sqsPublished", "pubsubPublished", "cacheUpdates", "outboxSpilled", "outboxDrained"] : [local.metrics_namespace, name, "Stage", var.stage]]
     },
     {
       title = "Queues", stat = "Maximum"
@@ -43,9 +43,27 @@ locals {
       ]
     },
     {
-      title   = "Baselines found and missed, breakers", stat = "Sum"
-      metrics = [for name in ["cacheHits", "cacheMisses", "breakerOpen"] : [local.metrics_namespace, name, "Stage", var.stage]]
+      title   = "Baselines found and missed", stat = "Sum"
+      metrics = [for name in ["cacheHits", "cacheMisses"] : [local.metrics_namespace, name, "Stage", var.stage]]
     },
+    {
+      title   = "Failed records, dead letters", stat = "Sum"
+      metrics = [for name in ["errorCount", "dlqPublished"] : [local.metrics_namespace, name, "Stage", var.stage]]
+    },
+    {
+      # Gauges. Their sum would grow with the number of invocations.
+      title   = "Waiting in the outbox, open breakers", stat = "Maximum"
+      metrics = [[local.metrics_namespace, "outboxDepth", "Stage", var.stage], [local.metrics_namespace, "breakerOpen", "Stage", var.stage, { yAxis = "right" }]]
+    },
+  ]
+
+  # The cache created here, node by node.
+  cache_graphs = [
+    for title, name in {
+      "Cache, CPU of the engine, %" = "EngineCPUUtilization"
+      "Cache, memory, %"            = "DatabaseMemoryUsagePercentage"
+      "Cache, replication lag, s"   = "ReplicationLag"
+    } : { title = title, stat = "Maximum", metrics = [for node in local.cache_nodes : ["AWS/ElastiCache", name, "CacheClusterId", node]] } if local.make_cache
   ]
 }
 
@@ -61,7 +79,7 @@ resource "aws_cloudwatch_dashboard" "this" {
         height     = 3
         properties = { title = "Alarms", alarms = [for alarm in local.alarms : alarm.arn] }
       }],
-      [for i, graph in local.graphs : {
+      [for i, graph in concat(local.graphs, local.cache_graphs) : {
         type   = "metric"
         x      = 8 * (i % 3)
         y      = 3 + 6 * floor(i / 3)

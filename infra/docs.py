@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the tables of inputs and outputs and the descriptions of the alarms into the README.md of each module, from its .tf
-files.
+"""Writes the tables of inputs and outputs into the README.md of each module, and the table and descriptions of the alarms into
+its runbook, from its .tf files.
 
-With --check it changes nothing and fails if a README.md is out of date. It relies on the layout of `terraform fmt`, which
+With --check it changes nothing and fails if a document is out of date. It relies on the layout of `terraform fmt`, which
 indents a block's own attributes by two spaces. It uses only Python's standard library.
 """
 import difflib
@@ -13,6 +13,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODULES = [HERE, HERE / "task", HERE / "relay", HERE / "gateway"]
+# Where the alarms of a module have their sections, if not in its README.md.
+RUNBOOKS = {HERE: HERE.parent / "docs" / "operations.md"}
 
 
 def blocks(kind, file):
@@ -54,44 +56,92 @@ def outputs(file):
         yield row(code(name), string(attributes["description"]))
 
 
+# The keys of an alarm that is made once for each stream or node. With more replicas there are more nodes.
+KEYS = {
+    "aws_lambda_event_source_mapping.stream": ["events", "coins"],
+    "local.cache_nodes": ["001", "002"],
+}
+
+
 def alarms(module):
-    """The description of each alarm. It is in a resource of its own, or in an entry of the map that one resource reads."""
+    """The alarms of a module: names in the mail, severity and text of each, by its section of the runbook.
+
+    An alarm is a resource of its own, or an entry of the map that one resource reads. Its section is its name in the mail,
+    without the key of a stream or node.
+    """
     if not (module / "alarms.tf").exists():
         return {}
     resources = {name: a for (kind, name), a in blocks("resource", module / "alarms.tf") if kind == "aws_cloudwatch_metric_alarm"}
+    found = {}
     if "for_each" not in resources.get("this", {}):
-        return {name: string(a["alarm_description"]) for name, a in resources.items()}
-    entries = re.findall(r"^    (\w+) = \{\n      description += (.*)$", (module / "alarms.tf").read_text(), re.M)
-    return {name: string(description) for name, description in entries}
+        for attributes in resources.values():
+            name = string(attributes["alarm_name"]).removeprefix("${local.prefix}-")
+            section = name.removesuffix("-${each.key}")
+            names = [f"{section}-{key}" for key in KEYS[attributes["for_each"]]] if section != name else [name]
+            text, link = string(attributes["alarm_description"]).split(" Runbook: ${var.runbook_url}#")
+            if link != section:
+                sys.exit(f"alarms.tf: the alarm {section} links to the section {link}")
+            found[section] = (names, text)
+    else:
+        entries = re.findall(r"^    (\w+) = \{\n      description += (.*)$", (module / "alarms.tf").read_text(), re.M)
+        for key, description in entries:
+            section = key.replace("_", "-")
+            found[section] = ([section], string(description))
+    return {section: (names, *severity(section, text)) for section, (names, text) in found.items()}
 
 
-def written(module, text):
-    """The README with every generated part replaced."""
+def severity(section, text):
+    match = re.fullmatch(r"Severity ([123])\. (.*)", text)
+    if not match:
+        sys.exit(f"alarms.tf: the description of {section} must begin with its severity")
+    return match[1], match[2]
+
+
+def alarm_table(alarms):
+    yield row("severity", "alarm", "in the mail, after `<name>-<stage>-`")
+    yield row("---", "---", "---")
+    for section, (names, level, _) in sorted(alarms.items(), key=lambda item: item[1][1]):
+        yield row(level, f"[{section}](#{section})", ", ".join(map(code, names)))
+
+
+def replace(text, name, lines):
+    """Replaces a generated part."""
+    begin, end = f"<!-- {name}: written by docs.py -->\n", f"<!-- end of {name} -->\n"
+    head, rest = text.split(begin)
+    _, tail = rest.split(end)
+    return head + begin + "\n" + "\n".join(lines) + "\n\n" + end + tail
+
+
+def with_tables(module, text):
+    """The README with its tables replaced."""
     tables = {"inputs": inputs(module / "variables.tf"), "outputs": outputs(module / "outputs.tf")}
     if (module / "variables_settings.tf").exists():
         tables["settings"] = inputs(module / "variables_settings.tf")
     for name, lines in tables.items():
-        begin, end = f"<!-- {name}: written by docs.py -->\n", f"<!-- end of {name} -->\n"
-        head, rest = text.split(begin)
-        _, tail = rest.split(end)
-        text = head + begin + "\n" + "\n".join(lines) + "\n\n" + end + tail
-    for name, description in alarms(module).items():
-        # Quotes the description below the alarm's heading. The checks that follow it are written by hand.
-        text = re.sub(rf"(^### {name}\n\n)(?:> .*\n)?", lambda m: f"{m[1]}> {description}\n", text, flags=re.M)
+        text = replace(text, name, lines)
     return text
 
 
-def update(module, check):
-    """Writes the README of a module, or checks it."""
-    readme = module / "README.md"
-    name = readme.relative_to(HERE)
-    before = readme.read_text()
-    after = written(module, before)
-    headings = re.findall(r"^### (\w+)\n\n>", after, re.M)
-    if sorted(headings) != sorted(alarms(module)):
-        sys.exit(f"{name} and alarms.tf differ in these alarm headings: {sorted(set(headings) ^ set(alarms(module)))}")
+def with_alarms(alarms, text):
+    """The runbook with its table of alarms replaced, and with the description quoted below the heading of each alarm. The
+    checks that follow it are written by hand."""
+    text = replace(text, "alarms", alarm_table(alarms))
+    for section, (_, level, description) in alarms.items():
+        quote = f"> **Severity {level}.** {description}\n"
+        text = re.sub(rf"(^### {section}\n\n)(?:> .*\n)?", lambda m: m[1] + quote, text, flags=re.M)
+    headings = re.findall(r"^### (\S+)\n\n> ", text, re.M)
+    if sorted(headings) != sorted(alarms):
+        sys.exit(f"the runbook and alarms.tf differ in these alarm headings: {sorted(set(headings) ^ set(alarms))}")
+    return text
+
+
+def update(file, write, check):
+    """Writes the generated parts of a document, or checks them."""
+    name = file.relative_to(HERE.parent)
+    before = file.read_text()
+    after = write(before)
     if not check:
-        readme.write_text(after)
+        file.write_text(after)
     elif before != after:
         sides = before.splitlines(True), after.splitlines(True)
         sys.stdout.writelines(difflib.unified_diff(*sides, str(name), f"{name} as docs.py writes it"))
@@ -99,8 +149,12 @@ def update(module, check):
 
 
 def main():
+    check = "--check" in sys.argv
     for module in MODULES:
-        update(module, "--check" in sys.argv)
+        update(module / "README.md", lambda text: with_tables(module, text), check)
+        if found := alarms(module):
+            runbook = RUNBOOKS.get(module, module / "README.md")
+            update(runbook, lambda text: with_alarms(found, text), check)
 
 
 if __name__ == "__main__":

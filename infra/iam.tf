@@ -2,8 +2,9 @@
 # a comment marks these.
 
 resource "aws_iam_role" "function" {
-  name = "${local.prefix}-function"
-  tags = local.tags
+  name                 = "${local.prefix}-function"
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = local.tags
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
@@ -116,8 +117,9 @@ locals {
         "ec2:AssignPrivateIpAddresses",
         "ec2:UnassignPrivateIpAddresses",
       ]
-      Resource  = ["*"]
-      Condition = { ArnEquals = { "lambda:SourceFunctionArn" = [local.function_arn] } }
+      Resource = ["*"]
+      # With and without the version that runs.
+      Condition = { ArnEquals = { "lambda:SourceFunctionArn" = [local.function_arn, "${local.function_arn}:*"] } }
     },
   ]
 }
@@ -135,8 +137,9 @@ resource "aws_iam_role_policy" "function_network" {
 }
 
 resource "aws_iam_role" "schedule" {
-  name = "${local.prefix}-schedule"
-  tags = local.tags
+  name                 = "${local.prefix}-schedule"
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = local.tags
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
@@ -158,7 +161,7 @@ resource "aws_iam_role_policy" "schedule" {
       Sid      = "DrainOutbox"
       Effect   = "Allow"
       Action   = ["lambda:InvokeFunction"]
-      Resource = [aws_lambda_function.processor.arn]
+      Resource = [aws_lambda_alias.live.arn]
     }]
   })
 }

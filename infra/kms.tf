@@ -8,7 +8,7 @@ resource "aws_kms_key" "this" {
   # In a key policy, the resource "*" means the key itself.
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat([
       {
         Sid       = "AccountDecidesByIam"
         Effect    = "Allow"
@@ -24,7 +24,7 @@ resource "aws_kms_key" "this" {
         Resource  = "*"
         Condition = { ArnEquals = { "kms:EncryptionContext:aws:logs:arn" = local.log_group_arn } }
       },
-      {
+      ], local.make_topic ? [{
         # An alarm can publish to an encrypted topic only if the key policy allows it.
         Sid       = "Alarms"
         Effect    = "Allow"
@@ -32,8 +32,7 @@ resource "aws_kms_key" "this" {
         Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
         Resource  = "*"
         Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
-      },
-    ]
+    }] : [])
   })
 }
 

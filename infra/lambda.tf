@@ -44,15 +44,27 @@ resource "aws_lambda_function" "processor" {
     log_group  = aws_cloudwatch_log_group.function.name
   }
 
+  # Each change of code or settings is a version of its own, so that the alias can go back to an earlier one.
+  publish = true
+
   tags = local.tags
 
   # Lambda connects the function to the network with these permissions, so they must exist first.
   depends_on = [aws_iam_role_policy.function, aws_iam_role_policy.function_network]
 }
 
+# The mappings and the schedule invoke the version that this alias names. To roll back is to move the alias: one step, no build.
+resource "aws_lambda_alias" "live" {
+  name             = "live"
+  description      = "What the streams and the schedule invoke"
+  function_name    = aws_lambda_function.processor.function_name
+  function_version = coalesce(var.function_version, aws_lambda_function.processor.version)
+}
+
 # Only the schedule invokes the function asynchronously. A failed drain is not retried: the next one replaces it.
 resource "aws_lambda_function_event_invoke_config" "processor" {
   function_name                = aws_lambda_function.processor.function_name
+  qualifier                    = aws_lambda_alias.live.name
   maximum_retry_attempts       = 0
   maximum_event_age_in_seconds = 60
 }

@@ -3,6 +3,16 @@ output "function_name" {
   value       = aws_lambda_function.processor.function_name
 }
 
+output "function_alias" {
+  description = "Alias that the streams and the schedule invoke. To roll back, move it to an earlier version."
+  value       = aws_lambda_alias.live.name
+}
+
+output "function_version" {
+  description = "Version that the alias names."
+  value       = aws_lambda_alias.live.function_version
+}
+
 output "function_role_arn" {
   description = "ARN of the function's role. The key policy of an existing table or secret must allow it to decrypt."
   value       = aws_iam_role.function.arn
@@ -68,7 +78,7 @@ output "on_failure_bucket" {
 
 output "alarm_topic_arn" {
   description = "ARN of the topic that every alarm is published to."
-  value       = aws_sns_topic.alarms.arn
+  value       = local.alarm_topic
 }
 
 output "alarms" {

@@ -19,7 +19,7 @@ resource "aws_scheduler_schedule" "outbox" {
   }
 
   target {
-    arn      = aws_lambda_function.processor.arn
+    arn      = aws_lambda_alias.live.arn
     role_arn = aws_iam_role.schedule.arn
     input    = jsonencode({ action = "drain-outbox" })
 

@@ -28,7 +28,7 @@ resource "aws_lambda_event_source_mapping" "stream" {
   for_each = local.streams
 
   event_source_arn  = each.value
-  function_name     = aws_lambda_function.processor.arn
+  function_name     = aws_lambda_alias.live.arn
   starting_position = "TRIM_HORIZON"
 
   batch_size                         = var.batch_size

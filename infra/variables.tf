@@ -33,6 +33,19 @@ variable "tags" {
   nullable    = false
 }
 
+# Permissions
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the IAM policy that bounds the permissions of every role, if your account demands one."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy: arn:aws:iam::ACCOUNT:policy/NAME."
+  }
+}
+
 # Function
 
 variable "package_file" {
@@ -50,6 +63,17 @@ variable "architecture" {
   validation {
     condition     = contains(["arm64", "x86_64"], var.architecture)
     error_message = "architecture must be arm64 or x86_64."
+  }
+}
+
+variable "function_version" {
+  description = "Version of the function that the streams and the schedule invoke, such as `41`, to stay at an earlier one after a roll-back. null follows the newest version."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.function_version == null || can(regex("^[1-9][0-9]*$", var.function_version))
+    error_message = "function_version must be the number of a version: $LATEST is none, it changes."
   }
 }
 
@@ -78,7 +102,7 @@ variable "timeout_seconds" {
 }
 
 variable "reserved_concurrency" {
-  description = "Concurrent invocations reserved for the function, which is also its limit; -1 reserves none. It needs one for each open shard of both tables and one for the outbox. AWS refuses a number that leaves fewer than 100 for the rest of the account."
+  description = "Concurrent invocations reserved for the function, which is also its limit; -1 reserves none. It needs one for each open shard of both tables and one for the outbox. AWS refuses a number that leaves fewer than 100 for the rest of the account, so a new account, whose limit may be 10, needs -1."
   type        = number
   default     = 50
   nullable    = false
@@ -305,6 +329,41 @@ variable "cache_snapshot_retention_days" {
   }
 }
 
+variable "cache_snapshot_window" {
+  description = "Time of the daily snapshot, UTC, at least one hour."
+  type        = string
+  default     = "03:00-04:00"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$", var.cache_snapshot_window))
+    error_message = "cache_snapshot_window must be two times of day, UTC, such as 03:00-04:00."
+  }
+}
+
+variable "cache_maintenance_window" {
+  description = "Weekly time in which AWS may replace nodes of the cache, UTC, at least one hour. Each replacement is a failover: choose hours in which somebody is at work."
+  type        = string
+  default     = "tue:09:00-tue:10:00"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]-(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]$", var.cache_maintenance_window))
+    error_message = "cache_maintenance_window must be two days with times, UTC, such as tue:09:00-tue:10:00."
+  }
+}
+
+variable "cache_snapshot_name" {
+  description = "Snapshot to fill a cache from that is created or replaced in this apply; null creates an empty one. It changes nothing in a cache that exists."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.cache_snapshot_name == null || can(regex("^[a-zA-Z][a-zA-Z0-9.-]*$", var.cache_snapshot_name))
+    error_message = "cache_snapshot_name must be the name of a snapshot, as aws elasticache describe-snapshots lists it."
+  }
+}
+
 variable "cache_auth_token_version" {
   description = "Increase by one to rotate the AUTH token. The previous token stays valid until the next rotation."
   type        = number
@@ -380,6 +439,17 @@ variable "existing_network" {
 
 # Alarms and schedule
 
+variable "alarm_topic_arn" {
+  description = "ARN of an existing SNS topic that every alarm notifies; null creates one. Its policy, and that of its KMS key, must let `cloudwatch.amazonaws.com` publish. A topic encrypted with the key of SNS (`alias/aws/sns`) cannot receive alarms."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", var.alarm_topic_arn))
+    error_message = "alarm_topic_arn must be the ARN of a standard SNS topic: arn:aws:sns:REGION:ACCOUNT:NAME."
+  }
+}
+
 variable "alarm_emails" {
   description = "E-mail addresses that receive the alarms. Each recipient must confirm the mail that AWS sends."
   type        = set(string)
@@ -390,6 +460,32 @@ variable "alarm_emails" {
     condition     = alltrue([for address in var.alarm_emails : can(regex("^[^@\\s]+@[^@\\s]+$", address))])
     error_message = "alarm_emails must be e-mail addresses."
   }
+}
+
+variable "runbook_url" {
+  description = "Address of docs/operations.md of this repository, as people on call open it. Each alarm links to its section there. The default is the path in the repository."
+  type        = string
+  default     = "docs/operations.md"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[^\\s#]{1,200}$", var.runbook_url))
+    error_message = "runbook_url must be an address or a path of at most 200 characters, without spaces and without #: each alarm appends its own section."
+  }
+}
+
+variable "consumer_connected" {
+  description = "Whether a consumer reads the events queue. While there is none, events only pile up: false lets the alarms queue-depth and oldest-message-age notify nobody."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "writers_connected" {
+  description = "Whether somebody writes to the tables. While nobody does, there are no records: false lets the alarms no-events and polled-records notify nobody."
+  type        = bool
+  default     = true
+  nullable    = false
 }
 
 variable "alarm_iterator_age_seconds" {

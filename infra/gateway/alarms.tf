@@ -1,5 +1,5 @@
-# Metrics from the gateway's log lines, and alarms on them and on those of the load balancer. The description of each alarm says
-# what to do. README.md lists the first three checks under the alarm's name.
+# Metrics from the gateway's log lines, and alarms on them and on those of the load balancer. The description of each alarm
+# begins with its severity, says what to do, and ends with a link to its section of the runbook. README.md lists the first three checks under the alarm's name.
 locals {
   # A metric filter cannot add the stage as a dimension, so the stage is in the namespace.
   metrics_namespace = "DeFiLlama/${local.prefix}"
@@ -45,7 +45,7 @@ locals {
   # The alarms: on metrics of the load balancer if they have dimensions, else on the metrics above.
   alarms = {
     no_healthy_target = {
-      description = "The load balancer finds no gateway that is ready, so clients get no events or an error. Read the service's events and the reason of the last stopped task. If the tasks run, they do not follow the log: check Redis first. Clients miss nothing if they come back while the log still reaches to their position."
+      description = "Severity 1. The load balancer finds no gateway that is ready, so clients get no events or an error. Read the service's events and the reason of the last stopped task. If the tasks run, they do not follow the log: check Redis first. Clients miss nothing if they come back while the log still reaches to their position."
       metric      = "HealthyHostCount"
       dimensions  = local.targets
       statistic   = "Maximum"
@@ -56,7 +56,7 @@ locals {
       missing     = "breaching"
     }
     missing_gateways = {
-      description = "For 15 minutes, fewer gateways than min_count were ready. The others serve the clients, but there is less reserve. Read the service's events: ECS cannot start a task, or stops one that is unhealthy."
+      description = "Severity 3. For 15 minutes, fewer gateways than min_count were ready. The others serve the clients, but there is less reserve. Read the service's events: ECS cannot start a task, or stops one that is unhealthy."
       metric      = "HealthyHostCount"
       dimensions  = local.targets
       statistic   = "Minimum"
@@ -66,7 +66,7 @@ locals {
       periods     = 15
     }
     target_5xx = {
-      description = "Gateways answered more than alarm_5xx requests with a status of 500 or above within 5 minutes, in two periods. Most of these come from the read API when Redis does not answer: read the gateway's warnings."
+      description = "Severity 2. Gateways answered more than alarm_5xx requests with a status of 500 or above within 5 minutes, in two periods. Most of these come from the read API when Redis does not answer: read the gateway's warnings."
       metric      = "HTTPCode_Target_5XX_Count"
       dimensions  = local.targets
       statistic   = "Sum"
@@ -76,7 +76,7 @@ locals {
       periods     = 2
     }
     balancer_5xx = {
-      description = "The load balancer itself answered more than alarm_5xx requests with a status of 500 or above within 5 minutes, in two periods: it reached no gateway, or a gateway broke the connection. Look for stopped tasks, and for gateways that are full or out of CPU."
+      description = "Severity 2. The load balancer itself answered more than alarm_5xx requests with a status of 500 or above within 5 minutes, in two periods: it reached no gateway, or a gateway broke the connection. Look for stopped tasks, and for gateways that are full or out of CPU."
       metric      = "HTTPCode_ELB_5XX_Count"
       dimensions  = local.balancer
       statistic   = "Sum"
@@ -86,7 +86,7 @@ locals {
       periods     = 2
     }
     lag = {
-      description = "A gateway last read the log more than alarm_lag_seconds ago, so its clients get events late. Look at the CPU of the gateways and at the latency of Redis. If one gateway lags, stop its task: its clients connect to another one. If all lag, raise min_count."
+      description = "Severity 2. A gateway last read the log more than alarm_lag_seconds ago, so its clients get events late. Look at the CPU of the gateways and at the latency of Redis. If one gateway lags, stop its task: its clients connect to another one. If all lag, raise min_count."
       metric      = "lag"
       statistic   = "Maximum"
       comparison  = "GreaterThanThreshold"
@@ -96,7 +96,7 @@ locals {
       datapoints  = 3
     }
     not_following = {
-      description = "In 3 of 5 minutes, a gateway did not follow the log or had no Redis, so its clients get no events. Check that Redis runs, that its secret is current, and that the security groups let the gateways in. A gateway follows again by itself when Redis answers."
+      description = "Severity 1. In 3 of 5 minutes, a gateway did not follow the log or had no Redis, so its clients get no events. Check that Redis runs, that its secret is current, and that the security groups let the gateways in. A gateway follows again by itself when Redis answers."
       metric      = "not_following"
       statistic   = "Sum"
       comparison  = "GreaterThanThreshold"
@@ -106,7 +106,7 @@ locals {
       datapoints  = 3
     }
     silent = {
-      description = "No gateway reported its status for 5 minutes: none runs, or their logs do not arrive. The alarms on lag, connections and rejections see nothing meanwhile, and the service does not scale by connections. Read the service's events and the reason of the last stopped task."
+      description = "Severity 1. No gateway reported its status for 5 minutes: none runs, or their logs do not arrive. The alarms on lag, connections and rejections see nothing meanwhile, and the service does not scale by connections. Read the service's events and the reason of the last stopped task."
       metric      = "reports"
       statistic   = "Sum"
       comparison  = "LessThanThreshold"
@@ -116,7 +116,7 @@ locals {
       missing     = "breaching"
     }
     restarts = {
-      description = "More gateways than alarm_starts started within 15 minutes: they end again and again, or a deployment was rolled back. Every end of a gateway makes its clients connect again. Read the last lines of a stopped task and its exit code; 137 means too little memory or a stop by force. Roll the image back if the restarts began with a deployment."
+      description = "Severity 2. More gateways than alarm_starts started within 15 minutes: they end again and again, or a deployment was rolled back. Every end of a gateway makes its clients connect again. Read the last lines of a stopped task and its exit code; 137 means too little memory or a stop by force. Roll the image back if the restarts began with a deployment."
       metric      = "starts"
       statistic   = "Sum"
       comparison  = "GreaterThanThreshold"
@@ -125,7 +125,7 @@ locals {
       periods     = 1
     }
     rejected = {
-      description = "The gateways refused more than alarm_rejected connections within 5 minutes, because they were full or because one address had too many. If the alarm connections fires, too, they are full: raise max_count. If not, look for the address in the access logs of the load balancer. Clients with a wrong key or origin do not count here."
+      description = "Severity 2. The gateways refused more than alarm_rejected connections within 5 minutes, because they were full or because one address had too many. If the alarm connections fires, too, they are full: raise max_count. If not, look for the address in the access logs of the load balancer. Clients with a wrong key or origin do not count here."
       metric      = "rejected"
       statistic   = "Sum"
       comparison  = "GreaterThanThreshold"
@@ -134,7 +134,7 @@ locals {
       periods     = 1
     }
     connections = {
-      description = "A gateway has more than alarm_connections_percent of the connections that it takes. The service adds gateways earlier than this, but they get only new connections. If it has max_count gateways already, raise max_count. If one gateway is much fuller than the others, stop its task."
+      description = "Severity 3. A gateway has more than alarm_connections_percent of the connections that it takes. The service adds gateways earlier than this, but they get only new connections. If it has max_count gateways already, raise max_count. If one gateway is much fuller than the others, stop its task."
       metric      = "connections"
       statistic   = "Maximum"
       comparison  = "GreaterThanThreshold"
@@ -149,8 +149,9 @@ locals {
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
-  alarm_name        = "${local.prefix}-${replace(each.key, "_", "-")}"
-  alarm_description = each.value.description
+  alarm_name = "${local.prefix}-${replace(each.key, "_", "-")}"
+  # The heading in README.md is the name of the alarm.
+  alarm_description = "${each.value.description} Runbook: ${var.runbook_url}#${replace(each.key, "_", "-")}"
 
   namespace           = can(each.value.dimensions) ? "AWS/ApplicationELB" : local.metrics_namespace
   metric_name         = can(each.value.dimensions) ? each.value.metric : aws_cloudwatch_log_metric_filter.this[each.value.metric].metric_transformation[0].name

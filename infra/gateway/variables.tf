@@ -138,6 +138,17 @@ variable "memory_mb" {
   }
 }
 
+variable "permissions_boundary_arn" {
+  description = "ARN of the IAM policy that bounds the permissions of every role, if your account demands one."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy: arn:aws:iam::ACCOUNT:policy/NAME."
+  }
+}
+
 variable "cluster_arn" {
   description = "ARN of an existing ECS cluster; null creates one."
   type        = string
@@ -410,6 +421,18 @@ variable "alarm_topic_arns" {
   validation {
     condition     = alltrue([for arn in var.alarm_topic_arns : can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", arn))])
     error_message = "alarm_topic_arns must be ARNs of SNS topics: arn:aws:sns:REGION:ACCOUNT:NAME."
+  }
+}
+
+variable "runbook_url" {
+  description = "Address of infra/gateway/README.md of this repository, as people on call open it. Each alarm links to its section there. The default is the path in the repository."
+  type        = string
+  default     = "infra/gateway/README.md"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[^\\s#]{1,200}$", var.runbook_url))
+    error_message = "runbook_url must be an address or a path of at most 200 characters, without spaces and without #: each alarm appends its own section."
   }
 }
 

@@ -1,4 +1,5 @@
-# Metrics from the relay's log lines, and alarms on them. The description of each alarm says what to do. README.md lists the
+# Metrics from the relay's log lines, and alarms on them. The description of each alarm begins with its severity, says what to do,
+# and ends with a link to its section of the runbook. README.md lists the
 # first three checks under the alarm's name.
 locals {
   # A metric filter cannot add the stage as a dimension, so the stage is in the namespace.
@@ -33,7 +34,7 @@ locals {
   # The alarms on these metrics. Only `silent` fires without data.
   alarms = {
     lag = {
-      description = "The oldest change that is not done is older than alarm_lag_seconds. If the lag rises by 60 s a minute, something blocks the relay: read its warnings for Redis, SQS or PostgreSQL. If it rises slowly, there is more work than the relays can do: raise cpu or desired_count. The outbox keeps the changes."
+      description = "Severity 1. The oldest change that is not done is older than alarm_lag_seconds. If the lag rises by 60 s a minute, something blocks the relay: read its warnings for Redis, SQS or PostgreSQL. If it rises slowly, there is more work than the relays can do: raise cpu or desired_count. The outbox keeps the changes."
       metric      = "lag"
       statistic   = "Maximum"
       comparison  = "GreaterThanThreshold"
@@ -43,7 +44,7 @@ locals {
       datapoints  = 3
     }
     silent = {
-      description = "No relay reported its status for 5 minutes, so no change is passed on. Read the service's events and the reason of the last stopped task: an image or a secret that cannot be read, a refused setting, no free address. The outbox keeps the changes meanwhile and grows."
+      description = "Severity 1. No relay reported its status for 5 minutes, so no change is passed on. Read the service's events and the reason of the last stopped task: an image or a secret that cannot be read, a refused setting, no free address. The outbox keeps the changes meanwhile and grows."
       metric      = "reports"
       statistic   = "Sum"
       comparison  = "LessThanThreshold"
@@ -53,7 +54,7 @@ locals {
       missing     = "breaching"
     }
     missing_relays = {
-      description = "For 15 minutes, fewer relays than desired_count reported their status. The others do the work of all lanes, but there is no reserve. Read the service's events: ECS cannot start a task, or stops one that is unhealthy."
+      description = "Severity 3. For 15 minutes, fewer relays than desired_count reported their status. The others do the work of all lanes, but there is no reserve. Read the service's events: ECS cannot start a task, or stops one that is unhealthy."
       metric      = "reports"
       statistic   = "Sum"
       comparison  = "LessThanThreshold"
@@ -63,7 +64,7 @@ locals {
       periods   = 3
     }
     restarts = {
-      description = "More relays than alarm_starts started within 15 minutes: they end again and again, or a deployment was rolled back. Read the last lines of a stopped task and its exit code; 137 means too little memory or a stop by force. Roll the image back if the restarts began with a deployment."
+      description = "Severity 2. More relays than alarm_starts started within 15 minutes: they end again and again, or a deployment was rolled back. Read the last lines of a stopped task and its exit code; 137 means too little memory or a stop by force. Roll the image back if the restarts began with a deployment."
       metric      = "starts"
       statistic   = "Sum"
       comparison  = "GreaterThanThreshold"
@@ -72,7 +73,7 @@ locals {
       periods     = 1
     }
     set_aside = {
-      description = "Warning: changes of some keys keep failing and are set aside. All other keys continue, and the outbox keeps these changes. Find the key and the reason in the relay's warnings, and fix the row or the system that refuses it."
+      description = "Severity 2. Changes of some keys keep failing and are set aside. All other keys continue, and the outbox keeps these changes. Find the key and the reason in the relay's warnings, and fix the row or the system that refuses it."
       metric      = "aside"
       statistic   = "Maximum"
       comparison  = "GreaterThanThreshold"
@@ -86,8 +87,9 @@ locals {
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
-  alarm_name        = "${local.prefix}-${replace(each.key, "_", "-")}"
-  alarm_description = each.value.description
+  alarm_name = "${local.prefix}-${replace(each.key, "_", "-")}"
+  # The heading in README.md is the name of the alarm.
+  alarm_description = "${each.value.description} Runbook: ${var.runbook_url}#${replace(each.key, "_", "-")}"
 
   namespace           = local.metrics_namespace
   metric_name         = aws_cloudwatch_log_metric_filter.this[each.value.metric].metric_transformation[0].name

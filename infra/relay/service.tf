@@ -2,15 +2,16 @@
 module "task" {
   source = "../task"
 
-  program             = "relay"
-  prefix              = local.prefix
-  tags                = local.tags
-  image               = var.image
-  cluster_arn         = var.cluster_arn
-  log_retention_days  = var.log_retention_days
-  log_kms_key_arn     = var.log_kms_key_arn
-  secrets             = local.secrets
-  secret_kms_key_arns = var.secret_kms_key_arns
+  program                  = "relay"
+  prefix                   = local.prefix
+  tags                     = local.tags
+  image                    = var.image
+  cluster_arn              = var.cluster_arn
+  log_retention_days       = var.log_retention_days
+  log_kms_key_arn          = var.log_kms_key_arn
+  secrets                  = local.secrets
+  secret_kms_key_arns      = var.secret_kms_key_arns
+  permissions_boundary_arn = var.permissions_boundary_arn
 }
 
 resource "aws_ecs_task_definition" "this" {

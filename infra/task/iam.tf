@@ -66,15 +66,17 @@ locals {
 
 # Without a policy: a program that calls AWS adds its own.
 resource "aws_iam_role" "task" {
-  name               = "${var.prefix}-task"
-  assume_role_policy = local.assume
-  tags               = var.tags
+  name                 = "${var.prefix}-task"
+  assume_role_policy   = local.assume
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = var.tags
 }
 
 resource "aws_iam_role" "execution" {
-  name               = "${var.prefix}-execution"
-  assume_role_policy = local.assume
-  tags               = var.tags
+  name                 = "${var.prefix}-execution"
+  assume_role_policy   = local.assume
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = var.tags
 }
 
 resource "aws_iam_role_policy" "execution" {

@@ -50,3 +50,15 @@ locals {
     }
   }
 }
+
+# A saved query of CloudWatch Logs Insights. A panic is a line of text: it has no level.
+resource "aws_cloudwatch_query_definition" "problems" {
+  name            = "${var.prefix}/problems"
+  log_group_names = [aws_cloudwatch_log_group.this.name]
+  query_string    = <<-EOT
+    fields @timestamp, @logStream, level, message, error, @message
+    | filter level in ["WARN", "ERROR"] or @message like /panicked/
+    | sort @timestamp desc
+    | limit 200
+  EOT
+}

@@ -53,3 +53,9 @@ variable "secret_kms_key_arns" {
   type        = list(string)
   nullable    = false
 }
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the IAM policy that bounds the permissions of both roles; null bounds nothing."
+  type        = string
+  default     = null
+}

@@ -18,15 +18,17 @@ run "all_present" {
       "errors", "duration", "throttles",
       "iterator-age", "dropped-records-events", "dropped-records-coins",
       "on-failure-deliveries-events", "on-failure-deliveries-coins", "on-failure-delivery-failed",
+      "polled-records-events", "polled-records-coins",
       "queue-depth", "dlq-depth", "oldest-message-age",
-      "breaker-open", "outbox-depth", "cache-hit-ratio", "no-events",
+      "failed-records", "breaker-open", "outbox-depth", "cache-hit-ratio", "no-events",
       "cache-memory-001", "cache-memory-002", "cache-evictions-001", "cache-evictions-002",
+      "cache-engine-cpu-001", "cache-engine-cpu-002", "cache-replication-lag-001", "cache-replication-lag-002",
     ])
     error_message = "An alarm is missing, or a new one is not in this list."
   }
 
   assert {
-    condition     = alltrue([for a in local.alarms : a.alarm_actions == toset([aws_sns_topic.alarms.arn]) && a.ok_actions == toset([aws_sns_topic.alarms.arn])])
+    condition     = alltrue([for a in local.alarms : a.alarm_actions == toset([aws_sns_topic.alarms[0].arn]) && a.ok_actions == toset([aws_sns_topic.alarms[0].arn])])
     error_message = "Every alarm must notify the topic when it fires and when it ends."
   }
 
@@ -36,7 +38,22 @@ run "all_present" {
   }
 
   assert {
-    condition     = length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets[0].properties.alarms) == 20
+    # The section has the alarm's name. An alarm of each stream or node shares it with its siblings.
+    condition = alltrue([
+      for name, a in local.alarms :
+      can(regex("^Severity [123]\\. [A-Z].* Runbook: docs/operations\\.md#[a-z-]+$", a.alarm_description)) &&
+      trimsuffix(trimsuffix(trimsuffix(trimsuffix(name, "-events"), "-coins"), "-001"), "-002") == trimsuffix(split("#", a.alarm_description)[1], "-events")
+    ])
+    error_message = "Every alarm must begin with its severity and end with a link to its section of the runbook."
+  }
+
+  assert {
+    condition     = alltrue([for a in local.alarms : length(a.alarm_description) <= 1024])
+    error_message = "CloudWatch refuses a description of more than 1,024 characters."
+  }
+
+  assert {
+    condition     = length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets[0].properties.alarms) == 27
     error_message = "The dashboard must show every alarm."
   }
 }
@@ -61,9 +78,12 @@ run "what_they_watch" {
       on-failure-deliveries-events = ["AWS/Lambda", "OnFailureDestinationDeliveredEventCount", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
       on-failure-deliveries-coins  = ["AWS/Lambda", "OnFailureDestinationDeliveredEventCount", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
       on-failure-delivery-failed   = ["AWS/Lambda", "DestinationDeliveryFailures", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
-      queue-depth                  = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", "GreaterThanThreshold", 1000, 300, 1, null, "notBreaching"]
+      polled-records-events        = ["AWS/Lambda", "PolledEventCount", "Sum", "LessThanThreshold", 1, 3600, 2, null, "breaching"]
+      polled-records-coins         = ["AWS/Lambda", "PolledEventCount", "Sum", "LessThanThreshold", 1, 3600, 2, null, "breaching"]
+      queue-depth                  = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", "GreaterThanThreshold", 1000, 300, 3, null, "notBreaching"]
       dlq-depth                    = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
       oldest-message-age           = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", "GreaterThanThreshold", 900, 300, 1, null, "notBreaching"]
+      failed-records               = ["DeFiLlama/Events", "errorCount", "Sum", "GreaterThanThreshold", 0, 300, 3, 2, "notBreaching"]
       breaker-open                 = ["DeFiLlama/Events", "breakerOpen", "Maximum", "GreaterThanOrEqualToThreshold", 1, 60, 5, 3, "notBreaching"]
       outbox-depth                 = ["DeFiLlama/Events", "outboxDepth", "Maximum", "GreaterThanThreshold", 0, 300, 3, null, "notBreaching"]
       cache-hit-ratio              = [null, null, null, "LessThanThreshold", 90, null, 3, 3, "notBreaching"]
@@ -72,6 +92,10 @@ run "what_they_watch" {
       cache-memory-002             = ["AWS/ElastiCache", "DatabaseMemoryUsagePercentage", "Maximum", "GreaterThanThreshold", 80, 300, 3, null, "notBreaching"]
       cache-evictions-001          = ["AWS/ElastiCache", "Evictions", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
       cache-evictions-002          = ["AWS/ElastiCache", "Evictions", "Sum", "GreaterThanThreshold", 0, 300, 1, null, "notBreaching"]
+      cache-engine-cpu-001         = ["AWS/ElastiCache", "EngineCPUUtilization", "Maximum", "GreaterThanThreshold", 80, 300, 3, null, "notBreaching"]
+      cache-engine-cpu-002         = ["AWS/ElastiCache", "EngineCPUUtilization", "Maximum", "GreaterThanThreshold", 80, 300, 3, null, "notBreaching"]
+      cache-replication-lag-001    = ["AWS/ElastiCache", "ReplicationLag", "Maximum", "GreaterThanThreshold", 5, 300, 3, null, "notBreaching"]
+      cache-replication-lag-002    = ["AWS/ElastiCache", "ReplicationLag", "Maximum", "GreaterThanThreshold", 5, 300, 3, null, "notBreaching"]
     })
     error_message = "The definition of an alarm changed. If the change is intended, change this list, too."
   }
@@ -83,9 +107,12 @@ run "what_they_watch" {
       dropped-records-coins        = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["coins"].uuid }
       on-failure-deliveries-events = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["events"].uuid }
       on-failure-deliveries-coins  = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["coins"].uuid }
+      polled-records-events        = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["events"].uuid }
+      polled-records-coins         = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["coins"].uuid }
       queue-depth                  = { QueueName = aws_sqs_queue.events.name }
       dlq-depth                    = { QueueName = aws_sqs_queue.dlq.name }
       oldest-message-age           = { QueueName = aws_sqs_queue.events.name }
+      failed-records               = { Stage = "prod" }
       breaker-open                 = { Stage = "prod" }
       outbox-depth                 = { Stage = "prod" }
       cache-hit-ratio              = null
@@ -94,6 +121,10 @@ run "what_they_watch" {
       cache-memory-002             = { CacheClusterId = "defillama-events-prod-002" }
       cache-evictions-001          = { CacheClusterId = "defillama-events-prod-001" }
       cache-evictions-002          = { CacheClusterId = "defillama-events-prod-002" }
+      cache-engine-cpu-001         = { CacheClusterId = "defillama-events-prod-001" }
+      cache-engine-cpu-002         = { CacheClusterId = "defillama-events-prod-002" }
+      cache-replication-lag-001    = { CacheClusterId = "defillama-events-prod-001" }
+      cache-replication-lag-002    = { CacheClusterId = "defillama-events-prod-002" }
     })
     error_message = "An alarm watches the wrong queue, stream, node or stage."
   }
@@ -104,7 +135,12 @@ run "what_they_watch" {
   }
 
   assert {
-    condition     = keys(aws_cloudwatch_metric_alarm.cache_memory) == ["001", "002"] && keys(aws_cloudwatch_metric_alarm.cache_evictions) == ["001", "002"]
+    condition = alltrue([
+      for alarms in [
+        aws_cloudwatch_metric_alarm.cache_memory, aws_cloudwatch_metric_alarm.cache_evictions,
+        aws_cloudwatch_metric_alarm.cache_engine_cpu, aws_cloudwatch_metric_alarm.cache_replication_lag,
+      ] : keys(alarms) == ["001", "002"]
+    ])
     error_message = "Every node of the cache must have its alarms."
   }
 
@@ -125,6 +161,45 @@ run "thresholds_are_settings" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.iterator_age.threshold == 60000 && aws_cloudwatch_metric_alarm.oldest_message_age.threshold == 30
     error_message = "The thresholds must be those of the variables."
+  }
+}
+
+run "without_a_consumer" {
+  command = plan
+
+  variables {
+    consumer_connected = false
+  }
+
+  assert {
+    condition     = toset([for name, a in local.alarms : name if a.actions_enabled == false]) == toset(["queue-depth", "oldest-message-age"])
+    error_message = "Without a consumer, these alarms, and no other, must notify nobody."
+  }
+}
+
+run "without_writers" {
+  command = plan
+
+  variables {
+    writers_connected = false
+  }
+
+  assert {
+    condition     = toset([for name, a in local.alarms : name if a.actions_enabled == false]) == toset(["no-events", "polled-records-events", "polled-records-coins"])
+    error_message = "Without a writer, these alarms, and no other, must notify nobody."
+  }
+}
+
+run "the_runbook_is_elsewhere" {
+  command = plan
+
+  variables {
+    runbook_url = "https://wiki.example.org/operations.md"
+  }
+
+  assert {
+    condition     = alltrue([for a in local.alarms : strcontains(a.alarm_description, " Runbook: https://wiki.example.org/operations.md#")])
+    error_message = "Every alarm must link to the given runbook."
   }
 }
 
@@ -161,6 +236,11 @@ run "of_the_stream" {
   }
 
   assert {
+    condition     = toset(keys(aws_cloudwatch_metric_alarm.polled_records)) == toset(["events", "coins"]) && alltrue([for a in aws_cloudwatch_metric_alarm.polled_records : a.metric_name == "PolledEventCount" && a.treat_missing_data == "breaching"])
+    error_message = "A mapping that polls nothing must raise an alarm of its own, also if it writes no metric."
+  }
+
+  assert {
     condition     = alltrue([for a in aws_cloudwatch_metric_alarm.dropped_records : a.metric_name == "DroppedEventCount" && a.threshold == 0])
     error_message = "A dropped record must raise an alarm."
   }
@@ -181,6 +261,11 @@ run "of_the_processor" {
 
   variables {
     stage = "dev"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.failed_records.metric_name == "errorCount" && aws_cloudwatch_metric_alarm.failed_records.dimensions == tomap({ Stage = "dev" })
+    error_message = "Failed records must raise an alarm: Lambda counts a partial failure as a success."
   }
 
   assert {
@@ -229,8 +314,37 @@ run "without_a_cache_of_our_own" {
   }
 
   assert {
-    condition     = length(output.alarms) == 16
+    condition     = length(output.alarms) == 19
     error_message = "Without a cache created here, only its own alarms may be missing."
+  }
+
+  assert {
+    condition     = !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "AWS/ElastiCache")
+    error_message = "Without a cache created here, the dashboard has no graphs of it."
+  }
+}
+
+run "an_existing_topic" {
+  command = plan
+
+  variables {
+    alarm_topic_arn = "arn:aws:sns:eu-central-1:000000000000:on-call"
+    alarm_emails    = ["ops@example.org"]
+  }
+
+  assert {
+    condition     = alltrue([for a in local.alarms : a.alarm_actions == toset([var.alarm_topic_arn]) && a.ok_actions == toset([var.alarm_topic_arn])]) && output.alarm_topic_arn == var.alarm_topic_arn
+    error_message = "Every alarm must notify the given topic."
+  }
+
+  assert {
+    condition     = length(aws_sns_topic.alarms) == 0 && length(aws_sns_topic_policy.alarms) == 0 && one(values(aws_sns_topic_subscription.email)).topic_arn == var.alarm_topic_arn
+    error_message = "No topic may be created, and the policy of the given one may not be changed."
+  }
+
+  assert {
+    condition     = jsonencode([for s in jsondecode(aws_kms_key.this.policy).Statement : s.Sid]) == jsonencode(["AccountDecidesByIam", "LogGroup"])
+    error_message = "Without a topic of its own, the key is not for alarms."
   }
 }
 
@@ -242,7 +356,7 @@ run "mails" {
   }
 
   assert {
-    condition     = one(values(aws_sns_topic_subscription.email)).endpoint == "ops@example.org" && one(values(aws_sns_topic_subscription.email)).protocol == "email" && one(values(aws_sns_topic_subscription.email)).topic_arn == aws_sns_topic.alarms.arn
+    condition     = one(values(aws_sns_topic_subscription.email)).endpoint == "ops@example.org" && one(values(aws_sns_topic_subscription.email)).protocol == "email" && one(values(aws_sns_topic_subscription.email)).topic_arn == aws_sns_topic.alarms[0].arn
     error_message = "The given addresses must receive the alarms."
   }
 }
@@ -263,14 +377,36 @@ run "dashboard" {
         for pair in setproduct(["coins", "events"], ["PolledEventCount", "FilteredOutEventCount", "InvokedEventCount", "DroppedEventCount", "OnFailureDestinationDeliveredEventCount"]) :
         "AWS/Lambda ${pair[1]} EventSourceMappingUUID ${aws_lambda_event_source_mapping.stream[pair[0]].uuid}"
       ]]
-      "Delivered" = ["Sum", [for m in ["sqsPublished", "pubsubPublished", "cacheUpdates", "dlqPublished", "outboxDepth"] : "DeFiLlama/Events ${m} Stage prod"]]
+      "Delivered" = ["Sum", [for m in ["sqsPublished", "pubsubPublished", "cacheUpdates", "outboxSpilled", "outboxDrained"] : "DeFiLlama/Events ${m} Stage prod"]]
       "Queues" = ["Maximum", [
         "AWS/SQS ApproximateNumberOfMessagesVisible QueueName ${aws_sqs_queue.events.name}",
         "AWS/SQS ApproximateNumberOfMessagesVisible QueueName ${aws_sqs_queue.dlq.name}",
         "AWS/SQS ApproximateAgeOfOldestMessage QueueName ${aws_sqs_queue.events.name}",
       ]]
-      "Baselines found and missed, breakers" = ["Sum", [for m in ["cacheHits", "cacheMisses", "breakerOpen"] : "DeFiLlama/Events ${m} Stage prod"]]
+      "Baselines found and missed"           = ["Sum", [for m in ["cacheHits", "cacheMisses"] : "DeFiLlama/Events ${m} Stage prod"]]
+      "Failed records, dead letters"         = ["Sum", [for m in ["errorCount", "dlqPublished"] : "DeFiLlama/Events ${m} Stage prod"]]
+      "Waiting in the outbox, open breakers" = ["Maximum", [for m in ["outboxDepth", "breakerOpen"] : "DeFiLlama/Events ${m} Stage prod"]]
+      "Cache, CPU of the engine, %"          = ["Maximum", [for n in ["001", "002"] : "AWS/ElastiCache EngineCPUUtilization CacheClusterId defillama-events-prod-${n}"]]
+      "Cache, memory, %"                     = ["Maximum", [for n in ["001", "002"] : "AWS/ElastiCache DatabaseMemoryUsagePercentage CacheClusterId defillama-events-prod-${n}"]]
+      "Cache, replication lag, s"            = ["Maximum", [for n in ["001", "002"] : "AWS/ElastiCache ReplicationLag CacheClusterId defillama-events-prod-${n}"]]
     })
     error_message = "The dashboard must show where records come from, where they go and where they wait."
+  }
+
+  assert {
+    # A sum of a gauge grows with the number of invocations.
+    condition = alltrue([
+      for stat, metric in merge(
+        { for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : "${w.properties.title} ${w.properties.stat}" => jsonencode(w.properties.metrics) if w.type == "metric" },
+        { for name, a in local.alarms : "${name} ${coalesce(a.statistic, "-")}" => coalesce(a.metric_name, "-") },
+      ) : endswith(stat, " Maximum") || !(strcontains(metric, "outboxDepth") || strcontains(metric, "breakerOpen"))
+    ])
+    error_message = "Gauges must be read by their maximum, in alarms and on the dashboard."
+  }
+
+  assert {
+    # The grid of the dashboard has 24 columns.
+    condition     = length(distinct([for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : "${w.x} ${w.y}"])) == 15 && alltrue([for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : w.x + w.width <= 24])
+    error_message = "No graph may lie on another one, or outside the dashboard."
   }
 }

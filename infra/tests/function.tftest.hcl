@@ -44,8 +44,93 @@ run "function" {
   }
 
   assert {
-    condition     = aws_lambda_function_event_invoke_config.processor.function_name == aws_lambda_function.processor.function_name && aws_lambda_function_event_invoke_config.processor.maximum_retry_attempts == 0 && aws_lambda_function_event_invoke_config.processor.maximum_event_age_in_seconds == 60
+    condition     = aws_lambda_function_event_invoke_config.processor.function_name == aws_lambda_function.processor.function_name && aws_lambda_function_event_invoke_config.processor.qualifier == "live" && aws_lambda_function_event_invoke_config.processor.maximum_retry_attempts == 0 && aws_lambda_function_event_invoke_config.processor.maximum_event_age_in_seconds == 60
     error_message = "A failed drain must not be retried: the next one replaces it."
+  }
+}
+
+run "alias" {
+  command = plan
+
+  assert {
+    condition     = aws_lambda_function.processor.publish == true
+    error_message = "Every change must be a version: only a version can be rolled back to."
+  }
+
+  assert {
+    condition = (
+      aws_lambda_alias.live.name == "live" && aws_lambda_alias.live.function_name == "defillama-events-prod" && aws_lambda_alias.live.function_version == "7" &&
+      length(aws_lambda_alias.live.routing_config) == 0 && output.function_alias == "live" && output.function_version == "7"
+    )
+    error_message = "The alias must name the newest version, and no other: two versions at once would mix up the order."
+  }
+}
+
+run "an_earlier_version" {
+  command = plan
+
+  variables {
+    function_version = "6"
+  }
+
+  assert {
+    condition     = aws_lambda_alias.live.function_version == "6" && output.function_version == "6"
+    error_message = "The alias must stay at the given version."
+  }
+}
+
+run "reserves_nothing" {
+  command = plan
+
+  variables {
+    reserved_concurrency = -1
+  }
+
+  assert {
+    condition     = aws_lambda_function.processor.reserved_concurrent_executions == -1
+    error_message = "An account with a small limit must be able to reserve nothing."
+  }
+}
+
+run "sizes_are_settings" {
+  command = plan
+
+  variables {
+    log_retention_days   = 7
+    memory_mb            = 1024
+    timeout_seconds      = 90
+    reserved_concurrency = 10
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.function.retention_in_days == 7
+    error_message = "log_retention_days must set the retention of the log."
+  }
+
+  assert {
+    condition     = aws_lambda_function.processor.memory_size == 1024 && aws_lambda_function.processor.timeout == 90 && aws_lambda_function.processor.reserved_concurrent_executions == 10
+    error_message = "The variables must set memory, time limit and reserved concurrency."
+  }
+}
+
+run "queries" {
+  command = plan
+
+  variables {
+    stage = "dev"
+  }
+
+  assert {
+    condition = jsonencode({ for name, q in aws_cloudwatch_query_definition.this : q.name => q.log_group_names }) == jsonencode({
+      for name in ["dead-letters", "failed-records", "memory-and-starts", "outbox", "problems", "slow-invocations", "stuck-records"] :
+      "defillama-events-dev/${name}" => ["/aws/lambda/defillama-events-dev"]
+    })
+    error_message = "The saved queries of the runbook must exist, each for the function's log."
+  }
+
+  assert {
+    condition     = strcontains(aws_cloudwatch_query_definition.this["problems"].query_string, "| filter level in [\"WARN\", \"ERROR\"] or @message like /panicked|Task timed out/\n")
+    error_message = "The query of problems must find warnings, errors, panics and timeouts."
   }
 }
 
@@ -88,7 +173,7 @@ run "names_and_tags" {
   assert {
     condition = alltrue([
       for name in concat([
-        aws_lambda_function.processor.function_name, aws_sqs_queue.events.name, aws_sqs_queue.dlq.name, aws_sns_topic.alarms.name,
+        aws_lambda_function.processor.function_name, aws_sqs_queue.events.name, aws_sqs_queue.dlq.name, aws_sns_topic.alarms[0].name,
         aws_iam_role.function.name, aws_iam_role.schedule.name, trimprefix(aws_kms_alias.this.name, "alias/"),
         trimprefix(aws_cloudwatch_log_group.function.name, "/aws/lambda/"), aws_cloudwatch_dashboard.this.dashboard_name,
         aws_elasticache_replication_group.this[0].replication_group_id, aws_elasticache_subnet_group.this[0].name,
@@ -104,7 +189,7 @@ run "names_and_tags" {
     condition = alltrue([
       for r in concat([
         aws_lambda_function.processor, aws_cloudwatch_log_group.function, aws_sqs_queue.events, aws_sqs_queue.dlq,
-        aws_sns_topic.alarms, aws_kms_key.this, aws_s3_bucket.on_failure, aws_iam_role.function, aws_iam_role.schedule,
+        aws_sns_topic.alarms[0], aws_kms_key.this, aws_s3_bucket.on_failure, aws_iam_role.function, aws_iam_role.schedule,
         aws_scheduler_schedule_group.this, aws_security_group.function,
         ], aws_elasticache_replication_group.this, aws_elasticache_parameter_group.this, aws_elasticache_subnet_group.this,
         aws_ssm_parameter.auth_token, aws_secretsmanager_secret.redis_url, aws_vpc.this, aws_subnet.private, aws_route_table.private,
@@ -286,7 +371,7 @@ run "schedule_drains_the_outbox" {
     condition = (
       aws_scheduler_schedule.outbox.state == "ENABLED" &&
       aws_scheduler_schedule.outbox.schedule_expression == "rate(1 minute)" &&
-      aws_scheduler_schedule.outbox.target[0].arn == aws_lambda_function.processor.arn &&
+      aws_scheduler_schedule.outbox.target[0].arn == aws_lambda_alias.live.arn &&
       aws_scheduler_schedule.outbox.target[0].input == jsonencode({ action = "drain-outbox" })
     )
     error_message = "With SQS_OUTAGE=spill the outbox must be drained every minute."

@@ -252,6 +252,62 @@ run "alarm_emails" {
   expect_failures = [var.alarm_emails]
 }
 
+run "permissions_boundary_arn" {
+  command = plan
+  variables {
+    permissions_boundary_arn = "boundary"
+  }
+  expect_failures = [var.permissions_boundary_arn]
+}
+
+run "function_version" {
+  command = plan
+  variables {
+    function_version = "$LATEST"
+  }
+  expect_failures = [var.function_version]
+}
+
+run "alarm_topic_arn" {
+  command = plan
+  variables {
+    alarm_topic_arn = "ops@example.org"
+  }
+  expect_failures = [var.alarm_topic_arn]
+}
+
+run "cache_snapshot_window" {
+  command = plan
+  variables {
+    cache_snapshot_window = "3 a.m."
+  }
+  expect_failures = [var.cache_snapshot_window]
+}
+
+run "cache_maintenance_window" {
+  command = plan
+  variables {
+    cache_maintenance_window = "09:00-10:00"
+  }
+  expect_failures = [var.cache_maintenance_window]
+}
+
+run "cache_snapshot_name" {
+  command = plan
+  variables {
+    cache_snapshot_name = "a snapshot"
+  }
+  expect_failures = [var.cache_snapshot_name]
+}
+
+run "runbook_url" {
+  command = plan
+  variables {
+    runbook_url = "https://example.org/operations.md#alarms"
+  }
+  expect_failures = [var.runbook_url]
+}
+
 run "alarm_iterator_age_seconds" {
   command = plan
   variables {

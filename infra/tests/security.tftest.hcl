@@ -135,6 +135,11 @@ run "iam" {
   }
 
   assert {
+    condition     = aws_lambda_function.processor.role == aws_iam_role.function.arn && aws_lambda_function.processor.role != aws_iam_role.schedule.arn
+    error_message = "The function must run with its own role: that of the schedule may only invoke it."
+  }
+
+  assert {
     condition     = alltrue([for role in [aws_iam_role.function, aws_iam_role.schedule] : length(coalesce(role.managed_policy_arns, [])) == 0 && length(role.inline_policy) == 0])
     error_message = "The roles must have no policies except those checked here."
   }
@@ -142,14 +147,16 @@ run "iam" {
   assert {
     condition = anytrue([
       for s in jsondecode(aws_iam_role_policy.function_network.policy).Statement :
-      s.Effect == "Deny" && contains(s.Action, "ec2:CreateNetworkInterface") && try(s.Condition.ArnEquals["lambda:SourceFunctionArn"][0], "") == "arn:aws:lambda:eu-central-1:000000000000:function:defillama-events-prod"
+      s.Effect == "Deny" && contains(s.Action, "ec2:CreateNetworkInterface") && jsonencode(try(s.Condition.ArnEquals["lambda:SourceFunctionArn"], [])) == jsonencode([
+        "arn:aws:lambda:eu-central-1:000000000000:function:defillama-events-prod", "arn:aws:lambda:eu-central-1:000000000000:function:defillama-events-prod:*",
+      ])
     ])
     error_message = "The function's own code must not manage network interfaces."
   }
 
   assert {
-    condition     = jsonencode([for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : [s.Effect, s.Action, s.Resource]]) == jsonencode([["Allow", ["lambda:InvokeFunction"], [aws_lambda_function.processor.arn]]])
-    error_message = "The schedule may invoke the function and nothing else."
+    condition     = jsonencode([for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : [s.Effect, s.Action, s.Resource]]) == jsonencode([["Allow", ["lambda:InvokeFunction"], [aws_lambda_alias.live.arn]]])
+    error_message = "The schedule may invoke the alias of the function and nothing else."
   }
 
   assert {
@@ -160,6 +167,19 @@ run "iam" {
     error_message = "Only Lambda and the scheduler may assume the roles."
   }
 
+}
+
+run "boundary" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::000000000000:policy/boundary"
+  }
+
+  assert {
+    condition     = alltrue([for role in [aws_iam_role.function, aws_iam_role.schedule] : role.permissions_boundary == var.permissions_boundary_arn])
+    error_message = "Every role must have the boundary."
+  }
 }
 
 run "keys_of_others" {
@@ -196,13 +216,13 @@ run "key_and_topic" {
   }
 
   assert {
-    condition = aws_sns_topic.alarms.kms_master_key_id == aws_kms_key.this.arn && aws_sns_topic_policy.alarms.arn == aws_sns_topic.alarms.arn && jsonencode(jsondecode(aws_sns_topic_policy.alarms.policy).Statement) == jsonencode([
+    condition = aws_sns_topic.alarms[0].kms_master_key_id == aws_kms_key.this.arn && aws_sns_topic_policy.alarms[0].arn == aws_sns_topic.alarms[0].arn && jsonencode(jsondecode(aws_sns_topic_policy.alarms[0].policy).Statement) == jsonencode([
       {
         Sid       = "Alarms"
         Effect    = "Allow"
         Principal = { Service = "cloudwatch.amazonaws.com" }
         Action    = "sns:Publish"
-        Resource  = aws_sns_topic.alarms.arn
+        Resource  = aws_sns_topic.alarms[0].arn
         Condition = { StringEquals = { "aws:SourceAccount" = "000000000000" } }
       },
       {
@@ -210,7 +230,7 @@ run "key_and_topic" {
         Effect    = "Deny"
         Principal = "*"
         Action    = "sns:Publish"
-        Resource  = aws_sns_topic.alarms.arn
+        Resource  = aws_sns_topic.alarms[0].arn
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       },
     ])
@@ -218,7 +238,7 @@ run "key_and_topic" {
   }
 
   assert {
-    condition     = output.alarm_topic_arn == aws_sns_topic.alarms.arn && output.kms_key_arn == aws_kms_key.this.arn
+    condition     = output.alarm_topic_arn == aws_sns_topic.alarms[0].arn && output.kms_key_arn == aws_kms_key.this.arn
     error_message = "The topic and the KMS key must be outputs."
   }
 }
@@ -279,9 +299,54 @@ run "cache" {
       aws_elasticache_replication_group.this[0].subnet_group_name == aws_elasticache_subnet_group.this[0].name &&
       aws_elasticache_replication_group.this[0].kms_key_id == aws_kms_key.this.arn &&
       aws_elasticache_replication_group.this[0].snapshot_retention_limit == 1 &&
+      aws_elasticache_replication_group.this[0].snapshot_window == "03:00-04:00" &&
+      aws_elasticache_replication_group.this[0].maintenance_window == "tue:09:00-tue:10:00" &&
+      aws_elasticache_replication_group.this[0].snapshot_name == null &&
       aws_elasticache_replication_group.this[0].auth_token_update_strategy == "ROTATE"
     )
     error_message = "The cache must have its parameters, security group, subnets, KMS key and snapshots, and must accept two tokens during a rotation."
+  }
+
+  assert {
+    condition     = aws_elasticache_parameter_group.this[0].family == "valkey8" && startswith(aws_elasticache_replication_group.this[0].engine_version, "8.")
+    error_message = "The family of the parameters must be that of the engine's version: ElastiCache refuses another one."
+  }
+
+  assert {
+    # Otherwise ElastiCache changes the token, the node type and the parameters in the next maintenance window, but the secret
+    # changes at once: no client could log in until then.
+    condition     = aws_elasticache_replication_group.this[0].apply_immediately == true
+    error_message = "A change of the cache must take effect with the apply."
+  }
+}
+
+run "times_of_the_cache" {
+  command = plan
+
+  variables {
+    cache_snapshot_retention_days = 5
+    cache_snapshot_window         = "01:30-02:30"
+    cache_maintenance_window      = "sun:22:30-mon:00:30"
+    cache_snapshot_name           = "defillama-events-restore"
+    cache_engine_version          = "8.1"
+    cache_node_type               = "cache.r7g.large"
+    cache_replicas                = 2
+  }
+
+  assert {
+    condition = (
+      aws_elasticache_replication_group.this[0].snapshot_retention_limit == 5 && aws_elasticache_replication_group.this[0].snapshot_window == "01:30-02:30" &&
+      aws_elasticache_replication_group.this[0].maintenance_window == "sun:22:30-mon:00:30" && aws_elasticache_replication_group.this[0].snapshot_name == "defillama-events-restore"
+    )
+    error_message = "Snapshots, windows and the snapshot to restore must be those of the variables."
+  }
+
+  assert {
+    condition = (
+      aws_elasticache_replication_group.this[0].engine_version == "8.1" && aws_elasticache_replication_group.this[0].node_type == "cache.r7g.large" &&
+      aws_elasticache_replication_group.this[0].num_cache_clusters == 3
+    )
+    error_message = "Version, node type and number of nodes must be those of the variables."
   }
 }
 

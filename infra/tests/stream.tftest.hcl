@@ -24,8 +24,8 @@ run "mappings" {
   }
 
   assert {
-    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.function_name == aws_lambda_function.processor.arn && m.enabled != false])
-    error_message = "The mappings must invoke the processor."
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.stream : m.function_name == aws_lambda_alias.live.arn && m.enabled != false])
+    error_message = "The mappings must invoke the version that the alias names."
   }
 
   assert {

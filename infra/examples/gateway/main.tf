@@ -55,6 +55,12 @@ variable "origins" {
   default     = []
 }
 
+variable "redis_key_prefix" {
+  description = "Prefix of every key of Redis."
+  type        = string
+  default     = ""
+}
+
 variable "deletion_protection" {
   description = "false for the tear-down only."
   type        = bool
@@ -66,6 +72,7 @@ module "events" {
 
   stage               = "prod"
   deletion_protection = var.deletion_protection
+  redis_key_prefix    = var.redis_key_prefix
   existing_network = {
     vpc_id      = var.network.vpc_id
     subnet_ids  = var.network.private_subnet_ids

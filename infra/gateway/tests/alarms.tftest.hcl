@@ -91,6 +91,32 @@ run "what_they_watch" {
   }
 }
 
+run "runbook" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for a in aws_cloudwatch_metric_alarm.this :
+      can(regex("^Severity [123]\\. [A-Z].* Runbook: infra/gateway/README\\.md#[a-z0-9-]+$", a.alarm_description)) && length(a.alarm_description) <= 1024 &&
+      a.alarm_name == "defillama-gateway-prod-${split("#", a.alarm_description)[1]}"
+    ])
+    error_message = "Every alarm must begin with its severity and end with a link to the section of its name. CloudWatch takes 1,024 characters."
+  }
+}
+
+run "the_runbook_is_elsewhere" {
+  command = plan
+
+  variables {
+    runbook_url = "https://wiki.example.org/gateway"
+  }
+
+  assert {
+    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.this : strcontains(a.alarm_description, " Runbook: https://wiki.example.org/gateway#")])
+    error_message = "Every alarm must link to the given runbook."
+  }
+}
+
 run "thresholds_are_settings" {
   command = plan
 

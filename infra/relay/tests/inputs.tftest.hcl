@@ -115,6 +115,14 @@ run "memory_mb_2" {
   expect_failures = [var.memory_mb]
 }
 
+run "permissions_boundary_arn" {
+  command = plan
+  variables {
+    permissions_boundary_arn = "boundary"
+  }
+  expect_failures = [var.permissions_boundary_arn]
+}
+
 run "cluster_arn" {
   command = plan
   variables {
@@ -334,6 +342,14 @@ run "alarm_topic_arns" {
     alarm_topic_arns = ["a@example.org"]
   }
   expect_failures = [var.alarm_topic_arns]
+}
+
+run "runbook_url" {
+  command = plan
+  variables {
+    runbook_url = "https://example.org/README.md#alarms"
+  }
+  expect_failures = [var.runbook_url]
 }
 
 run "alarm_lag_seconds" {

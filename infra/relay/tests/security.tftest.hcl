@@ -168,3 +168,16 @@ run "readers_of_metrics" {
     error_message = "Given readers, and nobody else, may connect to the port of the metrics."
   }
 }
+
+run "boundary" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::000000000000:policy/boundary"
+  }
+
+  assert {
+    condition     = module.task.task_role.permissions_boundary == var.permissions_boundary_arn && module.task.execution_role.permissions_boundary == var.permissions_boundary_arn
+    error_message = "Both roles must have the boundary."
+  }
+}

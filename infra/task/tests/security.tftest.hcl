@@ -108,3 +108,16 @@ run "keys" {
     error_message = "ECS may decrypt the secrets with their keys, and only through Secrets Manager."
   }
 }
+
+run "boundary" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::000000000000:policy/boundary"
+  }
+
+  assert {
+    condition     = alltrue([for role in [aws_iam_role.task, aws_iam_role.execution] : role.permissions_boundary == var.permissions_boundary_arn])
+    error_message = "Both roles must have the boundary."
+  }
+}

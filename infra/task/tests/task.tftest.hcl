@@ -52,6 +52,15 @@ run "container" {
   }
 
   assert {
+    # The words of the lines that need attention: see docs/operations.md.
+    condition = (
+      aws_cloudwatch_query_definition.problems.name == "ours-dev/problems" && aws_cloudwatch_query_definition.problems.log_group_names == tolist(["/ecs/ours-dev"]) &&
+      strcontains(aws_cloudwatch_query_definition.problems.query_string, "| filter level in [\"WARN\", \"ERROR\"] or @message like /panicked/\n")
+    )
+    error_message = "The saved query must find warnings, errors and panics in the log of the program."
+  }
+
+  assert {
     condition     = length(aws_ecs_cluster.this) == 1 && aws_ecs_cluster.this[0].name == "ours-dev" && output.cluster_arn == aws_ecs_cluster.this[0].arn
     error_message = "Without a given cluster one must be created."
   }

@@ -49,12 +49,19 @@ mock_resource "aws_kms_key" {
   }
 }
 
+mock_resource "aws_lambda_alias" {
+  defaults = { arn = "arn:aws:lambda:eu-central-1:000000000000:function:mock:live" }
+}
+
 mock_resource "aws_lambda_event_source_mapping" {
   defaults = { uuid = "00000000-0000-0000-0000-000000000000" }
 }
 
 mock_resource "aws_lambda_function" {
-  defaults = { arn = "arn:aws:lambda:eu-central-1:000000000000:function:mock" }
+  defaults = {
+    arn     = "arn:aws:lambda:eu-central-1:000000000000:function:mock"
+    version = "7"
+  }
 }
 
 mock_resource "aws_lb" {

@@ -40,7 +40,7 @@ run "plans_both" {
   command = plan
 
   assert {
-    condition     = module.events.function_name == "defillama-events-prod" && module.gateway.service_name == "defillama-gateway-prod" && length(module.events.alarms) == 20 && length(module.gateway.alarms) == 10
+    condition     = module.events.function_name == "defillama-events-prod" && module.gateway.service_name == "defillama-gateway-prod" && length(module.events.alarms) == 27 && length(module.gateway.alarms) == 10
     error_message = "The plan must create the function, the service and all alarms."
   }
 
@@ -60,5 +60,18 @@ run "plans_both" {
       aws_route53_record.gateway.alias[0].name == module.gateway.load_balancer_dns_name && aws_route53_record.gateway.alias[0].zone_id == module.gateway.load_balancer_zone_id
     )
     error_message = "The domain must lead to the load balancer."
+  }
+}
+
+run "with_a_prefix" {
+  command = plan
+
+  variables {
+    redis_key_prefix = "rt:"
+  }
+
+  assert {
+    condition     = module.gateway.settings["REDIS_KEY_PREFIX"] == "rt:" && module.events.settings["REDIS_KEY_PREFIX"] == "rt:"
+    error_message = "Both must use the given prefix."
   }
 }

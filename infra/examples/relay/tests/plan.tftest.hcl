@@ -36,13 +36,15 @@ run "plans_both" {
   command = plan
 
   assert {
-    condition     = module.events.function_name == "defillama-events-prod" && module.relay.service_name == "defillama-relay-prod" && length(module.events.alarms) == 20 && length(module.relay.alarms) == 5
+    condition     = module.events.function_name == "defillama-events-prod" && module.relay.service_name == "defillama-relay-prod" && length(module.events.alarms) == 27 && length(module.relay.alarms) == 5
     error_message = "The plan must create the function, the service and all alarms."
   }
 
   assert {
-    condition     = aws_vpc_security_group_ingress_rule.database.security_group_id == "sg-d" && aws_vpc_security_group_ingress_rule.database.referenced_security_group_id == "sg-0123" && aws_vpc_security_group_ingress_rule.database.to_port == 5432
-    error_message = "PostgreSQL must accept the relay."
+    condition = jsonencode([for r in [aws_vpc_security_group_ingress_rule.database] : [r.security_group_id, r.referenced_security_group_id, r.ip_protocol, r.from_port, r.to_port, r.cidr_ipv4]]) == jsonencode([
+      ["sg-d", "sg-0123", "tcp", 5432, 5432, null],
+    ])
+    error_message = "PostgreSQL must accept the relay, and nobody else."
   }
 
   assert {

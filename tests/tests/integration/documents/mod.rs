@@ -10,6 +10,8 @@
 //!
 //! [`dead_letters`] compares the advice on dead letters with the letters that the processor writes.
 //!
+//! [`runbook`] compares the filter of the log with what the function writes.
+//!
 //! [`schemas`] compares the JSON Schema and the AsyncAPI document with the types and the messages.
 //!
 //! A table may be split under several headings. All tables of a document with the same first column count as one.
@@ -17,6 +19,7 @@
 mod dead_letters;
 mod libtest;
 mod markdown;
+mod runbook;
 mod schemas;
 mod sources;
 
