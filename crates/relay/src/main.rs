@@ -81,13 +81,16 @@ async fn main() -> ExitCode {
     events_program::finish("relay", result)
 }
 
-fn database() -> Result<PgPool, String> {
+async fn database() -> Result<PgPool, String> {
     let settings = database_settings(&environment).map_err(|error| error.to_string())?;
-    connect(&settings)
+    let database = connect(&settings)?;
+    let reached = postgres::reach(&database).await;
+    reached.map_err(|error| format!("the database of DATABASE_URL cannot be reached: {error}"))?;
+    Ok(database)
 }
 
 async fn migrate(direction: Direction) -> Result<(), String> {
-    let database = database()?;
+    let database = database().await?;
     let before = postgres::applied(&database).await?;
     match direction {
         Direction::Up => postgres::migrate(&database).await?,
@@ -98,7 +101,7 @@ async fn migrate(direction: Direction) -> Result<(), String> {
 }
 
 async fn status() -> Result<(), String> {
-    let text = postgres::status(&database()?).await?;
+    let text = postgres::status(&database().await?).await?;
     print(&text)
 }
 

@@ -1,5 +1,7 @@
-//! Redis cannot be reached, for each cause and by each program: what an operator reads, and how soon.
+//! Redis cannot be reached, for each cause and by each program: what an operator reads, and how soon. The same for PostgreSQL and
+//! SQS, as far as an error of theirs would hide its cause.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,9 @@ use events_harness::gateway::GatewayProcess;
 use events_harness::lambda::function::Function;
 use events_harness::probes::wait::eventually;
 use events_harness::processors::{process, with_ports};
+use events_harness::relay::{RelayProcess, relay_path};
 use events_harness::rows::{sequence_number, tvl};
+use events_harness::servers::postgres::PostgresServer;
 use events_harness::servers::process::{build, free_port};
 use events_harness::servers::redis::RedisServer;
 use events_harness::servers::tls::{Certificate, TlsProxy};
@@ -165,4 +169,60 @@ async fn the_function_says_why_and_of_which_row() {
         assert_eq!((reasons.len(), &reasons[0]["count"]), (1, &2.into()), "{failed}");
     }
     assert!(sqs.accepted().is_empty());
+}
+
+/// What a program prints when its settings are these.
+fn printed(program: &Path, args: &[&str], env: &[(&str, &str)]) -> String {
+    let output = Command::new(program).env_clear().args(args).envs(env.iter().copied()).output().unwrap();
+    assert!(!output.status.success(), "{env:?}");
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_database_is_told_from_a_missing_one() {
+    let (server, other) = (PostgresServer::shared().await, RedisServer::start().await);
+    let (relay, present) = (relay_path(), server.url("postgres"));
+    let refused = format!("postgres://postgres@127.0.0.1:{}/postgres", free_port());
+    for (url, told) in [
+        (refused.as_str(), "Connection refused"),
+        ("postgres://postgres@db.invalid/postgres", "failed to lookup address"),
+        (&server.url("absent"), "database \"absent\" does not exist"),
+        (&present.replace("postgres@", "nobody@"), "role \"nobody\" does not exist"),
+        (&format!("postgres://postgres@127.0.0.1:{}/postgres", other.port()), "timed out"),
+    ] {
+        let text = printed(&relay, &["status"], &[("DATABASE_URL", url)]);
+        assert!(text.contains("DATABASE_URL cannot be reached") && text.contains(told), "{url}: {text}");
+        assert!(!text.contains("pool"), "{url}: {text}");
+    }
+    // The service says it too, and goes on.
+    let env = [
+        ("DATABASE_URL", &*refused),
+        ("REDIS_URL", &other.url()),
+        ("ENABLE_SQS", "false"),
+        ("POISON", "drop"),
+    ];
+    let relay = RelayProcess::start(&env);
+    eventually(SOON, || async { relay.log().contains("Connection refused") }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_queue_is_told_in_words() {
+    let (events, redis) = (build("events-operator", "events"), RedisServer::start().await);
+    let refused = format!("http://127.0.0.1:{}", free_port());
+    for (endpoint, told) in [
+        (&*refused, "Connection refused"),
+        ("http://sqs.invalid", "failed to lookup address"),
+        (&format!("http://127.0.0.1:{}", redis.port()), "connection closed before message completed"),
+    ] {
+        let url = "http://127.0.0.1:1/000000000000/events.fifo";
+        let env = [
+            ("AWS_ENDPOINT_URL_SQS", endpoint),
+            ("EVENTS_QUEUE_URL", url),
+            ("POISON", "drop"),
+            ("REDIS_URL", &redis.url()),
+        ];
+        let text = printed(&events, &["doctor"], &env);
+        assert!(text.contains("WRONG  events queue") && text.contains(told), "{endpoint}: {text}");
+        assert!(!text.contains("{ "), "in words: {text}");
+    }
 }

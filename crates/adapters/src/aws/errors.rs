@@ -2,7 +2,6 @@
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::{Response, StatusCode};
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use events_processor::ports::ErrorKind;
 
@@ -37,12 +36,32 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let text = match error.as_service_error() {
-        Some(service) => {
-            format!("{} {}", service.code().unwrap_or("error"), service.message().unwrap_or_default())
-        }
-        None => DisplayErrorContext(error).to_string(),
+        Some(service) => match (service.code(), error.raw_response()) {
+            (Some(code), _) => format!("{code} {}", service.message().unwrap_or_default()),
+            // A proxy has answered, or another server.
+            (None, Some(response)) => {
+                format!("the answer is not one of AWS: HTTP status {}", response.status().as_u16())
+            }
+            (None, None) => "error".to_owned(),
+        },
+        None => causes(error),
     };
     text.trim_end().to_owned()
+}
+
+/// An error and its causes, each once.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut causes = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        // Some errors repeat the text of their cause.
+        if !causes.iter().any(|known| known.contains(&text)) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    causes.join(": ")
 }
 
 /// True if the request itself is wrong. 408 (timeout) and 429 (too many requests) can succeed later.

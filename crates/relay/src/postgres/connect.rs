@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{Connection, PgConnection, PgPool};
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -72,4 +72,13 @@ pub fn connect(settings: &DatabaseSettings) -> Result<PgPool, String> {
         // A check would be one more round trip each time. A broken connection fails one statement, which is tried again.
         .test_before_acquire(false)
         .connect_lazy_with(options))
+}
+
+/// Connects once, past the pool: the pool tries again and again, and then says only that its time is up.
+pub async fn reach(database: &PgPool) -> Result<(), sqlx::Error> {
+    let options = database.connect_options();
+    match tokio::time::timeout(CONNECT, PgConnection::connect_with(&options)).await {
+        Ok(connection) => connection?.close().await,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
 }

@@ -10,7 +10,7 @@ mod migrations;
 mod outbox;
 mod status;
 
-pub use connect::{DatabaseSettings, check_ca_file, check_url, connect};
+pub use connect::{DatabaseSettings, check_ca_file, check_url, connect, reach};
 pub use migrations::{applied, latest, migrate, migrate_down};
 pub use outbox::PostgresOutbox;
 pub use sqlx::PgPool;

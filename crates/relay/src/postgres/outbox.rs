@@ -9,6 +9,7 @@ use sqlx::postgres::{PgListener, PgRow};
 use sqlx::{PgPool, Row};
 use tokio::sync::Mutex;
 
+use super::connect::reach;
 use crate::outbox::{DENIED, Held, LaneSet, Outbox, OutboxError, Page, PageRequest, Snapshot, Waiting};
 
 /// The channel of the doorbell.
@@ -26,6 +27,21 @@ pub struct PostgresOutbox {
 }
 
 impl PostgresOutbox {
+    /// Waits for an answer, but not for ever.
+    async fn answer<R>(&self, call: impl Future<Output = Result<R, sqlx::Error>>) -> Result<R, OutboxError> {
+        let answer = tokio::time::timeout(ANSWER, call).await;
+        let error = match answer {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(sqlx::Error::PoolTimedOut)) => match reach(&self.database).await {
+                Err(cause) => cause,
+                Ok(()) => sqlx::Error::PoolTimedOut,
+            },
+            Ok(Err(error)) => error,
+            Err(_) => return Err(OutboxError(format!("no answer within {} s", ANSWER.as_secs()))),
+        };
+        Err(if is_denied(&error) { failed(format!("{DENIED}{error}")) } else { failed(error) })
+    }
+
     /// The outbox behind a pool of connections.
     pub fn new(database: PgPool) -> Self {
         Self { database, listener: Mutex::new(None) }
@@ -36,13 +52,13 @@ impl PostgresOutbox {
     /// Fails if the schema is missing, or if the database was restored from a dump.
     pub async fn identify(&self) -> Result<String, OutboxError> {
         let ready = "SELECT to_regclass('realtime.lease') IS NOT NULL";
-        let ready: bool = answer(sqlx::query_scalar(ready).fetch_one(&self.database)).await?;
+        let ready: bool = self.answer(sqlx::query_scalar(ready).fetch_one(&self.database)).await?;
         if !ready {
             return Err(OutboxError("the schema is missing or old: run `relay migrate`".to_owned()));
         }
         let restored = "SELECT coalesce(bool_or(pg_snapshot_xmax(done) > pg_snapshot_xmax(pg_current_snapshot())), false) \
                         FROM realtime.lease";
-        let restored: bool = answer(sqlx::query_scalar(restored).fetch_one(&self.database)).await?;
+        let restored: bool = self.answer(sqlx::query_scalar(restored).fetch_one(&self.database)).await?;
         if restored {
             return Err(OutboxError(
                 "the database was restored from a dump, and its transactions are counted anew: run \
@@ -52,12 +68,12 @@ impl PostgresOutbox {
         }
         let name =
             "SELECT 'postgres:' || system_identifier || '/' || current_database() FROM pg_control_system()";
-        match answer(sqlx::query_scalar(name).fetch_one(&self.database)).await {
+        match self.answer(sqlx::query_scalar(name).fetch_one(&self.database)).await {
             Ok(name) => Ok(name),
             // Some managed databases keep the function to themselves.
             Err(_) => {
                 let name = "SELECT 'postgres:' || oid || '/' || datname FROM pg_database WHERE datname = current_database()";
-                answer(sqlx::query_scalar(name).fetch_one(&self.database)).await
+                self.answer(sqlx::query_scalar(name).fetch_one(&self.database)).await
             }
         }
     }
@@ -70,15 +86,6 @@ fn failed(error: impl Display) -> OutboxError {
 /// Class 28: a wrong password, or a role that may not log in.
 fn is_denied(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code.starts_with("28"))
-}
-
-/// Waits for an answer, but not for ever.
-async fn answer<R>(call: impl Future<Output = Result<R, sqlx::Error>>) -> Result<R, OutboxError> {
-    match tokio::time::timeout(ANSWER, call).await {
-        Ok(Err(error)) if is_denied(&error) => Err(failed(format!("{DENIED}{error}"))),
-        Ok(result) => result.map_err(failed),
-        Err(_) => Err(OutboxError(format!("no answer within {} s", ANSWER.as_secs()))),
-    }
 }
 
 fn lanes_and_snapshots(held: &Held) -> (Vec<i16>, Vec<String>) {
@@ -156,12 +163,14 @@ fn millis(time: Duration) -> i64 {
 
 impl Outbox for PostgresOutbox {
     async fn join(&self, relay: &str, lease: Duration) -> Result<(), OutboxError> {
-        answer(sqlx::query(JOIN).bind(relay).bind(millis(lease)).execute(&self.database)).await.map(|_| ())
+        self.answer(sqlx::query(JOIN).bind(relay).bind(millis(lease)).execute(&self.database))
+            .await
+            .map(|_| ())
     }
 
     async fn beat(&self, relay: &str, lease: Duration) -> Result<Option<usize>, OutboxError> {
         let beat = sqlx::query_scalar(BEAT).bind(relay).bind(millis(lease)).fetch_optional(&self.database);
-        let living: Option<i64> = answer(beat).await?;
+        let living: Option<i64> = self.answer(beat).await?;
         Ok(living.map(|living| usize::try_from(living).unwrap_or(1)))
     }
 
@@ -180,26 +189,28 @@ impl Outbox for PostgresOutbox {
             transaction.commit().await?;
             rows.iter().map(|row| Ok((row.try_get("lane")?, Snapshot(row.try_get("done")?)))).collect()
         };
-        answer(taken).await
+        self.answer(taken).await
     }
 
     async fn save(&self, relay: &str, held: &Held) -> Result<(), OutboxError> {
         let (lanes, done) = lanes_and_snapshots(held);
-        answer(sqlx::query(SAVE).bind(relay).bind(lanes).bind(done).execute(&self.database)).await.map(|_| ())
+        self.answer(sqlx::query(SAVE).bind(relay).bind(lanes).bind(done).execute(&self.database))
+            .await
+            .map(|_| ())
     }
 
     async fn give_back(&self, relay: &str, call: i64, held: &Held) -> Result<(), OutboxError> {
         let (lanes, done) = lanes_and_snapshots(held);
         let given =
             sqlx::query(GIVE_BACK).bind(relay).bind(lanes).bind(done).bind(call).execute(&self.database);
-        answer(given).await.map(|_| ())
+        self.answer(given).await.map(|_| ())
     }
 
     async fn leave(&self, relay: &str, call: i64, held: &Held) -> Result<(), OutboxError> {
         self.give_back(relay, call, held).await?;
         let left =
             sqlx::query("DELETE FROM realtime.relay WHERE id = $1").bind(relay).execute(&self.database);
-        answer(left).await.map(|_| ())
+        self.answer(left).await.map(|_| ())
     }
 
     async fn read(&self, request: &PageRequest<'_>) -> Result<Page, OutboxError> {
@@ -216,7 +227,7 @@ impl Outbox for PostgresOutbox {
             .bind(after.map(|after| after.at))
             .bind(i64::try_from(request.limit).unwrap_or(i64::MAX))
             .fetch_all(&self.database);
-        let rows = answer(rows).await?;
+        let rows = self.answer(rows).await?;
         let now = rows.first().ok_or_else(|| failed("the snapshot is missing"))?;
         let now = Snapshot(now.try_get("now").map_err(failed)?);
         // Without a change there is one row, which has only the snapshot.
@@ -238,12 +249,13 @@ impl Outbox for PostgresOutbox {
             .bind(entries().map(|entry| entry.body.clone()).collect::<Vec<_>>())
             .bind(changes.iter().map(|(_, reason)| reason.clone()).collect::<Vec<_>>())
             .execute(&self.database);
-        answer(set_aside).await.map(|_| ())
+        self.answer(set_aside).await.map(|_| ())
     }
 
     async fn aside(&self, lanes: LaneSet, limit: usize) -> Result<Vec<Waiting>, OutboxError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = answer(sqlx::query(ASIDE).bind(lanes.0).bind(limit).fetch_all(&self.database)).await?;
+        let rows =
+            self.answer(sqlx::query(ASIDE).bind(lanes.0).bind(limit).fetch_all(&self.database)).await?;
         rows.iter().map(waiting).collect::<Result<_, _>>().map_err(failed)
     }
 
@@ -258,19 +270,19 @@ impl Outbox for PostgresOutbox {
             .bind(entries().map(|entry| entry.version).collect::<Vec<_>>())
             .bind(entries().map(|entry| entry.at).collect::<Vec<_>>())
             .execute(&self.database);
-        answer(forgotten).await.map(|_| ())
+        self.answer(forgotten).await.map(|_| ())
     }
 
     async fn rotate(&self) -> Result<(), OutboxError> {
         let rotated = sqlx::query_scalar("SELECT realtime.rotate($1)").bind(BIG).fetch_one(&self.database);
-        let done: String = answer(rotated).await?;
+        let done: String = self.answer(rotated).await?;
         tracing::debug!(done, "outbox");
         Ok(())
     }
 
     async fn sleep_for(&self, time: Duration) -> Result<(), OutboxError> {
         let set = "UPDATE realtime.outbox_state SET asleep_until = clock_timestamp() + $1 * interval '1 ms'";
-        answer(sqlx::query(set).bind(millis(time)).execute(&self.database)).await.map(|_| ())
+        self.answer(sqlx::query(set).bind(millis(time)).execute(&self.database)).await.map(|_| ())
     }
 
     /// Behind a pooler that shares connections between transactions no bell rings: then every sleep has its full length.
