@@ -36,13 +36,12 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let text = match error.as_service_error() {
-        Some(service) => match (service.code(), error.raw_response()) {
-            (Some(code), _) => format!("{code} {}", service.message().unwrap_or_default()),
+        Some(service) => match (service.code(), service.message(), error.raw_response()) {
             // A proxy has answered, or another server.
-            (None, Some(response)) => {
+            (None, None, Some(response)) => {
                 format!("the answer is not one of AWS: HTTP status {}", response.status().as_u16())
             }
-            (None, None) => "error".to_owned(),
+            (code, message, _) => format!("{} {}", code.unwrap_or("error"), message.unwrap_or_default()),
         },
         None => causes(error),
     };
