@@ -109,11 +109,11 @@ impl RedisStore {
         &self,
         call: impl AsyncFn(&Connection) -> Result<T, PortError>,
     ) -> Result<T, PortError> {
-        let answer = call(&self.connection().await?).await;
+        // On the heap, once for each round trip: all who wait for it would keep room for it.
+        let answer = Box::pin(async { call(&self.connection().await?).await }).await;
         if !matches!(&answer, Err(error) if error.kind == ErrorKind::Denied) {
             return answer;
         }
-        // On the heap, as it is rare: each call would keep room for it.
         let again = Box::pin(async {
             if self.renew().await { call(&self.connection().await?).await } else { answer }
         });
@@ -159,7 +159,7 @@ impl Store for RedisStore {
         };
         let mut results = Vec::with_capacity(commits.len());
         for chunk in commits.chunks(MAX_ROWS) {
-            results.extend(commit::commit_chunk(&connection, chunk).await);
+            results.extend(Box::pin(commit::commit_chunk(&connection, chunk)).await);
         }
         results
     }
