@@ -119,12 +119,6 @@ impl Report {
         *self.problems.entry(problem).or_default() += 1;
     }
 
-    /// Number of letters with a fate.
-    #[cfg(test)]
-    pub(super) fn count(&self, fate: Fate) -> u64 {
-        self.fates.get(&fate).copied().unwrap_or(0)
-    }
-
     /// True if every letter that was looked at is gone.
     pub(super) fn is_clear(&self) -> bool {
         self.fates.keys().all(|fate| fate.is_gone())
