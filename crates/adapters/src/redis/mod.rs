@@ -10,6 +10,7 @@ mod connection;
 mod errors;
 mod event_log;
 mod outbox_page;
+mod publisher;
 mod read;
 mod script;
 mod trouble;
@@ -19,6 +20,7 @@ pub use connect::{
     ConnectError, RedisSettings, SCHEMES, Scheme, ServerName, UrlSource, check_ca_file, check_url,
 };
 pub use event_log::RedisEventLog;
+pub use publisher::RedisPublisher;
 
 use std::cell::{Cell, RefCell};
 
