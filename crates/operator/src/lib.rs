@@ -5,5 +5,11 @@
 //! killed at any point and run again.
 //!
 //! - [`redrive`]: dead letters, by cause, and sent again.
+//! - [`replay`]: events of a past time, from the tables.
+//! - [`warm`]: baselines and metadata from the tables into an empty Redis.
 
+mod exit;
 pub mod redrive;
+pub mod replay;
+pub mod tables;
+pub mod warm;

@@ -15,6 +15,7 @@ mod outbox;
 mod redis;
 mod redrive;
 mod relay;
+mod replay;
 mod rotation;
 mod sqs;
 mod unreachable;
