@@ -71,9 +71,9 @@ check-features: ## check each feature alone, and that no program links clients t
 	$(call links_none,events-settings --features redis,aws-)
 	$(call links_none,events-telemetry,aws-)
 	$(call links_none,events-gateway,aws-)
-	$(call links_none,events-lambda,aws-config|aws-sdk-sts|aws-lc-)
-	$(call links_none,local-stream,aws-lc-)
-	@for feature in redis sqs secrets-manager credential-chain; do \
+	$(call links_none,events-lambda,aws-config|aws-sdk-dynamodb|aws-sdk-sts|aws-lc-)
+	$(call links_none,local-stream,aws-sdk-dynamodb|aws-lc-)
+	@for feature in redis dynamodb sqs secrets-manager credential-chain; do \
 		cargo clippy --quiet --no-deps --package events-adapters --no-default-features --features $$feature -- -D warnings || exit; done
 	@for feature in redis aws secrets-manager credential-chain redis,aws; do \
 		cargo clippy --quiet --no-deps --package events-settings --no-default-features --features $$feature -- -D warnings || exit; done

@@ -2,10 +2,10 @@
 
 #[cfg(feature = "credential-chain")]
 mod chain;
-#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+#[cfg(any(feature = "dynamodb", feature = "sqs", feature = "secrets-manager"))]
 mod client;
 mod credentials;
-#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+#[cfg(any(feature = "dynamodb", feature = "sqs", feature = "secrets-manager"))]
 mod errors;
 
 #[cfg(feature = "credential-chain")]
@@ -13,7 +13,7 @@ pub use chain::{CredentialsError, check_credentials};
 pub use credentials::AwsCredentials;
 #[cfg(feature = "sqs")]
 pub(crate) use errors::is_throttling;
-#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+#[cfg(any(feature = "dynamodb", feature = "sqs", feature = "secrets-manager"))]
 pub(crate) use errors::{error_kind, error_text};
 
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl AwsSettings {
 }
 
 /// TLS by rustls with ring.
-#[cfg(any(feature = "sqs", feature = "secrets-manager", feature = "credential-chain"))]
+#[cfg(any(feature = "dynamodb", feature = "sqs", feature = "secrets-manager", feature = "credential-chain"))]
 fn https_client() -> aws_smithy_runtime_api::client::http::SharedHttpClient {
     use aws_smithy_http_client::Builder;
     use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};

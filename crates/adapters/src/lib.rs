@@ -1,4 +1,4 @@
-//! Redis, SQS, Secrets Manager and the clock, behind the processor's ports.
+//! Redis, SQS, DynamoDB, Secrets Manager and the clock, behind the processor's ports.
 //!
 //! The one design decision: every call has a timeout, and its error has a kind that says whether a retry can help. The
 //! adapters do not retry, and the clients' own retries are off: the processor counts retries in one place. There are two
@@ -12,6 +12,7 @@
 //! - `redis` (feature `redis`): the store. A batch is read in one pipeline and committed in another, by one atomic script
 //!   per row.
 //! - `sqs` (feature `sqs`): the queues.
+//! - `dynamodb` (feature `dynamodb`): rows of the tables, for the operator's tool.
 //! - `secrets` (feature `secrets-manager`): values that must not be in the environment.
 //! - `aws` (with any of the AWS features): how to reach AWS services. The feature `credential-chain` adds credentials from
 //!   profiles, containers and instance roles.
@@ -20,6 +21,8 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod retry;

@@ -6,6 +6,12 @@
 //!
 //! - [`doctor`]: what is wrong with settings and services.
 //! - [`redrive`]: dead letters, by cause, and sent again.
+//! - [`replay`]: events of a past time, from the tables.
+//! - [`warm`]: baselines and metadata from the tables into an empty Redis.
 
 pub mod doctor;
+mod exit;
 pub mod redrive;
+pub mod replay;
+pub mod tables;
+pub mod warm;

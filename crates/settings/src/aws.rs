@@ -43,6 +43,12 @@ pub fn sqs(reader: &mut Reader<'_>, source: CredentialSource) -> AwsSettings {
     }
 }
 
+/// Reads how to reach DynamoDB. A page of a query has up to 1 MB, so it gets more time than a message.
+pub fn dynamodb(reader: &mut Reader<'_>, source: CredentialSource) -> AwsSettings {
+    let settings = aws(reader, "AWS_ENDPOINT_URL_DYNAMODB", source);
+    AwsSettings { attempt_timeout: Duration::from_secs(10), ..settings }
+}
+
 #[cfg_attr(
     not(feature = "credential-chain"),
     expect(unused_variables, reason = "only the chain depends on it")

@@ -38,7 +38,7 @@ mod secret_url;
 mod telemetry;
 
 #[cfg(feature = "aws")]
-pub use aws::{CredentialSource, aws, sqs};
+pub use aws::{CredentialSource, aws, dynamodb, sqs};
 pub use delivery::{DeliverySettings, Poison, processor};
 pub use environment::environment;
 #[cfg(all(feature = "redis", feature = "aws"))]

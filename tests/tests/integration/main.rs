@@ -16,6 +16,7 @@ mod outbox;
 mod redis;
 mod redrive;
 mod relay;
+mod replay;
 mod rotation;
 mod sqs;
 mod supply_chain;

@@ -32,10 +32,10 @@ impl fmt::Debug for AwsCredentials {
 }
 
 /// Shorter texts are no keys. Replacing them would make an error unreadable.
-#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+#[cfg(any(feature = "dynamodb", feature = "sqs", feature = "secrets-manager"))]
 const SHORTEST_KEY: usize = 4;
 
-#[cfg(any(feature = "sqs", feature = "secrets-manager"))]
+#[cfg(any(feature = "dynamodb", feature = "sqs", feature = "secrets-manager"))]
 impl AwsCredentials {
     /// A text of a service without these credentials. The error of a wrong signature can quote the signed request with
     /// its session token.

@@ -6,7 +6,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use events_processor::ports::ErrorKind;
 
 /// Parts of the error codes of throttling.
-const THROTTLE_CODES: [&str; 5] = ["Throttl", "TooManyRequests", "SlowDown", "OverLimit", "LimitExceeded"];
+const THROTTLE_CODES: [&str; 6] =
+    ["Throttl", "TooManyRequests", "SlowDown", "OverLimit", "LimitExceeded", "ThroughputExceeded"];
 
 /// The kind of an error of any service.
 pub(crate) fn error_kind<E: ProvideErrorMetadata>(error: &SdkError<E, Response>) -> ErrorKind {

@@ -11,6 +11,7 @@ mod errors;
 mod event_log;
 mod outbox_page;
 mod probe;
+mod publisher;
 mod read;
 mod script;
 mod trouble;
@@ -21,6 +22,7 @@ pub use connect::{
 };
 pub use event_log::RedisEventLog;
 pub use probe::RedisProbe;
+pub use publisher::RedisPublisher;
 
 use std::cell::{Cell, RefCell};
 

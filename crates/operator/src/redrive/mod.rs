@@ -11,7 +11,6 @@ mod held;
 mod letters;
 mod report;
 
-use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +26,7 @@ use events_program::say;
 use events_settings::ProcessorSettings;
 use events_wiring::Targets;
 
+use crate::exit::{Failure, confirm, finish, unreachable, unusable};
 use held::HeldQueue;
 use letters::{Redrive, SetAside};
 
@@ -93,27 +93,9 @@ Exit status:
   1  letters are left, or a service could not be reached
   2  wrong usage or settings, or services on other machines without --yes";
 
-/// Why the command ends: exit status and line.
-type Failure = (u8, String);
-
-fn unusable(message: impl Display) -> Failure {
-    (2, message.to_string())
-}
-
-fn unreachable(message: impl Display) -> Failure {
-    (1, message.to_string())
-}
-
 /// Runs the command.
 pub async fn run(args: &Args) -> ExitCode {
-    match redrive(args).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err((status, message)) => {
-            say(&format!("events redrive: {message}\n"));
-            ExitCode::from(status)
-        }
-    }
+    finish("redrive", redrive(args).await)
 }
 
 /// True if no letter is left.
@@ -125,11 +107,8 @@ async fn redrive(args: &Args) -> Result<bool, Failure> {
     let events_url = needed(&settings.delivery.events_queue_url, "EVENTS_QUEUE_URL")?;
     let redis = settings.redis.clone().ok_or_else(|| unusable("REDIS_URL is not set"))?;
     let targets = Targets::of(&settings);
-    if args.apply && !targets.are_on_this_machine() && !args.yes {
-        return Err(unusable(format!(
-            "the settings name services that are not on this machine: {targets}; nothing was sent; to write to them, \
-             add --yes"
-        )));
+    if args.apply {
+        confirm(&targets, args.yes)?;
     }
     let verb = if args.apply { "writes to" } else { "only looks at the dead letters of" };
     say(&format!("events redrive: {verb} {targets}\n"));
