@@ -33,7 +33,8 @@ type Failure = (u8, Option<String>);
 
 /// Replays the input. Prints an error in one line to standard error.
 pub async fn run(args: &Args) -> ExitCode {
-    match replay(args).await {
+    // On the heap: the compiler limits how deeply futures may be nested.
+    match Box::pin(replay(args)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err((status, message)) => {
             if let Some(message) = message {
@@ -70,7 +71,7 @@ async fn replay(args: &Args) -> Result<(), Failure> {
     let pace = Pace::new(args.speed);
     let mut replay = Replay::new(&processor, args.max_attempts, events, progress, pace, summary);
     let records = read_ahead(source).map_err(unusable)?;
-    let ended = replay.run(records, events_program::stop_signal().map_err(unusable)?).await;
+    let ended = Box::pin(replay.run(records, events_program::stop_signal().map_err(unusable)?)).await;
     finish(args, &replay.summary, ended)
 }
 
