@@ -85,7 +85,9 @@ async fn warm(args: &Args) -> Result<bool, Failure> {
     let settings = settings()?;
     let targets = Targets::of(&settings);
     let processor = processor(&settings)?;
-    let mut work = Work::new(&args.selection, processor)?;
+    let (selection, counts) = (&args.selection, Counts::default());
+    let reader = Box::pin(TableReader::open(selection.max_rcu)).await?;
+    let mut work = Work { selection, reader, processor, counts };
     if args.apply {
         confirm(&targets, args.yes)?;
         say(&format!("events warm: writes to {targets}\n"));
@@ -126,12 +128,7 @@ struct Work<'a> {
     counts: Counts,
 }
 
-impl<'a> Work<'a> {
-    fn new(selection: &'a Selection, processor: Warmer) -> Result<Self, Failure> {
-        let reader = TableReader::new(selection.max_rcu)?;
-        Ok(Self { selection, reader, processor, counts: Counts::default() })
-    }
-
+impl Work<'_> {
     async fn run(&mut self, subjects: &[Subject], apply: bool) -> Result<(), String> {
         let selection = self.selection;
         let (mut streams, mut done) = (Streams::default(), 0);

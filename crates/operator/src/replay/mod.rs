@@ -144,7 +144,7 @@ async fn replay(args: &Args) -> Result<bool, Failure> {
     }
     let settings = settings(&args.output)?;
     let span = Span { from: args.from, to: args.to, lead: args.lead, sk_is_writing: args.sk_is_writing_time };
-    let mut reader = TableReader::new(args.selection.max_rcu)?;
+    let mut reader = Box::pin(TableReader::open(args.selection.max_rcu)).await?;
     let targets = Targets::of(&settings);
     if !args.apply {
         let estimate = Box::pin(estimate(args, &mut reader, span, &subjects)).await?;
@@ -179,7 +179,8 @@ fn settings(output: &Output) -> Result<ProcessorSettings, Failure> {
         _ => environment(name),
     };
     let settings = ProcessorSettings::read(get, Needs::Nothing, CredentialSource::EnvironmentOrChain);
-    let settings = settings.map_err(unusable)?;
+    let settings =
+        settings.map_err(|error| unusable(error.to_string().replace("EVENTS_QUEUE_URL", "--queue")))?;
     if output.channel.is_some() && settings.redis.is_none() {
         return Err(unusable("REDIS_URL is not set"));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use events_adapters::aws::AwsSettings;
+use events_adapters::aws::{AwsSettings, check_credentials};
 use events_adapters::dynamodb::{Item, Next, Page, Range, Tables};
 use events_adapters::time::SystemTimer;
 use events_processor::ports::{PortError, Timer};
@@ -32,11 +32,14 @@ pub(crate) struct TableReader {
 }
 
 impl TableReader {
-    /// Reads the settings. Connects with the first read.
-    pub(crate) fn new(max_rcu: u32) -> Result<Self, Failure> {
+    /// Reads the settings, and finds credentials. Connects with the first read.
+    pub(crate) async fn open(max_rcu: u32) -> Result<Self, Failure> {
         let mut reader = Reader::new(&environment);
         let settings: AwsSettings = dynamodb(&mut reader, CredentialSource::EnvironmentOrChain);
         let settings = reader.into_result(settings).map_err(unusable)?;
+        check_credentials(&settings)
+            .await
+            .map_err(|error| unusable(format!("no AWS credentials: {error}")))?;
         Ok(Self {
             tables: Tables::new(&settings),
             timer: SystemTimer::default(),

@@ -7,5 +7,5 @@ pub mod process;
 pub mod redis;
 pub mod redis_cluster;
 pub mod sqs;
-mod tables;
+pub mod tables;
 pub mod tls;

@@ -16,9 +16,18 @@ use super::sqs::SqsEmulator;
 /// Most rows of one request.
 const PAGE: usize = 25;
 
+/// A table that belongs to one test.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// The ARN of its stream.
+    pub stream: String,
+}
+
 impl SqsEmulator {
-    /// Creates a table of rows under `PK` and `SK`, with a stream, and with a name that no other test has. Returns its name.
-    pub async fn create_table(&self, prefix: &str) -> String {
+    /// Creates a table of rows under `PK` and `SK`, with a stream, and with a name that no other test has.
+    pub async fn create_table(&self, prefix: &str) -> Table {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{prefix}-{}-{number}", std::process::id());
@@ -43,19 +52,20 @@ impl SqsEmulator {
             .stream_specification(stream.build().expect("a stream"))
             .send()
             .await;
-        created.expect("a new table");
-        name
+        let table = created.expect("a new table").table_description.expect("its description");
+        Table { name, stream: table.latest_stream_arn.expect("it has a stream") }
     }
 
     /// Puts rows into a table. They have the form of images of stream records, with texts, numbers and lists.
-    pub async fn put_rows(&self, table: &str, rows: &[Value]) {
+    pub async fn put_rows(&self, table: &Table, rows: &[Value]) {
         let client = tables(self.endpoint());
         for rows in rows.chunks(PAGE) {
             let requests = rows.iter().map(|row| {
                 let put = PutRequest::builder().set_item(Some(item(row))).build().expect("a row");
                 WriteRequest::builder().put_request(put).build()
             });
-            let written = client.batch_write_item().request_items(table, requests.collect()).send().await;
+            let written =
+                client.batch_write_item().request_items(&table.name, requests.collect()).send().await;
             let left = written.expect("rows are put").unprocessed_items.unwrap_or_default();
             assert!(left.is_empty(), "{left:?}");
         }
