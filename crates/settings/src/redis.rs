@@ -5,7 +5,7 @@ use events_adapters::redis::{RedisSettings, SCHEMES, Scheme, check_ca_file, chec
 use crate::{Needs, Reader, form};
 
 /// What `REDIS_URL` accepts.
-const ACCEPTED: &str = "redis://HOST:PORT, rediss://…, redis-cluster://… or rediss-cluster://…";
+pub(crate) const ACCEPTED: &str = "redis://HOST:PORT, rediss://…, redis-cluster://… or rediss-cluster://…";
 
 /// Reads how to reach Redis. `None` if `REDIS_URL` is not set.
 pub fn redis(reader: &mut Reader<'_>, needs: Needs) -> Option<RedisSettings> {
@@ -27,15 +27,9 @@ pub fn redis(reader: &mut Reader<'_>, needs: Needs) -> Option<RedisSettings> {
 }
 
 /// What is wrong with a URL, without any part of it.
-fn problem(url: &str) -> Option<String> {
+pub(crate) fn problem(url: &str) -> Option<String> {
     let of_form = form::url_problem(url, &SCHEMES.map(|scheme| scheme.text));
     of_form.map(str::to_owned).or_else(|| check_url(url).err().map(|error| error.to_string()))
-}
-
-/// Checks the URL that was fetched from a secret.
-#[cfg(feature = "secrets-manager")]
-pub(crate) fn check_fetched(url: &str) -> Result<(), crate::SettingsError> {
-    problem(url).map_or(Ok(()), |problem| Err(crate::secret::wrong(&problem, ACCEPTED)))
 }
 
 /// True for the URL of a cluster. There all keys of one commit must be in one slot.

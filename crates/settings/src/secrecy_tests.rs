@@ -140,7 +140,7 @@ fn printed_of_secret(value: &str) -> String {
     match secret_url::url(value) {
         Err(problem) => text += &crate::secret::wrong(problem, secret_url::ACCEPTED).to_string(),
         Ok(url) => {
-            printed(&crate::redis::check_fetched(&url), &mut text);
+            printed(&crate::secret::check_fetched(&url), &mut text);
             text += &printed_with("REDIS_URL", &url);
         }
     }
@@ -181,7 +181,7 @@ proptest! {
 #[test]
 fn some_odd_values_are_accepted() {
     let is_accepted =
-        |value: &String| secret_url::url(value).is_ok_and(|url| crate::redis::check_fetched(&url).is_ok());
+        |value: &String| secret_url::url(value).is_ok_and(|url| crate::secret::check_fetched(&url).is_ok());
     let values = (0..FORMS).map(|form| odd_value(form, "QXZJKVWY2", "QXZJKVWY3"));
     assert!(values.filter(is_accepted).count() > 2);
 }

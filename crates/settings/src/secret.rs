@@ -7,8 +7,7 @@ use events_adapters::aws::AwsSettings;
 use events_adapters::redis::UrlSource;
 use events_adapters::secrets;
 
-use crate::redis::check_fetched;
-use crate::{CredentialSource, Reader, SettingsError, aws, secret_url};
+use crate::{CredentialSource, Reader, SettingsError, aws, redis, secret_url};
 
 /// The secret that contains the Redis URL.
 #[derive(Clone)]
@@ -26,6 +25,11 @@ impl fmt::Debug for RedisSecret {
 /// The error of a secret whose text is wrong.
 pub(crate) fn wrong(problem: &str, accepts: &str) -> SettingsError {
     SettingsError::hidden("the secret of REDIS_URL_SECRET_ARN", problem, accepts)
+}
+
+/// Checks the URL that was fetched from a secret.
+pub(crate) fn check_fetched(url: &str) -> Result<(), SettingsError> {
+    redis::problem(url).map_or(Ok(()), |problem| Err(wrong(&problem, redis::ACCEPTED)))
 }
 
 impl RedisSecret {

@@ -22,7 +22,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::connection::Link;
+use super::connection::{Connection, Link};
+use super::server_name::ServerName;
 use super::trouble::{self, Trouble};
 
 /// Longest pause between two attempts to connect again.
@@ -103,6 +104,11 @@ impl fmt::Debug for RedisSettings {
 }
 
 impl RedisSettings {
+    /// Longest time for one round trip. fred's own timeout does not cover waiting for a connection in all cases.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.command_timeout + self.connect_timeout
+    }
+
     /// The default times with a URL.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -134,6 +140,11 @@ pub fn check_url(url: &str) -> Result<(), ConnectError> {
     config(url).map(|_| ())
 }
 
+/// A connection that is made in the background. Must be called within the async runtime.
+pub(super) fn connection(settings: &RedisSettings) -> Result<Connection, ConnectError> {
+    Ok(Connection { link: client(settings)?, timeout: settings.round_trip() })
+}
+
 /// A client that connects and reconnects in the background. Must be called within the async runtime.
 pub(super) fn client(settings: &RedisSettings) -> Result<Link, ConnectError> {
     let client = prepare(settings)?;
@@ -156,14 +167,14 @@ fn prepare(settings: &RedisSettings) -> Result<Client, ConnectError> {
         config.tls = Some(connector.into());
     }
     Builder::from_config(config)
-        .set_connection_config(connection(settings))
+        .set_connection_config(connection_config(settings))
         .set_performance_config(performance(settings))
         .set_policy(ReconnectPolicy::new_exponential(0, 20, LONGEST_RECONNECT_PAUSE_MS, 2))
         .build()
         .map_err(|error| ConnectError(format!("the client refuses its settings ({})", error.kind().to_str())))
 }
 
-fn connection(settings: &RedisSettings) -> ConnectionConfig {
+fn connection_config(settings: &RedisSettings) -> ConnectionConfig {
     ConnectionConfig {
         connection_timeout: settings.connect_timeout,
         internal_command_timeout: settings.connect_timeout,
@@ -208,21 +219,6 @@ fn config(url: &str) -> Result<(Config, bool), ConnectError> {
     let config = Config::from_url(&format!("{plain}{rest}"));
     let config = config.map_err(|_| fail("has a wrong host, port, database or percent escape"))?;
     Ok((config, scheme.tls))
-}
-
-/// A server as a client reaches it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerName {
-    /// Host name or address. An IPv6 address has brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for ServerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
 }
 
 impl RedisSettings {
@@ -338,7 +334,7 @@ mod tests {
     fn the_times_of_the_settings_are_those_of_the_client() {
         let settings = RedisSettings::new("redis://h");
         let client = prepare(&settings).unwrap();
-        let (connection, performance) = (connection(&settings), performance(&settings));
+        let (connection, performance) = (connection_config(&settings), performance(&settings));
         assert_eq!(connection.connection_timeout, settings.connect_timeout);
         assert_eq!(connection.internal_command_timeout, settings.connect_timeout);
         assert_eq!(connection.unresponsive.max_timeout, Some(settings.command_timeout));

@@ -23,7 +23,7 @@ pub(super) struct Link {
 /// A client that was used lately, or was just probed.
 pub(super) struct Connection {
     pub(super) link: Link,
-    /// Longest time for one round trip. fred's own timeout does not cover waiting for a connection in all cases.
+    /// Longest time for one round trip.
     pub(super) timeout: Duration,
 }
 

@@ -41,8 +41,7 @@ impl std::fmt::Debug for RedisEventLog {
 impl RedisEventLog {
     /// Prepares to read the log under `key`. Connects in the background.
     pub fn new(settings: &RedisSettings, key: String) -> Result<Self, ConnectError> {
-        let timeout = settings.command_timeout + settings.connect_timeout;
-        let connection = || Ok(Connection { link: connect::client(settings)?, timeout });
+        let connection = || connect::connection(settings);
         let wait = LONGEST_WAIT.min(settings.command_timeout / 4);
         Ok(Self { key, reader: connection()?, waiter: connection()?, wait })
     }

@@ -14,15 +14,15 @@ mod probe;
 mod publisher;
 mod read;
 mod script;
+mod server_name;
 mod trouble;
 mod values;
 
-pub use connect::{
-    ConnectError, RedisSettings, SCHEMES, Scheme, ServerName, UrlSource, check_ca_file, check_url,
-};
+pub use connect::{ConnectError, RedisSettings, SCHEMES, Scheme, UrlSource, check_ca_file, check_url};
 pub use event_log::RedisEventLog;
 pub use probe::RedisProbe;
 pub use publisher::RedisPublisher;
+pub use server_name::ServerName;
 
 use std::cell::{Cell, RefCell};
 
@@ -69,10 +69,7 @@ impl RedisStore {
 
     /// A connection for one round trip.
     async fn connection(&self) -> Result<Connection, PortError> {
-        let timeout = {
-            let settings = self.settings.borrow();
-            settings.command_timeout + settings.connect_timeout
-        };
+        let timeout = self.settings.borrow().round_trip();
         Ok(Connection { link: self.link().await?, timeout })
     }
 

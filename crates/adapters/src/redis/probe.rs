@@ -44,8 +44,7 @@ impl std::fmt::Debug for RedisProbe {
 impl RedisProbe {
     /// Connects in the background.
     pub fn new(settings: &RedisSettings) -> Result<Self, ConnectError> {
-        let timeout = settings.command_timeout + settings.connect_timeout;
-        Ok(Self { connection: Connection { link: connect::client(settings)?, timeout } })
+        Ok(Self { connection: connect::connection(settings)? })
     }
 
     /// The time of a round trip.

@@ -21,8 +21,7 @@ impl std::fmt::Debug for RedisPublisher {
 impl RedisPublisher {
     /// Prepares to publish. Connects in the background.
     pub fn new(settings: &RedisSettings) -> Result<Self, ConnectError> {
-        let timeout = settings.command_timeout + settings.connect_timeout;
-        Ok(Self(Connection { link: connect::client(settings)?, timeout }))
+        connect::connection(settings).map(Self)
     }
 
     /// Publishes a message. Subscribers may get it twice if the connection breaks meanwhile.

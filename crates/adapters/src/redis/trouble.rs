@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::connect::ServerName;
 use super::errors;
+use super::server_name::ServerName;
 
 /// Longest time for a server to say that it speaks no TLS.
 const PROBE: Duration = Duration::from_millis(500);
