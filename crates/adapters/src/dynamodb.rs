@@ -4,12 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity};
-use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::http::Response;
-use aws_smithy_types::retry::RetryConfig;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use events_processor::ports::PortError;
@@ -67,17 +65,8 @@ impl fmt::Debug for Tables {
 impl Tables {
     /// Prepares connections to DynamoDB. They are made with the first request.
     pub fn new(settings: &AwsSettings) -> Self {
-        let mut config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(settings.region.clone()))
-            .credentials_provider(settings.credentials())
-            .http_client(settings.http_client())
-            .sleep_impl(TokioSleep::new())
-            // The caller retries, because it knows how much capacity is left.
-            .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .timeout_config(settings.timeouts());
-        config.set_endpoint_url(settings.endpoint.clone());
+        let config = aws_sdk_dynamodb::config::Builder::from(&settings.sdk_config())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         Self { client: Client::from_conf(config.build()), settings: settings.clone() }
     }
 

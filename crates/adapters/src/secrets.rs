@@ -3,12 +3,9 @@
 use std::fmt;
 
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::config::{BehaviorVersion, Region};
 use aws_sdk_secretsmanager::error::SdkError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
-use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::http::Response;
-use aws_smithy_types::retry::RetryConfig;
 use events_processor::ports::PortError;
 
 use crate::aws::{AwsSettings, error_kind, error_text};
@@ -31,7 +28,7 @@ impl std::error::Error for SecretError {}
 
 /// The text of the secret with this ARN. No caller retries this, so it makes up to five attempts, over about a second.
 pub async fn read(settings: &AwsSettings, arn: &str) -> Result<String, SecretError> {
-    let client = client(settings);
+    let client = Client::new(&settings.sdk_config());
     let call = async || client.get_secret_value().secret_id(arn).send().await;
     // `PortError` says for which kinds a retry can help.
     let is_transient = |error: &_| PortError::new(error_kind(error), "").is_transient();
@@ -52,20 +49,6 @@ fn description(error: &SdkError<GetSecretValueError, Response>) -> String {
         SdkError::ResponseError(_) => "the response is not one of Secrets Manager".to_owned(),
         _ => error_text(error),
     }
-}
-
-fn client(settings: &AwsSettings) -> Client {
-    let mut config = aws_sdk_secretsmanager::Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new(settings.region.clone()))
-        .credentials_provider(settings.credentials())
-        .http_client(settings.http_client())
-        .sleep_impl(TokioSleep::new())
-        // `read` retries.
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(settings.timeouts());
-    config.set_endpoint_url(settings.endpoint.clone());
-    Client::from_conf(config.build())
 }
 
 #[cfg(test)]

@@ -10,13 +10,11 @@ use std::fmt;
 use std::rc::Rc;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sdk_sqs::config::StalledStreamProtectionConfig;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::BatchResultErrorEntry;
-use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::http::Response;
-use aws_smithy_types::retry::RetryConfig;
 use events_core::delivery::{Message, SendResult};
 use events_processor::ports::{ErrorKind, PortError, Queue};
 
@@ -105,17 +103,8 @@ pub fn client(settings: &AwsSettings) -> Connections {
 }
 
 fn new_client(settings: &AwsSettings) -> Client {
-    let mut config = aws_sdk_sqs::Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new(settings.region.clone()))
-        .credentials_provider(settings.credentials())
-        .http_client(settings.http_client())
-        .sleep_impl(TokioSleep::new())
-        // The dispatch of events-core retries: it knows which messages must stay in order.
-        .retry_config(RetryConfig::disabled())
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .timeout_config(settings.timeouts());
-    config.set_endpoint_url(settings.endpoint.clone());
+    let config = aws_sdk_sqs::config::Builder::from(&settings.sdk_config())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     Client::from_conf(config.build())
 }
 

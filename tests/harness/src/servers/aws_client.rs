@@ -1,6 +1,6 @@
 //! A client for AWS services: botocore, Amazon's Python SDK, in a child process.
 //!
-//! The emulator's package installs botocore anyway. `aws-sdk-dynamodb` would take minutes to build.
+//! It makes any call of any service from JSON, as an operator's script does. The emulator's package installs botocore anyway.
 
 use std::time::Duration;
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use aws_sdk_sqs::types::{MessageSystemAttributeName as System, QueueAttributeName};
 use aws_sdk_sqs::{Client, types};
+use aws_types::SdkConfig;
 use tokio::sync::OnceCell;
 
 use crate::servers::process::{Process, Spec, find_program, free_port};
@@ -98,14 +99,7 @@ impl SqsEmulator {
     }
 
     fn secrets(&self) -> aws_sdk_secretsmanager::Client {
-        let config = aws_sdk_secretsmanager::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("eu-central-1"))
-            .endpoint_url(&self.endpoint)
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .build();
-        aws_sdk_secretsmanager::Client::from_conf(config)
+        aws_sdk_secretsmanager::Client::new(&sdk_config(&self.endpoint))
     }
 
     /// Creates a FIFO queue with a name that no other test has, and with additional attributes such as
@@ -181,14 +175,20 @@ impl SqsEmulator {
 
 /// A plain client with dummy credentials for any endpoint.
 pub fn client(endpoint: &str) -> Client {
-    let config = aws_sdk_sqs::Config::builder()
+    Client::new(&sdk_config(endpoint))
+}
+
+/// What plain clients of all services have in common.
+pub(super) fn sdk_config(endpoint: &str) -> SdkConfig {
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("eu-central-1"))
         .endpoint_url(endpoint)
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+            "test", "test", None, None, "test",
+        )))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    Client::from_conf(config)
+        .build()
 }
 
 async fn receive(client: &Client, url: &str) -> Vec<types::Message> {
