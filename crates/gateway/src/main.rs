@@ -17,9 +17,6 @@ use tokio::task::LocalSet;
 /// How often the state of the gateway is logged.
 const STATUS: Duration = Duration::from_secs(60);
 
-/// A credential that is refused for so long is another one by now.
-const DENIED: Duration = Duration::from_secs(10);
-
 /// Takes events of DeFi protocols and tokens from Redis to browsers: WebSocket, Server-Sent Events, a read API and a page.
 ///
 /// It follows the log that the processor writes. Any number of gateways may run side by side.
@@ -98,25 +95,12 @@ async fn serve(settings: Settings) -> Result<(), String> {
         never = follow(&gateway, &*log) => match never {},
         never = server::serve(Rc::clone(&gateway), metrics, listener) => match never {},
         () = report(&gateway) => Ok(()),
-        () = credential_changed(&gateway) => Err(format!(
-            "redis refuses the credential for {} s; the secret has another one by now, which the gateway gets when it starts \
-             again",
-            DENIED.as_secs()
-        )),
+        why = events_program::credential_changed("redis", || gateway.stats.denied.get()) => Err(why),
     };
     tracing::info!(connections = gateway.connections(), "gateway stops; clients are told to come back");
     gateway.stop().await;
     tracing::info!(connections = gateway.connections(), "gateway stopped");
     result
-}
-
-/// Waits until Redis has refused the credential for a while, with which it was read before.
-async fn credential_changed<S>(gateway: &Gateway<S>) {
-    let mut secs = 0;
-    while secs < DENIED.as_secs() {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        secs = if gateway.stats.denied.get() { secs + 1 } else { 0 };
-    }
 }
 
 /// Logs the state of the gateway now and then. Alarms read these lines.

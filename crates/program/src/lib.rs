@@ -15,6 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Longest time for the answer to [`ask_health`]: ECS gives the command 5 s.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// A credential that is refused for so long is another one by now.
+const REFUSED: Duration = Duration::from_secs(10);
+
 /// The arguments of the program. The error is its exit status: the help and what is wrong are printed.
 pub fn arguments<A: Parser>() -> Result<A, ExitCode> {
     A::try_parse().map_err(|error| {
@@ -76,6 +79,19 @@ pub fn stop_signal() -> io::Result<impl Future<Output = StopSignal>> {
             _ = tokio::signal::ctrl_c() => StopSignal::Interrupt,
         }
     })
+}
+
+/// Waits until a credential has been refused for a while, with which `service` was used before. It came with the start of the
+/// program, so the program must end, and what runs it starts it with the current one. Returns what to say.
+pub async fn credential_changed(service: &str, is_refused: impl Fn() -> bool) -> String {
+    let mut secs = 0;
+    while secs < REFUSED.as_secs() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        secs = if is_refused() { secs + 1 } else { 0 };
+    }
+    format!(
+        "{service} refuses the credential for {secs} s; the secret has another one by now, which comes with the next start"
+    )
 }
 
 /// Asks the service that listens on this machine whether it lives: for the health check of a container without a shell.

@@ -16,8 +16,6 @@ use events_telemetry::start_log;
 
 /// How often the state of the relay is logged.
 const STATUS: Duration = Duration::from_secs(60);
-/// A credential that is refused for so long is another one by now.
-const DENIED: Duration = Duration::from_secs(10);
 /// Pause before the database is asked again whether it is ready.
 const NOT_READY: Duration = Duration::from_secs(2);
 
@@ -160,23 +158,10 @@ async fn run() -> Result<(), Stopped> {
         () = work => Ok(()),
         never = server.run() => match never {},
         () = report(&stats) => Ok(()),
-        () = credential_changed(&stats) => Err(failed(&format!(
-            "the database refuses the credential for {} s; the secret has another one by now, which the relay gets when it starts \
-             again",
-            DENIED.as_secs()
-        ))),
+        why = events_program::credential_changed("the database", || stats.is_denied()) => Err(failed(&why)),
     };
     tracing::info!("relay stopped");
     result
-}
-
-/// Waits until the database has refused the credential for a while, with which it was used before.
-async fn credential_changed(stats: &Stats) {
-    let mut secs = 0;
-    while secs < DENIED.as_secs() {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        secs = if stats.is_denied() { secs + 1 } else { 0 };
-    }
 }
 
 /// Waits until the database can be used. Returns its name.

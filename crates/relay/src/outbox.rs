@@ -66,21 +66,19 @@ pub trait Outbox {
 
 /// Why a call to the database failed. Contains no payload and no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboxError(pub String);
-
-/// How an error begins that says that the database refuses the credential.
-pub(crate) const DENIED: &str = "the database refuses the credential: ";
-
-impl OutboxError {
-    /// True if the database refuses the credential.
-    pub fn is_denied(&self) -> bool {
-        self.0.starts_with(DENIED)
-    }
+pub enum OutboxError {
+    /// The database refuses the credential.
+    Denied(String),
+    /// Anything else.
+    Failed(String),
 }
 
 impl fmt::Display for OutboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Denied(reason) => write!(f, "the database refuses the credential: {reason}"),
+            Self::Failed(reason) => f.write_str(reason),
+        }
     }
 }
 

@@ -182,7 +182,9 @@ impl<B: Outbox, S: Store, Q: Queue, D: Queue, T: Timer> Relay<'_, B, S, Q, D, T>
             let turn = self.turn(lease, state).await;
             match &turn {
                 Ok(_) => self.stats.denied(false),
-                Err(Unfinished::Database(error)) => self.stats.denied(error.is_denied()),
+                Err(Unfinished::Database(error)) => {
+                    self.stats.denied(matches!(error, OutboxError::Denied(_)))
+                }
                 // The database was not asked.
                 Err(Unfinished::NoLease) => {}
             }

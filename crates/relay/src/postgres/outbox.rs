@@ -10,7 +10,7 @@ use sqlx::{PgPool, Row};
 use tokio::sync::Mutex;
 
 use super::connect::reach;
-use crate::outbox::{DENIED, Held, LaneSet, Outbox, OutboxError, Page, PageRequest, Snapshot, Waiting};
+use crate::outbox::{Held, LaneSet, Outbox, OutboxError, Page, PageRequest, Snapshot, Waiting};
 
 /// The channel of the doorbell.
 const CHANNEL: &str = "realtime";
@@ -37,9 +37,9 @@ impl PostgresOutbox {
                 Ok(()) => sqlx::Error::PoolTimedOut,
             },
             Ok(Err(error)) => error,
-            Err(_) => return Err(OutboxError(format!("no answer within {} s", ANSWER.as_secs()))),
+            Err(_) => return Err(OutboxError::Failed(format!("no answer within {} s", ANSWER.as_secs()))),
         };
-        Err(if is_denied(&error) { failed(format!("{DENIED}{error}")) } else { failed(error) })
+        Err(if is_denied(&error) { OutboxError::Denied(error.to_string()) } else { failed(error) })
     }
 
     /// The outbox behind a pool of connections.
@@ -54,13 +54,13 @@ impl PostgresOutbox {
         let ready = "SELECT to_regclass('realtime.lease') IS NOT NULL";
         let ready: bool = self.answer(sqlx::query_scalar(ready).fetch_one(&self.database)).await?;
         if !ready {
-            return Err(OutboxError("the schema is missing or old: run `relay migrate`".to_owned()));
+            return Err(OutboxError::Failed("the schema is missing or old: run `relay migrate`".to_owned()));
         }
         let restored = "SELECT coalesce(bool_or(pg_snapshot_xmax(done) > pg_snapshot_xmax(pg_current_snapshot())), false) \
                         FROM realtime.lease";
         let restored: bool = self.answer(sqlx::query_scalar(restored).fetch_one(&self.database)).await?;
         if restored {
-            return Err(OutboxError(
+            return Err(OutboxError::Failed(
                 "the database was restored from a dump, and its transactions are counted anew: run \
                  `SELECT realtime.after_restore()` as the owner of the schema, once"
                     .to_owned(),
@@ -80,7 +80,7 @@ impl PostgresOutbox {
 }
 
 fn failed(error: impl Display) -> OutboxError {
-    OutboxError(error.to_string())
+    OutboxError::Failed(error.to_string())
 }
 
 /// Class 28: a wrong password, or a role that may not log in.

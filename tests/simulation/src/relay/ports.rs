@@ -57,7 +57,7 @@ pub(super) struct SimOutbox(pub(super) Rc<World>);
 
 impl SimOutbox {
     async fn call<R: 'static>(&self, effect: impl FnOnce(&World) -> R + 'static) -> Result<R, OutboxError> {
-        let fail = |reason: &'static str| Err(OutboxError(reason.to_owned()));
+        let fail = |reason: &'static str| Err(OutboxError::Failed(reason.to_owned()));
         call(&self.0, System::Database, move |world| Ok(effect(world)), fail).await
     }
 }
