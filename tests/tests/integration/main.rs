@@ -6,17 +6,15 @@
     reason = "test code: a panic is how a test fails"
 )]
 
-mod doctor;
 mod documents;
 mod fixture;
 mod gateway;
 mod lambda;
+mod operator;
 mod oracle;
 mod outbox;
 mod redis;
-mod redrive;
 mod relay;
-mod replay;
 mod rotation;
 mod sqs;
 mod supply_chain;

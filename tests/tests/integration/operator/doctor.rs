@@ -1,48 +1,23 @@
 //! `events doctor` against servers that are well, and that are not.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
-use events_harness::servers::process::build;
 use events_harness::servers::redis::RedisServer;
-use events_harness::servers::sqs::{Queue, SqsEmulator};
-use serde_json::Value;
 
-struct World {
-    redis: RedisServer,
-    sqs: &'static SqsEmulator,
-    events: Queue,
-    letters: Queue,
-}
+use super::{World, json};
+
+const SCOPE: [(&str, &str); 2] =
+    [("DeduplicationScope", "messageGroup"), ("FifoThroughputLimit", "perMessageGroupId")];
 
 impl World {
-    async fn new() -> Self {
-        let sqs = SqsEmulator::shared().await;
-        let scope = [("DeduplicationScope", "messageGroup"), ("FifoThroughputLimit", "perMessageGroupId")];
-        let keeps = [scope[0], scope[1], ("MessageRetentionPeriod", "1209600")];
-        Self {
-            redis: RedisServer::start().await,
-            sqs,
-            events: sqs.create_fifo_queue("doctor", &scope).await,
-            letters: sqs.create_fifo_queue("doctor-dlq", &keeps).await,
-        }
-    }
-
     fn run(&self, env: &[(&str, &str)]) -> Output {
-        let mut command = Command::new(build("events-operator", "events"));
-        command.env_clear().args(["doctor", "--json"]).envs([
-            ("REDIS_URL", self.redis.url().as_str()),
-            ("EVENTS_QUEUE_URL", &self.events.url),
-            ("EVENTS_DLQ_URL", &self.letters.url),
-            ("AWS_ENDPOINT_URL_SQS", self.sqs.endpoint()),
-        ]);
-        command.envs(env.iter().copied()).output().unwrap()
+        self.events(&["doctor", "--json"]).envs(env.iter().copied()).output().unwrap()
     }
 
     /// What is wrong, and the exit status.
     fn wrong(&self, env: &[(&str, &str)]) -> (Vec<String>, Option<i32>) {
         let output = self.run(env);
-        let checks: Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        let checks = json(&output);
         let checks = checks.as_array().unwrap().iter();
         let wrong = checks.filter(|check| check["verdict"] == "wrong").map(|check| {
             assert!(check["mend"].as_str().unwrap().len() > 10, "{check}");
@@ -54,7 +29,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_wrong_where_all_is_well_and_nothing_is_left_behind() {
-    let world = World::new().await;
+    let world = World::new(&SCOPE).await;
     assert_eq!(world.wrong(&[]), (vec![], Some(0)));
     assert!(world.redis.cmd(&["KEYS", "*"]).await.texts().is_empty());
     assert_eq!(world.sqs.depth(&world.events.url).await, (0, 0));
@@ -62,7 +37,7 @@ async fn nothing_is_wrong_where_all_is_well_and_nothing_is_left_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_named() {
-    let world = World::new().await;
+    let world = World::new(&SCOPE).await;
     let only = |(wrong, status): (Vec<String>, Option<i32>), wanted: &str| {
         assert!(
             status == Some(1) && wrong.len() == 1 && wrong[0].contains(wanted),

@@ -1,7 +1,7 @@
 //! `events redrive`: a thousand mixed letters under live traffic, looked at, killed, and taken to the end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,56 +9,35 @@ use std::time::Duration;
 use events_adapters::redis::{RedisSettings, RedisStore};
 use events_core::delivery::{DeadLetterWriter, Message, Undeliverable};
 use events_core::plan::{BatchResponse, Config};
+use events_harness::probes::wait::eventually;
 use events_harness::processors::{aws_settings, in_memory, process, sqs_queues, with_ports};
 use events_harness::rows::{metadata, poison, tvl};
-use events_harness::servers::process::build;
-use events_harness::servers::redis::RedisServer;
-use events_harness::servers::sqs::{Queue, SqsEmulator};
 use events_processor::ports::Queue as _;
 use serde_json::Value;
+
+use super::{World, json};
 
 /// Protocols whose rows come in all the time, and those whose rows do not.
 const LIVE: u64 = 25;
 const QUIET: u64 = 75;
+const SOON: Duration = Duration::from_secs(30);
 /// Hours of rows before the letters.
 const HOURS: i64 = 10;
 
-struct World {
-    redis: RedisServer,
-    sqs: &'static SqsEmulator,
-    events: Queue,
-    letters: Queue,
-}
-
 impl World {
-    async fn new() -> Self {
-        let sqs = SqsEmulator::shared().await;
-        let (events, letters) =
-            (sqs.create_fifo_queue("redrive", &[]).await, sqs.create_fifo_queue("redrive-dlq", &[]).await);
-        Self { redis: RedisServer::start().await, sqs, events, letters }
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(build("events-operator", "events"));
-        command.env_clear().arg("redrive").args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).envs([
-            ("REDIS_URL", self.redis.url().as_str()),
-            ("EVENTS_QUEUE_URL", &self.events.url),
-            ("EVENTS_DLQ_URL", &self.letters.url),
-            ("AWS_ENDPOINT_URL_SQS", self.sqs.endpoint()),
-        ]);
-        command
+    fn redrive(&self, args: &[&str]) -> Command {
+        self.events(&[&["redrive"], args].concat())
     }
 
     fn start(&self, args: &[&str]) -> Child {
-        self.command(args).spawn().unwrap()
+        self.redrive(args).spawn().unwrap()
     }
 
     /// Runs to the end. Returns the report.
     async fn report(&self, args: &[&str]) -> (Value, Output) {
         let child = self.start(&[args, &["--json"]].concat());
         let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
-        let report = serde_json::from_slice(&output.stdout);
-        (report.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr))), output)
+        (json(&output), output)
     }
 
     async fn put(&self, letters: &[Message]) {
@@ -163,7 +142,7 @@ fn count(report: &Value, fate: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_mixed_letters_go_out_in_order_under_live_traffic_though_the_tool_is_killed() {
-    let world = World::new().await;
+    let world = World::new(&[]).await;
     let (queue, dead_letters) =
         sqs_queues(&aws_settings(world.sqs.endpoint()), &world.events.url, Some(&world.letters.url));
     let store = RedisStore::new(RedisSettings::new(world.redis.url())).unwrap();
@@ -199,14 +178,16 @@ async fn a_thousand_mixed_letters_go_out_in_order_under_live_traffic_though_the_
     let file = folder.path().join("hopeless.jsonl");
     let apply =
         ["--apply", "--hidden-for", "3", "--overtaken", "discard", "--set-aside", file.to_str().unwrap()];
-    // Killed in the middle, twice, and once told to stop.
-    for (signal, after_ms) in [("KILL", 700), ("TERM", 900), ("KILL", 1_200)] {
-        let child = world.start(&apply);
-        tokio::time::sleep(Duration::from_millis(after_ms)).await;
+    // Killed in the middle, twice, and once told to stop: each time after it has taken some letters.
+    for signal in ["KILL", "TERM", "KILL"] {
+        let left = |depth: (u64, u64)| depth.0 + depth.1;
+        let before = left(world.sqs.depth(&world.letters.url).await);
+        let mut child = world.start(&apply);
+        eventually(SOON, || async { left(world.sqs.depth(&world.letters.url).await) + 50 < before }).await;
         let kill =
             Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
-        assert!(kill.success());
-        tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
+        assert!(kill.success() && child.try_wait().unwrap().is_none_or(|status| !status.success()));
+        tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
     }
     let mut done = 0;
     // What a killed run had at hand comes back after 3 s.
@@ -246,7 +227,7 @@ async fn a_thousand_mixed_letters_go_out_in_order_under_live_traffic_though_the_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_go_on_stays_with_the_reason() {
-    let world = World::new().await;
+    let world = World::new(&[]).await;
     let writer = DeadLetterWriter { now_ms: 1, max_bytes: 200_000 };
     let reference = in_memory(Config::default());
     process(&reference, &[metadata("7", 0, 1, &[("name", "Aave")])]).await;
@@ -277,13 +258,13 @@ async fn what_cannot_go_on_stays_with_the_reason() {
     assert!(world.sqs.receive_all(&world.events.url).await.is_empty());
 
     // Other machines are named, and written to only when that is confirmed.
-    let mut command = world.command(&["--apply"]);
+    let mut command = world.redrive(&["--apply"]);
     let output = command.env("REDIS_URL", "redis://cache.example.org").output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         output.status.code() == Some(2) && told.contains("cache.example.org:6379") && told.contains("--yes"),
         "{told}"
     );
-    let output = world.command(&[]).env_remove("EVENTS_DLQ_URL").output().unwrap();
+    let output = world.redrive(&[]).env_remove("EVENTS_DLQ_URL").output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("EVENTS_DLQ_URL is not set"));
 }

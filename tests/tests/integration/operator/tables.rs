@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, SystemTime};
 
 use events_adapters::redis::{RedisSettings, RedisStore};
@@ -15,7 +15,6 @@ use events_core::plan::{BatchResponse, Config};
 use events_harness::probes::subscriber::Subscriber;
 use events_harness::processors::{aws_settings, process, raw, sqs_queues, with_ports};
 use events_harness::rows::{EVENT_STREAM, insert};
-use events_harness::servers::process::build;
 use events_harness::servers::redis::RedisServer;
 use events_harness::servers::sqs::{Message, Queue, SqsEmulator};
 use events_harness::servers::tables::Table;
@@ -211,10 +210,10 @@ impl World {
         });
         let protocols = PROTOCOLS.iter().map(|id| format!("hourlyTvl#{id}\n"));
         std::fs::write(&keys, protocols.chain(tokens).collect::<String>()).unwrap();
-        let mut command = Command::new(build("events-operator", "events"));
-        command.env_clear().arg(name).args(args).arg("--keys").arg(keys);
+        let mut command = super::events(&[&[name], args].concat());
+        command.arg("--keys").arg(keys);
         command.args(["--event-table", &self.event_table.name, "--coins-table", &self.coins_table.name]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).env("AWS_ENDPOINT_URL", self.sqs.endpoint());
+        command.env("AWS_ENDPOINT_URL", self.sqs.endpoint());
         command
     }
 
