@@ -8,6 +8,7 @@
 //! - [`value`]: exact numbers, metadata fields, ids derived from text.
 //! - [`source`]: records and their rows. [`source::dynamodb`] decodes stream records.
 //! - [`change`]: row versions, baselines, thresholds, and the detection of significant changes.
+//! - [`signal`]: how unusual a change is for its value, of what kind, and whether it stays.
 //! - [`event`]: the event, and its generation from a change.
 //! - [`delivery`]: messages, dead letters, keys, commits, the order of sending, the outbox, the circuit breaker.
 //! - [`plan`]: what a batch sends and commits, and the response to it.
@@ -16,5 +17,6 @@ pub mod change;
 pub mod delivery;
 pub mod event;
 pub mod plan;
+pub mod signal;
 pub mod source;
 pub mod value;

@@ -6,8 +6,8 @@ use serde::Serialize;
 use crate::names::Names;
 
 /// Every type of event.
-pub(crate) const TYPES: [EventType; 3] =
-    [EventType::TvlChange, EventType::PriceUpdate, EventType::ProtocolUpdate];
+pub(crate) const TYPES: [EventType; 4] =
+    [EventType::TvlChange, EventType::PriceUpdate, EventType::ProtocolUpdate, EventType::Signal];
 /// Every priority, the most urgent first.
 pub(crate) const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Medium, Priority::Low];
 

@@ -2,8 +2,8 @@
 
 use events_core::change::{ChangeBaseline, ChangeRules, Threshold};
 use events_core::delivery::KeyStyle;
-use events_core::event::Priority;
-use events_core::plan::{Config, Ttls};
+use events_core::event::{Priority, PriorityRule};
+use events_core::plan::{Config, Signals, Ttls};
 
 use crate::Reader;
 
@@ -22,11 +22,17 @@ const PRIORITIES: [(&str, Priority); 3] =
 const CHANGE_BASELINES: [(&str, ChangeBaseline); 2] =
     [("previous", ChangeBaseline::Previous), ("last_event", ChangeBaseline::LastEvent)];
 
+const SWITCH: [(&str, bool); 2] = [("off", false), ("on", true)];
+
+const PRIORITY_RULES: [(&str, PriorityRule); 2] =
+    [("percent", PriorityRule::Percent), ("signal", PriorityRule::Signal)];
+
 /// Reads thresholds, times to live, keys and switches.
 pub fn rules(reader: &mut Reader<'_>) -> Config {
     let default = Config::default();
     Config {
         rules: change_rules(reader, &default.rules),
+        signals: signals(reader),
         ttls: ttls(reader, &default.ttls),
         keys: key_style(reader),
         caching: reader.flag("ENABLE_CACHING", true),
@@ -46,6 +52,20 @@ pub fn rules(reader: &mut Reader<'_>) -> Config {
         ))
         .unwrap_or(MAX_MESSAGE_BYTES),
     }
+}
+
+/// The settings of signals mean nothing without them, so they are refused where signals are off.
+fn signals(reader: &mut Reader<'_>) -> Option<Signals> {
+    let on = reader.one_of("SIGNALS", &SWITCH, false);
+    let priority = reader.one_of("PRIORITY", &PRIORITY_RULES, PriorityRule::default());
+    let queued = reader.flag("QUEUE_SIGNALS", false);
+    if !on && priority == PriorityRule::Signal {
+        reader.refuse("PRIORITY is \"signal\", but SIGNALS is off; without signals it accepts percent");
+    }
+    if !on && queued {
+        reader.refuse("QUEUE_SIGNALS is true, but SIGNALS is off; without signals it accepts false");
+    }
+    on.then_some(Signals { priority, queued })
 }
 
 fn change_rules(reader: &mut Reader<'_>, default: &ChangeRules) -> ChangeRules {

@@ -26,7 +26,7 @@ pub enum BaselineValues<'a> {
     /// Of a TVL row.
     Tvl(#[serde(borrow)] TvlValues<'a>),
     /// Of a price row.
-    Price(PriceValues),
+    Price(#[serde(borrow)] PriceValues<'a>),
     /// Of a protocol row: its fields.
     Protocol(Cow<'a, Fields>),
 }
@@ -44,16 +44,22 @@ pub struct TvlValues<'a> {
     /// under the empty key.
     #[serde(borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
     pub announced: BTreeMap<Text<'a>, Announced>,
+    /// What the signals remember of each value, as text, if they are on. By chain key; the total is under the empty key.
+    #[serde(borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signals: BTreeMap<Text<'a>, Text<'a>>,
 }
 
 /// Values of a price row, USD.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PriceValues {
+pub struct PriceValues<'a> {
     /// Last price.
     pub price: Number,
     /// The price that the last event announced, if it differs from `price`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<Announced>,
+    /// What the signals remember of the price, as text, if they are on.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Text<'a>>,
 }
 
 /// A value that the last event announced, or the value first seen.
@@ -73,6 +79,15 @@ impl<'a> BaselineValues<'a> {
             Self::Tvl(values) => Self::Tvl(TvlValues { announced: BTreeMap::new(), ..values }),
             Self::Price(values) => Self::Price(PriceValues { announced: None, ..values }),
             Self::Protocol(fields) => Self::Protocol(fields),
+        }
+    }
+
+    /// True if a value was last announced as another one.
+    pub(crate) fn has_announced(&self) -> bool {
+        match self {
+            Self::Tvl(values) => !values.announced.is_empty(),
+            Self::Price(values) => values.announced.is_some(),
+            Self::Protocol(_) => false,
         }
     }
 
@@ -97,9 +112,16 @@ mod tests {
         let at = |value: &str| Announced { value: value.parse().unwrap(), at: None };
         let tvl = |announced| {
             let chains = [(Text::from("base"), Number::from(3))].into();
-            BaselineValues::Tvl(TvlValues { total: Some(Number::from(4)), chains, announced })
+            BaselineValues::Tvl(TvlValues {
+                total: Some(Number::from(4)),
+                chains,
+                announced,
+                ..TvlValues::default()
+            })
         };
-        let price = |announced| BaselineValues::Price(PriceValues { price: Number::from(1), announced });
+        let price = |announced| {
+            BaselineValues::Price(PriceValues { price: Number::from(1), announced, signal: None })
+        };
         let announced = [(Text::from("base"), at("2"))].into();
         for (with, without) in [(tvl(announced), tvl(BTreeMap::new())), (price(Some(at("2"))), price(None))] {
             assert_eq!(with.without_announced(), without);
@@ -114,6 +136,7 @@ mod tests {
             total: Some(number("12345678901234567890.123456789012345678")),
             chains: [(Text::from("base"), number("1E-20"))].into(),
             announced: [(Text::from(""), Announced { value: number("-3"), at: Some(5) })].into(),
+            signals: [(Text::from(""), Text::from("1 2 3e4 5 - 0"))].into(),
         });
         let json = values.to_json();
         assert_eq!(BaselineValues::from_json(&json), Some(values));

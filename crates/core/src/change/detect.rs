@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::baseline::{Announced, BaselineValues, PriceValues, TvlValues};
+use super::previous::{PreviousTvl, Reference};
 use super::rules::{ChangeBaseline, ChangeRules, Threshold};
 use crate::source::{PreviousRow, PriceRow, ProtocolRow, Row, SourceRow, TvlRow};
 use crate::value::{Change, Field, Fields, Number, Text};
@@ -39,6 +40,13 @@ pub enum Finding {
     ChainRemoved(String),
     /// Fields of a protocol changed.
     Fields(UpdateType, Vec<FieldChange>),
+}
+
+impl Finding {
+    /// True if this is a change of the value of a chain, or of the total or the price.
+    pub fn is_move_of(&self, chain: Option<&str>) -> bool {
+        matches!(self, Self::Moved(moved) if moved.chain.as_deref() == chain)
+    }
 }
 
 /// A significant change of one value.
@@ -86,31 +94,28 @@ pub struct FieldChange {
     pub current_value: Value,
 }
 
-/// A value to compare with, and its data time.
-#[derive(Clone, Debug)]
-struct Reference {
-    value: Number,
-    at: Option<i64>,
-}
-
 /// Compares a row with its cached baseline: values and their data time. Without a cached baseline, compares the row
 /// with the previous values that the record itself contains.
 pub fn detect<'a>(
     source: &'a SourceRow,
-    cached: Option<(BaselineValues<'a>, i64)>,
+    cached: Option<(&BaselineValues<'a>, i64)>,
     rules: &'a ChangeRules,
 ) -> Detection<'a> {
     let detector = Detector { source, rules };
     // `announced` counts only under `LastEvent`. The setting may have changed since the baseline was stored.
-    let cached = cached.map(|(values, at)| match rules.baseline {
-        ChangeBaseline::Previous => (values.without_announced(), at),
-        ChangeBaseline::LastEvent => (values, at),
-    });
-    match (&source.row, &cached) {
-        (Row::Tvl(row), Some((BaselineValues::Tvl(values), at))) => detector.tvl(row, Some((values, *at))),
+    let without_announced;
+    let cached = match cached {
+        Some((values, at)) if rules.baseline == ChangeBaseline::Previous && values.has_announced() => {
+            without_announced = values.clone().without_announced();
+            Some((&without_announced, at))
+        }
+        cached => cached,
+    };
+    match (&source.row, cached) {
+        (Row::Tvl(row), Some((BaselineValues::Tvl(values), at))) => detector.tvl(row, Some((values, at))),
         (Row::Tvl(row), _) => detector.tvl(row, None),
         (Row::Price(row), Some((BaselineValues::Price(values), at))) => {
-            detector.price(row, Some((values, *at)))
+            detector.price(row, Some((values, at)))
         }
         (Row::Price(row), _) => detector.price(row, None),
         (Row::Protocol(row), Some((BaselineValues::Protocol(fields), _))) => {
@@ -127,11 +132,7 @@ struct Detector<'a> {
 
 impl<'a> Detector<'a> {
     fn tvl(&self, row: &'a TvlRow, cached: Option<(&TvlValues<'a>, i64)>) -> Detection<'a> {
-        let old = match &self.source.previous {
-            Some(PreviousRow { row: Row::Tvl(old), data_time_ms }) => Some((old, *data_time_ms)),
-            _ => None,
-        };
-        let previous = PreviousTvl { cached, old, previous_hour: row.previous_hour.as_ref() };
+        let previous = PreviousTvl::of(self.source, row, cached);
         let mut next = TvlValues::default();
         let mut findings = Vec::new();
 
@@ -190,7 +191,7 @@ impl<'a> Detector<'a> {
         Detection { findings, compared, next: BaselineValues::Tvl(next), gone_chains }
     }
 
-    fn price(&self, row: &PriceRow, cached: Option<(&PriceValues, i64)>) -> Detection<'static> {
+    fn price(&self, row: &PriceRow, cached: Option<(&PriceValues<'a>, i64)>) -> Detection<'a> {
         let reference = match (cached, &self.source.previous) {
             (Some((values, at)), _) => Some(match &values.announced {
                 Some(announced) => Reference { value: announced.value, at: announced.at },
@@ -204,7 +205,7 @@ impl<'a> Detector<'a> {
         let moved = self.compare(None, reference.as_ref(), &row.price, &self.rules.price);
         let mut announced = BTreeMap::new();
         self.keep_announced(&mut announced, "", reference.as_ref(), &row.price, moved.is_some());
-        let next = PriceValues { price: row.price, announced: announced.remove("") };
+        let next = PriceValues { price: row.price, announced: announced.remove(""), signal: None };
         Detection {
             findings: moved.into_iter().map(Finding::Moved).collect(),
             compared: reference.is_some(),
@@ -267,78 +268,6 @@ impl<'a> Detector<'a> {
             announced.insert(key.into(), Announced { value: reference.value, at: reference.at });
         }
     }
-}
-
-/// The possible sources of the values before a TVL row, best first.
-struct PreviousTvl<'c, 'a> {
-    /// The cached baseline, and its data time.
-    cached: Option<(&'c TvlValues<'a>, i64)>,
-    /// The record's old image, and its data time if known.
-    old: Option<(&'a TvlRow, Option<i64>)>,
-    /// The record's `tvlPrev1Hour`: a total only.
-    previous_hour: Option<&'c Number>,
-}
-
-impl<'a> PreviousTvl<'_, 'a> {
-    fn total(&self) -> Option<Reference> {
-        let cached = self.cached.and_then(|(values, at)| reference(values, "", values.total, at));
-        let old = || {
-            let (row, at) = self.old?;
-            row.total.map(|value| Reference { value, at })
-        };
-        let hour = || self.previous_hour.map(|value| Reference { value: *value, at: None });
-        cached.or_else(old).or_else(hour)
-    }
-
-    /// What a chain with this last known value is compared with.
-    fn chain(&self, chain: &str, last: Option<Number>) -> Option<Reference> {
-        match (self.cached, self.old) {
-            (Some((values, at)), _) => reference(values, chain, last, at),
-            (None, Some((_, at))) => last.map(|value| Reference { value, at }),
-            (None, None) => None,
-        }
-    }
-
-    /// True if a source has chains, even none.
-    fn has_chains(&self) -> bool {
-        self.cached.is_some() || self.old.is_some()
-    }
-
-    /// The last known values of the chains, by chain key.
-    fn chains(&self) -> Vec<(Text<'a>, Number)> {
-        match (self.cached, self.old) {
-            (Some((values, _)), _) => {
-                values.chains.iter().map(|(chain, value)| (chain.clone(), *value)).collect()
-            }
-            (None, Some((row, _))) => {
-                row.chains.iter().map(|(chain, value)| (chain.as_str().into(), *value)).collect()
-            }
-            (None, None) => Vec::new(),
-        }
-    }
-
-    /// The last known total.
-    fn last_total(&self) -> Option<Number> {
-        let cached = self.cached.and_then(|(values, _)| values.total);
-        let old = || self.old.and_then(|(row, _)| row.total);
-        cached.or_else(old).or(self.previous_hour.copied())
-    }
-
-    /// Copies the announced value of a chain, or of the total under the empty key, that is unknown in the row.
-    fn carry_announced(&self, key: Text<'a>, announced: &mut BTreeMap<Text<'a>, Announced>) {
-        if let Some((values, _)) = self.cached {
-            let kept = values.announced.get(key.as_str());
-            announced.extend(kept.map(|kept| (key, kept.clone())));
-        }
-    }
-}
-
-fn reference(values: &TvlValues<'_>, key: &str, last: Option<Number>, at: i64) -> Option<Reference> {
-    let last = last?;
-    Some(match values.announced.get(key) {
-        Some(announced) => Reference { value: announced.value, at: announced.at },
-        None => Reference { value: last, at: Some(at) },
-    })
 }
 
 /// Every field that differs, by name, in the JSON of events.

@@ -5,10 +5,12 @@
 
 mod baseline;
 mod detect;
+mod previous;
 mod rules;
 mod version;
 
 pub use baseline::{Announced, Baseline, BaselineValues, PriceValues, TvlValues};
 pub use detect::{Detection, FieldChange, Finding, Moved, UpdateType, detect};
+pub(crate) use previous::PreviousTvl;
 pub use rules::{ChangeBaseline, ChangeRules, Threshold};
 pub use version::{CommitDecision, Predecessor, RowVersion, VersionStatus, commit_decision, row_status};

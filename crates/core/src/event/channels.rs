@@ -18,6 +18,8 @@ pub struct Channels<'a> {
     pub chain: Option<&'a str>,
     /// Priority of the event.
     pub priority: Priority,
+    /// True if the event has a signal.
+    pub has_signal: bool,
 }
 
 impl Channels<'_> {
@@ -27,6 +29,7 @@ impl Channels<'_> {
             EventType::PriceUpdate => vec!["events:prices".to_owned(), token_channel(self.id)],
             EventType::TvlChange => vec!["events:tvl".to_owned(), protocol_channel(self.id)],
             EventType::ProtocolUpdate => vec!["events:protocols".to_owned(), protocol_channel(self.id)],
+            EventType::Signal => Vec::new(),
         };
         let chain = |kind: &str| self.chain.map(|chain| format!("events:chain:{}:{kind}", segment(chain)));
         match self.event_type {
@@ -36,6 +39,10 @@ impl Channels<'_> {
                 names.extend(chain("tvl"));
             }
             EventType::ProtocolUpdate => names.extend(self.slug_channel()),
+            EventType::Signal => {}
+        }
+        if self.has_signal {
+            names.push("events:signals".to_owned());
         }
         if self.priority == Priority::High {
             names.push("events:alerts".to_owned());

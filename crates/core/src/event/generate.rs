@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Data, Event, EventType, Metadata, PriceData, Priority, ProtocolData, TvlData, VERSION};
 use crate::change::{FieldChange, Finding, Moved, UpdateType};
+use crate::signal::{Signal, ValueSignal};
 use crate::source::{PriceRow, Row, SourceRow};
 use crate::value::{self, Change, EventName, Number};
 
@@ -15,6 +16,20 @@ const USUAL_CONFIDENCE: f64 = 0.9;
 const LARGE: u32 = 10;
 /// Per cent above which a change is extreme.
 const EXTREME: u32 = 50;
+
+/// Score from which a signal has priority high, and medium.
+const HIGH_SCORE: u8 = 60;
+const MEDIUM_SCORE: u8 = 30;
+
+/// What decides the priority of a change of TVL or of a price.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PriorityRule {
+    /// Its size: above 50 % it is high, above 10 % medium.
+    #[default]
+    Percent,
+    /// The score of its signal: from 60 on it is high, from 30 on medium. Without a signal it is low.
+    Signal,
+}
 
 /// The names of a protocol, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,16 +60,20 @@ pub struct EventSource<'a> {
     pub least_tvl: &'a Number,
     /// How many rows of the key with the same data time were applied before the row.
     pub occurrence: u32,
+    /// What decides the priority of a change.
+    pub priority: PriorityRule,
     /// ms since the handler was entered.
     pub processing_ms: f64,
 }
 
 impl EventSource<'_> {
-    /// Makes the event of one finding.
-    pub fn event(&self, finding: Finding) -> Event {
+    /// Makes the event of one finding. `signal` is that of its value, if it has one.
+    pub fn event(&self, finding: Finding, signal: Option<Signal>) -> Event {
         match (finding, &self.row.row) {
-            (Finding::Moved(moved), Row::Price(row)) => self.price_event(row, &moved),
-            (Finding::Moved(moved), _) => self.tvl_event(&moved),
+            (Finding::Moved(moved), Row::Price(row)) => {
+                self.price_event(EventType::PriceUpdate, row, &moved, signal)
+            }
+            (Finding::Moved(moved), _) => self.tvl_event(EventType::TvlChange, &moved, signal),
             (Finding::ChainAdded(chain, value), _) => {
                 let change = chain_change(Value::Null, Value::from(chain.as_str()));
                 self.protocol_event(UpdateType::ChainAdded, vec![change], Some(chain), &value.canonical())
@@ -73,11 +92,29 @@ impl EventSource<'_> {
         }
     }
 
-    fn price_event(&self, row: &PriceRow, moved: &Moved) -> Event {
+    /// Makes the event of a signal whose value has no event of its own in this row.
+    pub fn signal_event(&self, found: ValueSignal) -> Event {
+        let ValueSignal { chain, previous, previous_ms, current, signal } = found;
+        let change = Change::between(&previous, &current);
+        let moved = Moved { chain, previous, previous_ms: Some(previous_ms), current, change };
+        match &self.row.row {
+            Row::Price(row) => self.price_event(EventType::Signal, row, &moved, Some(signal)),
+            Row::Tvl(_) | Row::Protocol(_) => self.tvl_event(EventType::Signal, &moved, Some(signal)),
+        }
+    }
+
+    fn price_event(
+        &self,
+        event_type: EventType,
+        row: &PriceRow,
+        moved: &Moved,
+        signal: Option<Signal>,
+    ) -> Event {
         let change = &moved.change;
         let tags = [Some("price"), Some(&row.token_id), row.chain.as_deref()];
         let confidence = confidence(row.confidence, Some(change), row.symbol.is_some());
-        let metadata = self.metadata(confidence, size_priority(change), &tags, Some(change));
+        let priority = self.priority(size_priority(change), signal.as_ref());
+        let metadata = Metadata { signal, ..self.metadata(confidence, priority, &tags, Some(change)) };
         let data = PriceData {
             token_id: row.token_id.clone(),
             symbol: row.symbol.clone(),
@@ -91,15 +128,16 @@ impl EventSource<'_> {
             decimals: row.decimals,
             previous_timestamp: moved.previous_ms,
         };
-        let id = self.id(EventType::PriceUpdate, row.chain.as_deref(), &moved.current.canonical());
-        self.assemble(id, EventType::PriceUpdate, metadata, Data::Price(data))
+        let id = self.value_id(event_type, row.chain.as_deref(), &moved.current);
+        self.assemble(id, event_type, metadata, Data::Price(data))
     }
 
-    fn tvl_event(&self, moved: &Moved) -> Event {
+    fn tvl_event(&self, event_type: EventType, moved: &Moved, signal: Option<Signal>) -> Event {
         let (subject, meta, change) = (self.row.subject(), self.meta, &moved.change);
         let tags = [Some("tvl"), Some(subject.id()), moved.chain.as_deref()];
         let confidence = confidence(None, Some(change), meta.name.is_some());
-        let metadata = self.metadata(confidence, self.tvl_priority(change), &tags, Some(change));
+        let priority = self.priority(self.tvl_priority(change), signal.as_ref());
+        let metadata = Metadata { signal, ..self.metadata(confidence, priority, &tags, Some(change)) };
         let breakdown = match (&moved.chain, &self.row.row) {
             (None, Row::Tvl(row)) => {
                 Some(row.chains.iter().map(|(chain, value)| (chain.clone(), value.to_f64())).collect())
@@ -118,8 +156,17 @@ impl EventSource<'_> {
             breakdown,
             previous_timestamp: moved.previous_ms,
         };
-        let id = self.id(EventType::TvlChange, moved.chain.as_deref(), &moved.current.canonical());
-        self.assemble(id, EventType::TvlChange, metadata, Data::Tvl(data))
+        let id = self.value_id(event_type, moved.chain.as_deref(), &moved.current);
+        self.assemble(id, event_type, metadata, Data::Tvl(data))
+    }
+
+    fn priority(&self, by_size: Priority, signal: Option<&Signal>) -> Priority {
+        match (self.priority, signal.map_or(0, |signal| signal.score)) {
+            (PriorityRule::Percent, _) => by_size,
+            (PriorityRule::Signal, HIGH_SCORE..) => Priority::High,
+            (PriorityRule::Signal, MEDIUM_SCORE..) => Priority::Medium,
+            (PriorityRule::Signal, _) => Priority::Low,
+        }
     }
 
     /// Dust that grows a thousandfold is still dust: alerts are for changes of at least the absolute threshold.
@@ -149,6 +196,11 @@ impl EventSource<'_> {
             chain,
         };
         self.assemble(id, EventType::ProtocolUpdate, metadata, Data::Protocol(data))
+    }
+
+    /// The id of an event of the row that has this value.
+    pub fn value_id(&self, event_type: EventType, chain: Option<&str>, value: &Number) -> String {
+        self.id(event_type, chain, &value.canonical())
     }
 
     /// The id of an event: it depends on the new value, in canonical form.
@@ -191,6 +243,7 @@ impl EventSource<'_> {
             processing_time: self.processing_ms,
             retry_count: 0,
             priority,
+            signal: None,
             tags: tags.iter().flatten().copied().chain(sizes).map(str::to_owned).collect(),
         }
     }

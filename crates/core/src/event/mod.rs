@@ -6,13 +6,14 @@ mod channels;
 mod generate;
 
 pub use channels::{Channels, protocol_channel, protocol_of_channel, token_channel, token_of_channel};
-pub use generate::{EventSource, ProtocolMeta};
+pub use generate::{EventSource, PriorityRule, ProtocolMeta};
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::change::{FieldChange, UpdateType};
+use crate::signal::Signal;
 use crate::source::{ChangeSource, Subject};
 
 /// Version of the event's JSON.
@@ -50,6 +51,8 @@ pub enum EventType {
     TvlChange,
     /// A protocol's metadata or set of chains changed.
     ProtocolUpdate,
+    /// A signal on a row whose value has no event of its own: a confirmation, the return of a value, or drift.
+    Signal,
 }
 
 impl EventType {
@@ -59,6 +62,7 @@ impl EventType {
             Self::PriceUpdate => "price_update",
             Self::TvlChange => "tvl_change",
             Self::ProtocolUpdate => "protocol_update",
+            Self::Signal => "signal",
         }
     }
 }
@@ -70,9 +74,9 @@ impl EventType {
 pub enum Priority {
     /// Any other change.
     Low,
-    /// A change above 10 %, or of a protocol's metadata.
+    /// A change above 10 %, or of a protocol's metadata. By signals: a score from 30 on.
     Medium,
-    /// A change above 50 %, or of a protocol's status.
+    /// A change above 50 %, or of a protocol's status. By signals: a score from 60 on.
     High,
 }
 
@@ -102,6 +106,9 @@ pub struct Metadata {
     pub retry_count: u32,
     /// How urgent the event is.
     pub priority: Priority,
+    /// How unusual the change is. Only with `SIGNALS=on`, and only on changes that are unusual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
     /// Tags that subscribers filter by: type, ids, chain, size of the change.
     pub tags: Vec<String>,
 }
@@ -111,9 +118,9 @@ pub struct Metadata {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Data {
-    /// `price_update`.
+    /// `price_update`, or `signal` of a price.
     Price(PriceData),
-    /// `tvl_change`.
+    /// `tvl_change`, or `signal` of TVL.
     Tvl(TvlData),
     /// `protocol_update`.
     Protocol(ProtocolData),
@@ -266,7 +273,8 @@ impl Event {
             Data::Tvl(data) => (&data.protocol_id, data.protocol_slug.as_deref(), data.chain.as_deref()),
             Data::Protocol(data) => (&data.protocol_id, data.protocol_slug.as_deref(), None),
         };
-        Channels { event_type, id, slug, chain, priority }.names()
+        let has_signal = self.metadata.signal.is_some();
+        Channels { event_type, id, slug, chain, priority, has_signal }.names()
     }
 
     /// The JSON to publish and to queue.
@@ -328,8 +336,12 @@ impl Event {
                 (EventType::ProtocolUpdate, [0.0; 4])
             }
         };
-        if expected != self.event_type {
+        let is_signal = self.event_type == EventType::Signal && expected != EventType::ProtocolUpdate;
+        if expected != self.event_type && !is_signal {
             return Err("eventType does not match data");
+        }
+        if is_signal && self.metadata.signal.is_none() {
+            return Err("a signal has no metadata.signal");
         }
         if numbers.into_iter().all(f64::is_finite) { Ok(()) } else { Err("a number is not finite") }
     }

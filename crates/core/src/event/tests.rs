@@ -17,6 +17,7 @@ fn tvl() -> Event {
             processing_time: 0.5,
             retry_count: 0,
             priority: Priority::High,
+            signal: None,
             tags: vec!["tvl".into(), "1".into()],
         },
         data: Data::Tvl(TvlData {

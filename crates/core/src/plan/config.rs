@@ -2,7 +2,7 @@
 
 use crate::change::ChangeRules;
 use crate::delivery::KeyStyle;
-use crate::event::Priority;
+use crate::event::{Priority, PriorityRule};
 use crate::source::Row;
 
 /// Times to live of the keys, in seconds.
@@ -32,11 +32,22 @@ impl Ttls {
     }
 }
 
+/// Which signals are made, and where they count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// What decides the priority of a change.
+    pub priority: PriorityRule,
+    /// True if signals without an event of their own are queued too.
+    pub queued: bool,
+}
+
 /// What to detect, and what to write, publish and queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Which changes become events.
     pub rules: ChangeRules,
+    /// How signals are made; `None` makes none, and keeps no meters.
+    pub signals: Option<Signals>,
     /// Times to live.
     pub ttls: Ttls,
     /// How Redis keys are written.
@@ -64,6 +75,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             rules: ChangeRules::default(),
+            signals: None,
             ttls: Ttls { price: 3_600, tvl: 3_600, meta: 604_800, event: 300, baseline: 90_000 },
             keys: KeyStyle::default(),
             caching: true,

@@ -44,8 +44,6 @@ pub(super) fn rules_of(judgement: &Judgement, rules: &ChangeRules) -> ChangeRule
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::change::{Baseline, RowVersion, TvlValues};
     use crate::delivery::Snapshot;
@@ -75,7 +73,7 @@ mod tests {
         let values = BaselineValues::Tvl(TvlValues {
             total: Some(Number::from(180_000)),
             chains,
-            announced: BTreeMap::new(),
+            ..TvlValues::default()
         });
         let version = RowVersion {
             data_time_ms: 900_000,

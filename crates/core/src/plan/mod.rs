@@ -13,7 +13,7 @@ mod response;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use config::{Config, Ttls};
+pub use config::{Config, Signals, Ttls};
 pub use planner::{PlanTimes, hold_back_rows, plan};
 pub use response::{BatchResponse, batch_response, fail_dependents};
 
@@ -34,7 +34,7 @@ pub struct RecordPlan {
     pub created_ms: Option<i64>,
     /// What the record turned out to be.
     pub outcome: RecordOutcome,
-    /// The valid events, in order.
+    /// The valid events, in order. Signals without an event of their own come last.
     pub events: Vec<Event>,
     /// Messages for the events queue, in order.
     pub messages: Vec<Message>,
@@ -77,7 +77,7 @@ pub enum RecordOutcome {
     Events,
     /// There was nothing to compare the row with. It becomes the baseline.
     FirstSeen,
-    /// The row has no significant change.
+    /// The row has no significant change. It may still have signals: a confirmation, a return, drift.
     Unchanged,
     /// The row's data is older than the baseline.
     Late,

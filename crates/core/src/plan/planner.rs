@@ -15,11 +15,12 @@ use crate::delivery::{
     Commit, DeadLetterWriter, EventLog, KeyRenewal, Message, Publication, Snapshot, Undeliverable,
     event_message,
 };
-use crate::event::{Event, EventSource, ProtocolMeta};
+use crate::event::{Event, EventSource, EventType, ProtocolMeta};
+use crate::signal::{ValueSignal, keep_meters, observe};
 use crate::source::{
     Judgement, ProtocolRow, Record, RecordContent, Row, SourceRow, Subject, UndecodableRecord,
 };
-use crate::value::Text;
+use crate::value::{Number, Text};
 
 /// The times that a plan needs, because this crate reads no clock.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +72,11 @@ impl<'a> CurrentBaseline<'a> {
     fn planned(commit: &'a Commit) -> Self {
         Self { version: &commit.version, occurrence: commit.occurrence, values: &commit.values }
     }
+
+    /// The values, with their data time.
+    fn read(&self) -> Option<(BaselineValues<'a>, i64)> {
+        Some((BaselineValues::from_json(self.values)?, self.version.data_time_ms))
+    }
 }
 
 /// How many rows of the key with the row's data time were applied before. Several rows of one second differ only in it.
@@ -86,6 +92,8 @@ struct Comparison<'a> {
     rules: &'a ChangeRules,
     /// How many rows of the key with the same data time were applied before.
     occurrence: u32,
+    /// The baseline that is stored, with its data time.
+    cached: Option<(&'a BaselineValues<'a>, i64)>,
 }
 
 struct Planner<'a> {
@@ -170,13 +178,12 @@ impl<'a> Planner<'a> {
             VersionStatus::Late => plan.outcome = RecordOutcome::Late,
             VersionStatus::AlreadyApplied => plan.outcome = RecordOutcome::AlreadyApplied,
             VersionStatus::Newer => {
-                let compared_with = current.as_ref().and_then(|current| {
-                    Some((BaselineValues::from_json(current.values)?, current.version.data_time_ms))
-                });
-                let detection = detect(source, compared_with, &self.config.rules);
+                let cached = current.as_ref().and_then(CurrentBaseline::read);
+                let cached = cached.as_ref().map(|(values, at)| (values, *at));
+                let detection = detect(source, cached, &self.config.rules);
                 let occurrence = occurrence(source, current.as_ref());
                 let this_row = Predecessor { baseline_key, version: RowVersion::of(source) };
-                let comparison = Comparison { detection, rules: &self.config.rules, occurrence };
+                let comparison = Comparison { detection, rules: &self.config.rules, occurrence, cached };
                 self.apply(source, subject, comparison, this_row, plan);
             }
         }
@@ -192,15 +199,17 @@ impl<'a> Planner<'a> {
         baseline_key: String,
         plan: &mut RecordPlan,
     ) {
-        let cached = current.and_then(|current| BaselineValues::from_json(current.values));
-        let (source, rules) = (&completed(source, cached.as_ref()), &rules_of(judgement, &self.config.rules));
+        let cached = current.and_then(CurrentBaseline::read);
+        let cached = cached.as_ref().map(|(values, at)| (values, *at));
+        let completed = completed(source, cached.map(|(values, _)| values));
+        let (source, rules) = (&completed, &rules_of(judgement, &self.config.rules));
         let mut detection = detect(source, None, rules);
         if judgement.silent {
             detection.findings.clear();
         }
         let occurrence = judgement.occurrence;
         let this_row = Predecessor { baseline_key, version: RowVersion::of(source) };
-        self.apply(source, subject, Comparison { detection, rules, occurrence }, this_row, plan);
+        self.apply(source, subject, Comparison { detection, rules, occurrence, cached }, this_row, plan);
     }
 
     /// The baseline of a key: that of an earlier row of this batch, else the stored one.
@@ -226,8 +235,18 @@ impl<'a> Planner<'a> {
         this_row: Predecessor,
         plan: &mut RecordPlan,
     ) {
-        let Comparison { detection, rules, occurrence } = comparison;
-        let Detection { findings, compared, next, gone_chains } = detection;
+        let Comparison { detection, rules, occurrence, cached } = comparison;
+        let Detection { findings, compared, mut next, gone_chains } = detection;
+        let meta = self.meta(source, subject);
+        let events = EventSource {
+            row: source,
+            meta: &meta,
+            least_tvl: &rules.tvl.absolute,
+            occurrence,
+            priority: self.config.signals.unwrap_or_default().priority,
+            processing_ms: self.times.processing_ms,
+        };
+        let signals = self.signals(&events, cached, &findings, &mut next);
         let mut commit = Commit {
             baseline_key: this_row.baseline_key,
             version: this_row.version,
@@ -249,35 +268,71 @@ impl<'a> Planner<'a> {
         plan.outcome = match (findings.is_empty(), compared) {
             (true, false) => RecordOutcome::FirstSeen,
             (true, true) => RecordOutcome::Unchanged,
-            (false, _) => self.events(source, subject, findings, rules, plan, &mut commit),
+            (false, _) => RecordOutcome::Events,
         };
+        let has_findings = !findings.is_empty();
+        self.events(&events, subject, findings, signals, plan, &mut commit);
+        if has_findings && plan.events.is_empty() {
+            plan.outcome = RecordOutcome::DeadLetter("every event of the record is invalid".into());
+        }
         plan.commit = Some(commit);
     }
 
-    /// Makes of each finding an event with its message and publication, or a dead letter.
+    /// The signals of a row. Puts the meters of its values into the next baseline.
+    fn signals<'v>(
+        &self,
+        events: &EventSource<'v>,
+        cached: Option<(&BaselineValues<'v>, i64)>,
+        findings: &[Finding],
+        next: &mut BaselineValues<'v>,
+    ) -> Vec<ValueSignal> {
+        if self.config.signals.is_none() {
+            return Vec::new();
+        }
+        if events.row.judgement.as_ref().is_some_and(|judgement| judgement.silent) {
+            if let Some((values, _)) = cached {
+                keep_meters(values, next);
+            }
+            return Vec::new();
+        }
+        // A signal is about the event of its value, or about its own where the value has none.
+        let of_value = match events.row.row {
+            Row::Price(_) => EventType::PriceUpdate,
+            Row::Tvl(_) | Row::Protocol(_) => EventType::TvlChange,
+        };
+        let has_event = |chain: Option<&str>| findings.iter().any(|finding| finding.is_move_of(chain));
+        let id = |chain: Option<&str>, value: &Number| {
+            // A price row names its chain, and has one value.
+            let has_event = has_event(chain.filter(|_| of_value == EventType::TvlChange));
+            let event_type = if has_event { of_value } else { EventType::Signal };
+            events.value_id(event_type, chain, value)
+        };
+        observe(events.row, cached, next, &id)
+    }
+
+    /// Makes of each finding, and of each signal without one, an event with its message and publication, or a dead
+    /// letter.
     fn events(
         &self,
-        source: &SourceRow,
+        events: &EventSource<'_>,
         subject: &Subject,
         findings: Vec<Finding>,
-        rules: &ChangeRules,
+        mut signals: Vec<ValueSignal>,
         plan: &mut RecordPlan,
         commit: &mut Commit,
-    ) -> RecordOutcome {
-        let (least_tvl, processing_ms) = (&rules.tvl.absolute, self.times.processing_ms);
-        let (meta, occurrence) = (self.meta(source, subject), commit.occurrence);
-        let events = EventSource { row: source, meta: &meta, least_tvl, occurrence, processing_ms };
+    ) {
         for finding in findings {
-            self.event(events.event(finding), subject, plan, commit);
+            let own = signals.iter().position(|found| finding.is_move_of(found.chain.as_deref()));
+            let signal = own.map(|own| signals.remove(own).signal);
+            self.event(events.event(finding, signal), subject, plan, commit);
+        }
+        for found in signals {
+            self.event(events.signal_event(found), subject, plan, commit);
         }
         if !commit.publications.is_empty() && self.config.event_log_max_length > 0 {
             let (key, max_length) = (self.config.keys.event_log(), self.config.event_log_max_length);
             commit.event_log = Some(EventLog { key, max_length });
         }
-        if plan.events.is_empty() {
-            return RecordOutcome::DeadLetter("every event of the record is invalid".into());
-        }
-        RecordOutcome::Events
     }
 
     /// Adds an event to the plan. An invalid event, or one too large for the queue, becomes a dead letter.
@@ -291,7 +346,7 @@ impl<'a> Planner<'a> {
                 return;
             }
         };
-        if self.config.queueing && event.metadata.priority >= self.config.min_priority {
+        if self.is_queued(&event) {
             match event_message(&event, &body, self.config.max_message_bytes) {
                 Ok(message) => plan.messages.push(message),
                 Err(error) => {
@@ -308,6 +363,12 @@ impl<'a> Planner<'a> {
             });
         }
         plan.events.push(event);
+    }
+
+    fn is_queued(&self, event: &Event) -> bool {
+        let queues_type = event.event_type != EventType::Signal
+            || self.config.signals.is_some_and(|signals| signals.queued);
+        self.config.queueing && queues_type && event.metadata.priority >= self.config.min_priority
     }
 
     fn dead_letter(&self, event: &Event, text: &str, error: &str, stage: &str) -> Message {

@@ -126,6 +126,11 @@ impl Number {
         self.exact().abs().compare(&floor.exact().abs()) != Ordering::Less
     }
 
+    /// The mantissa, without zeros at its end, and the exponent of its last digit.
+    pub(crate) fn parts(&self) -> (i128, i32) {
+        (self.mantissa, self.exponent)
+    }
+
     fn exact(&self) -> Exact {
         Exact::Small { mantissa: self.mantissa, exponent: self.exponent }
     }

@@ -27,6 +27,12 @@ impl<'a> From<&'a str> for Text<'a> {
     }
 }
 
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+}
+
 /// So that a map of texts can be asked for a `str`.
 impl Borrow<str> for Text<'_> {
     fn borrow(&self) -> &str {

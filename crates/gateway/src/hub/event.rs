@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use events_core::delivery::{LogEntry, Position};
 use events_core::event::{Channels, EventType, Priority};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio_tungstenite::tungstenite::{Bytes, Utf8Bytes};
 
 /// An event of the log. It is encoded once, and all connections share the bytes.
@@ -48,6 +49,8 @@ struct View<'a> {
 #[derive(Deserialize)]
 struct MetadataView {
     priority: Priority,
+    /// Present on an event with a signal.
+    signal: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -73,15 +76,22 @@ impl LogEvent {
         let LogEntry { position, event } = entry;
         let position = *position;
         let view: View<'_> = serde_json::from_str(event).map_err(|error| error.to_string())?;
-        let View { event_type, metadata: MetadataView { priority }, data } = view;
+        let View { event_type, metadata: MetadataView { priority, signal }, data } = view;
         let text = |text: Option<Text<'_>>| text.map(|text| Box::<str>::from(text.0));
         let (protocol_id, protocol_slug) = (text(data.protocol_id), text(data.protocol_slug));
         let (token_id, chain) = (text(data.token_id), text(data.chain));
-        let id = if event_type == EventType::PriceUpdate { &token_id } else { &protocol_id };
+        let id = match event_type {
+            EventType::PriceUpdate => &token_id,
+            EventType::TvlChange | EventType::ProtocolUpdate => &protocol_id,
+            EventType::Signal if token_id.is_some() => &token_id,
+            EventType::Signal => &protocol_id,
+        };
         let id = id.as_deref().ok_or("the event has neither the protocolId nor the tokenId of its type")?;
         let (slug, chain_key) = (protocol_slug.as_deref(), chain.as_deref());
-        let names = Channels { event_type, id, slug, chain: chain_key, priority }.names();
-        let replaces = (event_type != EventType::ProtocolUpdate).then(|| {
+        let has_signal = signal.is_some();
+        let names = Channels { event_type, id, slug, chain: chain_key, priority, has_signal }.names();
+        let has_value = matches!(event_type, EventType::PriceUpdate | EventType::TvlChange);
+        let replaces = has_value.then(|| {
             let mut hasher = DefaultHasher::new();
             (event_type, id, chain_key).hash(&mut hasher);
             hasher.finish()
