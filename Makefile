@@ -131,6 +131,13 @@ provider-lock: needs-terraform ## write the lock file of the AWS provider for ea
 signal-eval: ## evaluate the signals on generated streams with labelled faults: precision, recall, goals; STREAMS=N of each, SEED=N
 	@cargo run --quiet --profile local --package events-signals -- $(if $(STREAMS),--streams $(call quoted,$(STREAMS))) $(if $(SEED),--seed $(call quoted,$(SEED)))
 
+SIGNAL_REPORT ?= signals.html
+signal-report: ## replay STREAM=FILE and write a page with pictures of its signals to SIGNAL_REPORT=FILE (signals.html)
+	@test -n '$(STREAM)' || { echo 'STREAM is not set: make signal-report STREAM=FILE, where FILE has stream records (JSON)' >&2; exit 2; }
+	@cargo build $(if $(wildcard target/local/local-stream),--quiet) --profile local --package local-stream --target-dir target
+	@target/local/local-stream --signal-report $(call quoted,$(SIGNAL_REPORT)) $(ARGS) -- $(call quoted,$(STREAM))
+	@echo 'The pictures are in' $(call quoted,$(SIGNAL_REPORT))
+
 counts: ## compare the allocations and instructions of the hot path with tests/counts/counts.txt; WRITE=1 renews it
 	@sh tests/install-tools.sh counts
 	@$(if $(WRITE),COUNTS_WRITE=1) cargo test --quiet --profile counts --package events-counts -- --nocapture

@@ -254,7 +254,8 @@ class Rule:
         start, took = anchor[0], self.since(anchor)
         size = size_of(start, self.current)
         dust = self.unit == "tvl" and max(as_dollars(*start), as_dollars(*self.current)) < 10000
-        if size < 50000 or took < 3 * HOUR or dust:
+        recent = 3 * HOUR <= took < 36 * HOUR
+        if size < 50000 or self.size * 2 > size or not recent or dust:
             return None
         typical = self.deviation * root_of_hours(took) // 1000
         z = 100 * size // (typical + 10000)

@@ -19,6 +19,7 @@ use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::replay::{Replay, Stop, read_ahead};
 use crate::report;
+use crate::signals::{Gallery, page};
 use crate::source::{self, Source};
 use crate::summary::Summary;
 use crate::view::View;
@@ -52,11 +53,16 @@ fn unusable(message: impl Display) -> Failure {
 
 async fn replay(args: &Args) -> Result<(), Failure> {
     start_log()?;
-    let settings = ProcessorSettings::for_replay().map_err(unusable)?;
+    let mut settings = ProcessorSettings::for_replay().map_err(unusable)?;
+    if args.signals || args.signal_report.is_some() {
+        settings.processor.core.signals.get_or_insert_default();
+    }
     let source = open_input(&args.input)?;
     let names = args.names.as_deref().map_or_else(|| Ok(Names::default()), Names::read).map_err(unusable)?;
     name_targets(&settings, &args.input)?;
-    args.events.as_deref().map_or(Ok(()), |path| check_events(path, args))?;
+    for (option, path) in [("--events", &args.events), ("--signal-report", &args.signal_report)] {
+        path.as_deref().map_or(Ok(()), |path| check_output(option, path, args))?;
+    }
     let processor = with_fallback(&settings).map_err(unusable)?;
     let destinations = Destinations::of(&settings);
     require_store(&processor, &destinations).await?;
@@ -64,15 +70,26 @@ async fn replay(args: &Args) -> Result<(), Failure> {
     // Created last, so that a replay that cannot begin does not overwrite the events of an earlier one.
     let events = args.events.as_deref().map_or_else(|| Ok(EventLog::default()), open_events)?;
     let batch_size = args.batch_size.unwrap_or(settings.delivery.batch_size);
-    let rules = &settings.processor.core.rules;
+    let config = &settings.processor.core;
     let view = View { filter: args.filter(), names };
-    let summary = Summary::new(source::name(&args.input), batch_size, destinations, rules, view);
+    let summary = Summary::new(source::name(&args.input), batch_size, destinations, config, view);
     let progress = Progress::new(args.quiet, source::size(&args.input));
     let pace = Pace::new(args.speed);
     let mut replay = Replay::new(&processor, args.max_attempts, events, progress, pace, summary);
+    replay.gallery = args.signal_report.as_ref().map(|_| Gallery::default());
     let records = read_ahead(source).map_err(unusable)?;
     let ended = Box::pin(replay.run(records, events_program::stop_signal().map_err(unusable)?)).await;
+    write_page(args, &replay.summary, replay.gallery.as_ref())?;
     finish(args, &replay.summary, ended)
+}
+
+/// Writes the page of signals, also of a replay that ended early.
+fn write_page(args: &Args, summary: &Summary, gallery: Option<&Gallery>) -> Result<(), Failure> {
+    let (Some(path), Some(gallery), Some(signals)) = (&args.signal_report, gallery, &summary.signals) else {
+        return Ok(());
+    };
+    let written = std::fs::write(path, page(&summary.input, signals, gallery));
+    written.map_err(|error| unwritable("--signal-report", path, &format!("could not be written: {error}")))
 }
 
 /// Prints the summary, unless nothing was replayed of a broken input, or the events file failed. Then returns the exit
@@ -156,25 +173,26 @@ fn open_input(path: &Path) -> Result<Source, Failure> {
     })
 }
 
-fn unwritable(path: &Path, problem: &dyn Display) -> Failure {
-    unusable(format!("--events {}: {problem}", path.display()))
+fn unwritable(option: &str, path: &Path, problem: &dyn Display) -> Failure {
+    unusable(format!("{option} {}: {problem}", path.display()))
 }
 
-/// Checks that the events file can be written and is not the input. Changes nothing in it.
-fn check_events(path: &Path, args: &Args) -> Result<(), Failure> {
+/// Checks that a file can be written and is not the input. Changes nothing in it.
+fn check_output(option: &str, path: &Path, args: &Args) -> Result<(), Failure> {
     let input = if args.input.as_os_str() == "-" { Path::new("/dev/stdin") } else { &args.input };
     let same_file = match (path.metadata(), input.metadata()) {
         (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
         _ => false,
     };
     if same_file {
-        return Err(unwritable(path, &"is the input itself"));
+        return Err(unwritable(option, path, &"is the input itself"));
     }
-    EventLog::check(path).map_err(|error| unwritable(path, &format!("cannot be written: {error}")))
+    EventLog::check(path).map_err(|error| unwritable(option, path, &format!("cannot be written: {error}")))
 }
 
 fn open_events(path: &Path) -> Result<EventLog, Failure> {
-    EventLog::create(path).map_err(|error| unwritable(path, &format!("cannot be written: {error}")))
+    EventLog::create(path)
+        .map_err(|error| unwritable("--events", path, &format!("cannot be written: {error}")))
 }
 
 async fn require_store(processor: &FallbackProcessor, destinations: &Destinations) -> Result<(), Failure> {

@@ -60,6 +60,14 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = speed)]
     pub speed: Option<f64>,
 
+    /// Make signals, as with SIGNALS=on, and show what they raise beside what the plain rule raises
+    #[arg(long)]
+    pub signals: bool,
+
+    /// Write a page with pictures of the signals, by kind (HTML); includes --signals
+    #[arg(long, value_name = "FILE")]
+    pub signal_report: Option<PathBuf>,
+
     /// Print the summary as JSON
     #[arg(short, long)]
     pub json: bool,
@@ -117,6 +125,7 @@ Examples:
   local-stream records.jsonl --batch-size 25    or: make local-stream FIXTURE=records.jsonl BATCH_SIZE=25
   local-stream --events events.jsonl            or: make local-stream EVENTS=events.jsonl
   local-stream --json | jq .events              or: make local-stream JSON=1
+  local-stream --signal-report signals.html     or: make signal-report STREAM=records.jsonl
   local-stream --chain base --priority high     or: make local-stream ARGS='--chain base --priority high'
   gunzip -c records.jsonl.gz | local-stream -
   local-stream -e - -q 2>/dev/null | jq 'select(.metadata.priority == "high")'
@@ -138,6 +147,7 @@ Settings, as of the Lambda (an empty one is an unset one):
   TVL_MIN_CHANGE_PERCENT (1), TVL_MIN_CHANGE_ABSOLUTE (10000)
   PRICE_MIN_CHANGE_PERCENT (0.1), PRICE_MIN_CHANGE_ABSOLUTE (0.01)
   PROTOCOL_ALWAYS_TRIGGER (true), SQS_MIN_PRIORITY (low | medium | high)
+  SIGNALS (off | on), PRIORITY (percent | signal), QUEUE_SIGNALS (false)
   ENABLE_CACHING, ENABLE_PUBSUB, ENABLE_SQS (true), EVENT_LOG_MAX_LENGTH (50000), REDIS_KEY_PREFIX, REDIS_KEY_HASHTAG, and the other REDIS_…,
   SQS_… and …_TTL_SECS ones
   RUST_LOG or LOG_LEVEL      logs on standard error; off when neither is set
@@ -150,7 +160,7 @@ NO_COLOR=1. The file of --names holds lines of id,name (quotes around a name wit
 Exit status:
   0    every record is done
   1    records were given up after --max-attempts, or the services could not be reached
-  2    wrong usage or settings, an input or --events file that cannot be used, or other machines without YES=1
+  2    wrong usage or settings, an input, --events or --signal-report file that cannot be used, or other machines without YES=1
   130  interrupted (Ctrl-C)
   143  ended by SIGTERM
 Whatever ends a replay that has begun, the summary so far is printed, unless the events cannot be written."#;

@@ -14,6 +14,7 @@
 //! - `event_log`: writes the events to a file.
 //! - `pace`: when a record is due, in a paced replay.
 //! - `summary`: counts, with `biggest_changes` and `latency`. `view` says which events are shown, and under which `names`.
+//! - `signals`: the signals of a replay, as counts and as a page of pictures.
 //! - `report`: the summary as text, with `format` for numbers and names, `table` for columns, and `layout` for width and
 //!   colours.
 //! - `progress`: shows how far the replay is.
@@ -33,6 +34,7 @@ mod pace;
 mod progress;
 mod replay;
 mod report;
+mod signals;
 mod summary;
 mod table;
 #[cfg(test)]

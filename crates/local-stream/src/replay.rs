@@ -16,6 +16,7 @@ use crate::delivery::{Attempt, Delivery, RecordResult, deliver};
 use crate::event_log::EventLog;
 use crate::pace::Pace;
 use crate::progress::{Position, Progress};
+use crate::signals::Gallery;
 use crate::source::{SourceError, SourceRecord};
 use crate::summary::Summary;
 
@@ -81,6 +82,8 @@ pub(crate) struct Replay<'a, S, Q, D, T> {
     batches_given_up: u32,
     /// The counts so far.
     pub summary: Summary,
+    /// The pictures of signals so far, if a page is wanted.
+    pub gallery: Option<Gallery>,
 }
 
 impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
@@ -104,6 +107,7 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
             last_done: processor.timer().monotonic(),
             batches_given_up: 0,
             summary,
+            gallery: None,
         }
     }
 
@@ -207,6 +211,9 @@ impl<'a, S: Store, Q: Queue, D: Queue, T: Timer> Replay<'a, S, Q, D, T> {
         self.position.retries = self.summary.failures.retries;
         self.progress.update(self.processor.timer().monotonic(), self.position);
         for (record, result) in &delivery.records {
+            if let (Some(gallery), RecordResult::Done { plan, .. }) = (&mut self.gallery, result) {
+                gallery.add(plan, &self.summary.view);
+            }
             let events = match result {
                 RecordResult::Done { plan, .. } => &*plan.events,
                 RecordResult::GivenUp { .. } => &[],

@@ -46,6 +46,7 @@ pub(crate) fn text(summary: &Summary, layout: Layout) -> String {
         changes(layout, &by_percent("TVL", biggest.min_tvl_usd), &biggest.tvl_by_percent, "protocol ", usd),
         changes(layout, &by_percent("price", biggest.min_price_usd), &biggest.price_by_percent, "", price),
         changes(layout, "Biggest price moves in USD", &biggest.price_by_usd, "", price),
+        signals(summary, layout),
         dead_letters(summary, layout),
         failures(summary, layout),
         latency(summary, layout),
@@ -187,6 +188,31 @@ fn changes(
     };
     let table = Table { columns: &COLUMNS, keep: 3, rows: changes.iter().map(row).collect() };
     Some(section(layout, title, &table))
+}
+
+fn signals(summary: &Summary, layout: Layout) -> Option<String> {
+    const COLUMNS: [Column; 6] =
+        [Column::Left, Column::Right, Column::Right, Column::Right, Column::Right, Column::Left];
+    let signals = summary.signals.as_ref()?;
+    let mut rows =
+        vec![["", "new", "confirmed", "returned", "alerts", "for example"].map(Cell::from).to_vec()];
+    rows.extend(signals.kinds.iter().map(|(kind, counts)| {
+        let numbers = [counts.new, counts.confirmed, counts.reverted, counts.alerts];
+        let example = counts.example.as_ref().map(|example| {
+            let name = example.name.as_ref().unwrap_or(&example.id);
+            truncated(&without_control_characters(&format!("{name}: {}", example.reason)), MAX_REASON)
+        });
+        let numbers = numbers.map(|number| Cell::from(count(number)));
+        let example = Cell::from(example.unwrap_or_default()).styled(NOTE);
+        [Cell::from(kind.name())].into_iter().chain(numbers).chain([example]).collect()
+    }));
+    let table = Table { columns: &COLUMNS, keep: 5, rows };
+    let [plain, alerts, both] = [signals.plain_alerts, signals.alerts, signals.both].map(count);
+    let compared = format!(
+        "A score of 60 and above alerts {alerts} times, the plain rule (a change above 50 %) {plain} times; {both} of these \
+         are the same events"
+    );
+    Some(section(layout, "Signals", &table) + &layout.lines(2, Style::new(), &compared))
 }
 
 fn dead_letters(summary: &Summary, layout: Layout) -> Option<String> {

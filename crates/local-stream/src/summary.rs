@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use events_core::change::ChangeRules;
 use events_core::delivery::Message;
 use events_core::event::{EventType, Priority};
-use events_core::plan::RecordOutcome;
+use events_core::plan::{Config, RecordOutcome};
 use events_core::source::{SkipReason, Subject};
 use events_processor::DrainOutcome;
 use serde::{Deserialize, Serialize};
@@ -15,6 +14,7 @@ use crate::biggest_changes::{BiggestChanges, Moved};
 use crate::delivery::{Attempt, Delivery, RecordResult, RowFacts};
 use crate::destinations::Destinations;
 use crate::latency::{Latency, Percentiles};
+use crate::signals::SignalSummary;
 use crate::source::SourceRecord;
 use crate::view::{Filter, View};
 
@@ -63,6 +63,9 @@ pub(crate) struct Summary {
     /// The biggest changes.
     #[serde(rename = "movers")]
     pub biggest_changes: BiggestChanges,
+    /// The signals, if they are on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signals: Option<SignalSummary>,
     /// Dead letters by reason.
     pub dead_letters: BTreeMap<String, DeadLetterGroup>,
     /// Failures and retries.
@@ -204,12 +207,12 @@ pub(crate) struct Delivered {
 }
 
 impl Summary {
-    /// An empty summary of a replay with these rules.
+    /// An empty summary of a replay with this configuration.
     pub(crate) fn new(
         input: String,
         batch_size: usize,
         destinations: Destinations,
-        rules: &ChangeRules,
+        config: &Config,
         view: View,
     ) -> Self {
         Self {
@@ -228,7 +231,8 @@ impl Summary {
             filter: view.filter.clone(),
             hidden_events: 0,
             events: Events::default(),
-            biggest_changes: BiggestChanges::new(rules),
+            biggest_changes: BiggestChanges::new(&config.rules),
+            signals: config.signals.map(|_| SignalSummary::new(&config.rules)),
             dead_letters: BTreeMap::new(),
             failures: Failures::default(),
             latency: ProcessingTimes::default(),
@@ -363,7 +367,13 @@ impl Summary {
         self.events.total += 1;
         let priorities = self.events.by_type.entry(event.event_type).or_default();
         *priorities.entry(event.metadata.priority).or_default() += 1;
-        self.biggest_changes.add(moved, &self.view);
+        // A signal without an event of its own is no change.
+        if event.event_type != EventType::Signal {
+            self.biggest_changes.add(moved, &self.view);
+        }
+        if let Some(signals) = &mut self.signals {
+            signals.add(event, &self.view);
+        }
     }
 
     fn add_dead_letters<'a>(&mut self, dead_letters: impl Iterator<Item = &'a Message>, line: u64) {

@@ -60,10 +60,10 @@ fn signals(reader: &mut Reader<'_>) -> Option<Signals> {
     let priority = reader.one_of("PRIORITY", &PRIORITY_RULES, PriorityRule::default());
     let queued = reader.flag("QUEUE_SIGNALS", false);
     if !on && priority == PriorityRule::Signal {
-        reader.refuse("PRIORITY is \"signal\", but SIGNALS is off; without signals it accepts percent");
+        reader.require_value("PRIORITY", "percent", "there are no signals without SIGNALS=on");
     }
     if !on && queued {
-        reader.refuse("QUEUE_SIGNALS is true, but SIGNALS is off; without signals it accepts false");
+        reader.require_value("QUEUE_SIGNALS", "false", "there are no signals without SIGNALS=on");
     }
     on.then_some(Signals { priority, queued })
 }

@@ -100,7 +100,7 @@ fn parts(ppm: i64) -> String {
 fn tenths_text(tenths: i64) -> String {
     match tenths.abs() {
         tenths @ 0..100 if tenths % 10 != 0 => format!("{}.{} %", tenths / 10, tenths % 10),
-        tenths => format!("{} %", tenths / 10),
+        tenths => format!("{} %", (tenths + 5) / 10),
     }
 }
 

@@ -352,7 +352,10 @@ impl<'a> Rule<'a> {
         let span = Span::between(from, self.facts.current);
         let size = span.ppm().unsigned_abs();
         let is_dust = self.facts.unit == Unit::Tvl && from.dollars().max(self.facts.current.dollars()) < DUST;
-        if size < DRIFT_PPM || took_ms < DRIFT_LEAST_MS || is_dust {
+        // A value that did most of it in this row has moved, and did not drift.
+        let is_small_move = self.size * 2 <= size;
+        let is_recent = (DRIFT_LEAST_MS..ANCHOR_MOST_MS).contains(&took_ms);
+        if size < DRIFT_PPM || !is_small_move || !is_recent || is_dust {
             return None;
         }
         let typical = self.deviation * root_of_hours(took_ms) / 1_000;

@@ -12,7 +12,7 @@ fn replay(processor: &FakeProcessor) -> FakeReplay<'_> {
     let nowhere = String::new;
     let destinations = Destinations { store: nowhere(), queue: nowhere(), dead_letter_queue: nowhere() };
     let summary =
-        Summary::new("input".to_owned(), 2, destinations, &processor.settings().core.rules, View::default());
+        Summary::new("input".to_owned(), 2, destinations, &processor.settings().core, View::default());
     Replay::new(processor, 2, EventLog::default(), Progress::Hidden, Pace::default(), summary)
 }
 

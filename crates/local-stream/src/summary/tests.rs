@@ -17,8 +17,7 @@ fn summary(processor: &FakeProcessor, batches: Vec<Vec<SourceRecord>>) -> Summar
 fn summary_of(processor: &FakeProcessor, batches: Vec<Vec<SourceRecord>>, view: View) -> Summary {
     let memory = || MEMORY.to_owned();
     let destinations = Destinations { store: memory(), queue: memory(), dead_letter_queue: memory() };
-    let mut summary =
-        Summary::new("input".to_owned(), 100, destinations, &processor.settings().core.rules, view);
+    let mut summary = Summary::new("input".to_owned(), 100, destinations, &processor.settings().core, view);
     for batch in batches {
         summary.add(&block_on(deliver(processor, batch, 3, |_| {})));
     }

@@ -4,6 +4,7 @@
 mod output;
 mod refusals;
 mod running;
+mod signals;
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Variables of the caller's environment that would change the tests.
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 20] = [
     "YES",
     "POISON",
     "REDIS_URL",
@@ -32,6 +33,9 @@ const SETTINGS: [&str; 17] = [
     "TVL_MIN_CHANGE_PERCENT",
     "TVL_MIN_CHANGE_ABSOLUTE",
     "CHANGE_BASELINE",
+    "SIGNALS",
+    "PRIORITY",
+    "QUEUE_SIGNALS",
 ];
 
 /// A working directory for the binary.

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use events_core::change::ChangeBaseline;
-use events_core::event::Priority;
-use events_core::plan::Config;
+use events_core::event::{Priority, PriorityRule};
+use events_core::plan::{Config, Signals};
 use events_processor::OutagePolicy;
 
 use crate::Poison;
@@ -84,6 +84,8 @@ fn a_wrong_setting_is_named_with_its_value_and_what_it_accepts() {
         ("ENABLE_SQS", "yes!", "true or false"),
         ("CHANGE_BASELINE", "first", "previous or last_event"),
         ("SQS_MIN_PRIORITY", "urgent", "low, medium or high"),
+        ("SIGNALS", "true", "off or on"),
+        ("PRIORITY", "score", "percent or signal"),
         ("SQS_OUTAGE", "drop", "block or spill"),
         ("POISON", "log", "dlq or drop"),
         ("EVENTS_QUEUE_URL", "https://sqs.example/0/events", "an http(s) URL that ends in .fifo"),
@@ -182,6 +184,9 @@ fn every_name_is_read() {
         "ENABLE_PUBSUB",
         "ENABLE_SQS",
         "SQS_MIN_PRIORITY",
+        "SIGNALS",
+        "PRIORITY",
+        "QUEUE_SIGNALS",
         "SQS_OUTAGE",
         "POISON",
         "LOG_LEVEL",
@@ -217,6 +222,23 @@ fn a_replay_against_an_emulator_needs_no_key() {
     assert!(read(&keys, Needs::Nothing, CredentialSource::Environment).is_err());
     let sqs = read(&keys, Needs::Nothing, chain).unwrap().sqs.unwrap();
     assert!(matches!(sqs.credentials, events_adapters::aws::AwsCredentials::Chain));
+}
+
+#[test]
+fn signals_are_off_unless_they_are_switched_on() {
+    let signals =
+        |extra: &[(&str, &str)]| read(extra, Needs::Everything).map(|read| read.processor.core.signals);
+    let on = |priority, queued| Ok(Some(Signals { priority, queued }));
+    assert_eq!(signals(&[]), Ok(None));
+    assert_eq!(signals(&[("SIGNALS", "on")]), on(PriorityRule::Percent, false));
+    let all = [("SIGNALS", "on"), ("PRIORITY", "signal"), ("QUEUE_SIGNALS", "true")];
+    assert_eq!(signals(&all), on(PriorityRule::Signal, true));
+    for (name, value, must_be) in [("PRIORITY", "signal", "percent"), ("QUEUE_SIGNALS", "true", "false")] {
+        let error = signals(&[(name, value)]).unwrap_err();
+        let expected =
+            format!("{name} is {value:?}; it must be {must_be}: there are no signals without SIGNALS=on");
+        assert!(error.contains(&expected), "{error}");
+    }
 }
 
 #[test]
