@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use events_core::change::ChangeBaseline;
 use events_core::event::Priority;
+use events_core::plan::Signals;
 use events_processor::{OutagePolicy, Settings};
 
 use crate::rng::Rng;
@@ -181,7 +182,7 @@ impl Scenario {
         let span = rng.pick(&[20 * SECOND, 3 * MINUTE, 20 * MINUTE, 2 * HOUR]);
         let faults_end = span + rng.between(MINUTE, 20 * MINUTE);
         let timeout = rng.between(3, 30) * SECOND;
-        let scenario = Self {
+        let mut scenario = Self {
             seed,
             span,
             faults_end,
@@ -198,6 +199,10 @@ impl Scenario {
             crowd: false,
             crash_at: None,
         };
+        // A generator of its own, so that the other choices of a seed stay what they are.
+        if Rng::new(seed, 5).permille(400) {
+            scenario.settings.core.signals = Some(Signals::default());
+        }
         scenario.with_shape(&mut Rng::new(seed, 4))
     }
 

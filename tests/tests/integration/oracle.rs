@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use events_core::change::{ChangeBaseline, ChangeRules};
-use events_core::plan::Config;
+use events_core::event::{Event, EventType};
+use events_core::plan::{Config, Signals};
 use events_harness::faults::fake_sqs::FakeSqs;
 use events_harness::generated::{stream, stream_from_env};
 use events_harness::lambda::function::{Function, NO_FAILURES};
 use events_harness::probes::grouped::grouped;
 use events_harness::probes::oracle::{assert_same_events, differing_hot_keys, events, in_oracle_format};
-use events_harness::probes::subscriber::Subscriber;
+use events_harness::probes::subscriber::{Message, Subscriber};
 use events_harness::processors::{fixture_records, in_memory, process};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -24,12 +25,17 @@ pub(crate) fn long_stream() -> Vec<Box<RawValue>> {
 
 /// The events of a processor in memory, in the oracle's format.
 async fn processed(records: &[Box<RawValue>], core: Config, size: usize) -> Vec<Value> {
+    all_events(records, core, size).await.iter().map(in_oracle_format).collect()
+}
+
+/// The events of a processor in memory.
+async fn all_events(records: &[Box<RawValue>], core: Config, size: usize) -> Vec<Event> {
     let processor = in_memory(core);
     let mut events = Vec::new();
     for batch in records.chunks(size) {
         let done = process(&processor, batch).await;
         assert!(done.failures.is_empty(), "{:?}", done.failures);
-        events.extend(done.records.iter().flat_map(|record| &record.events).map(in_oracle_format));
+        events.extend(done.records.into_iter().flat_map(|record| record.events));
     }
     events
 }
@@ -48,6 +54,29 @@ async fn every_event_equals_what_the_oracle_computes() {
     }
     let records: Vec<_> = fixture_records();
     assert_same_events(&processed(&records, Config::default(), 50).await, &events(&records, &[]), "fixture");
+}
+
+/// Signals annotate events, and add messages of their own. They change and suppress nothing.
+#[tokio::test]
+async fn with_signals_the_events_are_those_of_the_oracle() {
+    let core = Config { signals: Some(Signals::default()), ..Config::default() };
+    for seed in 20..24 {
+        let records = stream(seed, 1_500);
+        let all = all_events(&records, core.clone(), 64).await;
+        let (signals, changes): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|event| event.event_type == EventType::Signal);
+        let annotated = changes.iter().filter(|event| event.metadata.signal.is_some()).count();
+        assert!(
+            annotated > 100 && !signals.is_empty(),
+            "{annotated} events with signals, {} alone",
+            signals.len()
+        );
+        let bare = changes.into_iter().map(|mut event| {
+            event.metadata.signal = None;
+            in_oracle_format(&event)
+        });
+        assert_same_events(&bare.collect::<Vec<_>>(), &events(&records, &[]), &format!("seed {seed}"));
+    }
 }
 
 #[tokio::test]
@@ -73,10 +102,18 @@ async fn drift_since_the_last_event_adds_up_as_the_oracle_computes() {
 
 #[tokio::test]
 async fn a_long_stream_through_bootstrap_equals_what_the_oracle_computes() {
-    let records = long_stream();
-    let expected = events(&records, &[]);
+    through_bootstrap(&long_stream(), &[]).await;
+}
+
+#[tokio::test]
+async fn with_signals_a_stream_through_bootstrap_equals_what_the_oracle_computes() {
+    through_bootstrap(&stream(8, 1_000), &[("SIGNALS", "on")]).await;
+}
+
+async fn through_bootstrap(records: &[Box<RawValue>], settings: &[(&str, &str)]) {
+    let expected = events(records, &[]);
     let sqs = FakeSqs::start().await;
-    let function = Function::with_fake_sqs(&sqs, &[]).await;
+    let function = Function::with_fake_sqs(&sqs, settings).await;
     let subscriber = Subscriber::psubscribe(&function.redis.url(), "events:*").await;
     for batch in records.chunks(100) {
         assert_eq!(function.response_to(batch).await, NO_FAILURES, "{}", function.bootstrap.output());
@@ -98,7 +135,9 @@ async fn a_long_stream_through_bootstrap_equals_what_the_oracle_computes() {
             group,
         );
     }
-    let published = subscriber.wait_for(channels.values().sum()).await;
+    // The channel of signals has more than the oracle knows.
+    let on_channels = |message: &Message| message.channel != "events:signals";
+    let published = subscriber.wait_for_those(channels.values().sum(), on_channels).await;
     let by_channel = grouped(
         published.iter().map(|message| (message.channel.clone(), message.json()["eventId"].to_string())),
     );

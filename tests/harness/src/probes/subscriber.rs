@@ -74,9 +74,14 @@ impl Subscriber {
 
     /// Waits until at least `n` messages have arrived. After ten seconds panics with those that have.
     pub async fn wait_for(&self, n: usize) -> Vec<Message> {
-        let arrived =
-            within(Duration::from_secs(10), || async { self.messages.lock().unwrap().len() >= n }).await;
-        let messages = self.messages();
+        self.wait_for_those(n, |_| true).await
+    }
+
+    /// The same, of the messages that are wanted.
+    pub async fn wait_for_those(&self, n: usize, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
+        let those = || self.messages().into_iter().filter(|message| wanted(message)).collect::<Vec<_>>();
+        let arrived = within(Duration::from_secs(10), || async { those().len() >= n }).await;
+        let messages = those();
         assert!(arrived.is_ok(), "{} of {n} messages arrived within 10 s: {messages:#?}", messages.len());
         messages
     }
