@@ -122,6 +122,17 @@ test('it shows what is published: movers, feed, detail', async () => {
   await close();
 });
 
+test('a signal is named in the feed, with its reason', async () => {
+  const event = tvl({ id: 'page-signal', name: 'Page Signal', before: 1e9, now: 5e8, priority: 'high' });
+  event.metadata.signal = { score: 98, kind: 'drain', stage: 'new', reason: 'TVL fell 50 % in 1 h', typicalMove: 0.6, z: 45 };
+  await redis.publish(event);
+  const { page, close } = await open({ path: '/?q=Page%20Signal' });
+  await page.waitForSelector('#feed-list .badge');
+  assert.equal(await text(page, '#feed-list .badge'), 'High · drain 98');
+  assert.equal(await page.locator('#feed-list .badge').first().getAttribute('title'), 'TVL fell 50 % in 1 h');
+  await close();
+});
+
 test('a slug finds its protocol, and the address then has the id', async () => {
   await publishSome();
   const { page, close } = await open({ path: '/?subject=protocol:page-alpha' });

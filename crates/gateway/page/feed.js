@@ -251,8 +251,12 @@ export class Feed {
     setText(row.open, name === subject.id ? shortId(name) : name);
     setAttribute(row.open, 'title', `${name} (${subject.id})`);
     setText(row.chain, item.chain);
-    setText(row.badge, item.priority === 2 ? 'High' : item.priority === 1 ? 'Medium' : '');
-    row.badge.hidden = item.priority === 0;
+    const urgency = item.priority === 2 ? 'High' : item.priority === 1 ? 'Medium' : '';
+    // A signal says what the move looks like, and why it is unusual.
+    const { signal } = item;
+    setText(row.badge, [urgency, signal ? `${signal.kind} ${signal.score}` : ''].filter(Boolean).join(' · '));
+    setAttribute(row.badge, 'title', signal ? signal.reason : '');
+    row.badge.hidden = item.priority === 0 && !signal;
     setAttribute(row.when, 'title', `Published ${dateTime(item.at)}, changed ${dateTime(item.changedAt)}`);
     if (kind === 'update') {
       setText(row.what, describeChanges(item.changes));

@@ -218,7 +218,7 @@ export class Store {
     const item = {
       id: event.eventId, position: event.position, at, changedAt: event.timestamp, kind, subject, chain: data.chain || '',
       before: NaN, now: NaN, usd: NaN, percent: NaN, priority: PRIORITIES[event.metadata?.priority] ?? 0,
-      updateType: '', changes: null, breakdown: data.breakdown ?? null,
+      updateType: '', changes: null, breakdown: data.breakdown ?? null, signal: event.metadata?.signal ?? null,
     };
     if (kind === 'update') {
       item.updateType = data.updateType;

@@ -37,6 +37,17 @@ test('the golden events of the processor are understood', async () => {
   assert.deepEqual([...store.chains].sort(), ['base', 'era', 'xdai']);
 });
 
+test('an event keeps its signal, and a signal alone is no change', () => {
+  const store = new Store();
+  const event = tvl(T0, 1e6, 2e6);
+  const signal = { score: 40, kind: 'surge', stage: 'new', reason: 'why', typicalMove: 0.4, z: 50 };
+  event.metadata.signal = signal;
+  assert.deepEqual(store.add(event).signal, signal);
+  assert.equal(store.add(tvl(T0 + 1, 2e6, 2e6)).signal, null);
+  assert.equal(store.add({ ...tvl(T0 + 2, 2e6, 3e6), eventType: 'signal' }), null);
+  assert.equal(store.subjects.get('protocol:1').value, 2e6);
+});
+
 test('an event that comes twice counts once', () => {
   const store = new Store();
   const event = tvl(T0, 1e6, 2e6);
