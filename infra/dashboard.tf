@@ -77,7 +77,7 @@ resource "aws_cloudwatch_dashboard" "this" {
         y          = 0
         width      = 24
         height     = 3
-        properties = { title = "Alarms", alarms = [for alarm in local.alarms : alarm.arn] }
+        properties = { title = "Alarms", alarms = [for alarm in aws_cloudwatch_metric_alarm.this : alarm.arn] }
       }],
       [for i, graph in concat(local.graphs, local.cache_graphs) : {
         type   = "metric"

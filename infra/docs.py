@@ -56,37 +56,26 @@ def outputs(file):
         yield row(code(name), string(attributes["description"]))
 
 
-# The keys of an alarm that is made once for each stream or node. With more replicas there are more nodes.
-KEYS = {
-    "aws_lambda_event_source_mapping.stream": ["events", "coins"],
-    "local.cache_nodes": ["001", "002"],
+# The parts of a source of metrics: an alarm on it exists once for each. With more replicas there are more nodes.
+PARTS = {
+    "local.sources.streams": ["events", "coins"],
+    "local.sources.cache_nodes": ["001", "002"],
 }
 
 
 def alarms(module):
     """The alarms of a module: names in the mail, severity and text of each, by its section of the runbook.
 
-    An alarm is a resource of its own, or an entry of the map that one resource reads. Its section is its name in the mail,
-    without the key of a stream or node.
+    An alarm is an entry of the map that one resource reads. Its section is its name in the mail, without the part of its source.
     """
     if not (module / "alarms.tf").exists():
         return {}
-    resources = {name: a for (kind, name), a in blocks("resource", module / "alarms.tf") if kind == "aws_cloudwatch_metric_alarm"}
+    entry = re.compile(r"^    (\w+) = \{\n      description += (.*)\n(?:      source += (.*)\n)?", re.M)
     found = {}
-    if "for_each" not in resources.get("this", {}):
-        for attributes in resources.values():
-            name = string(attributes["alarm_name"]).removeprefix("${local.prefix}-")
-            section = name.removesuffix("-${each.key}")
-            names = [f"{section}-{key}" for key in KEYS[attributes["for_each"]]] if section != name else [name]
-            text, link = string(attributes["alarm_description"]).split(" Runbook: ${var.runbook_url}#")
-            if link != section:
-                sys.exit(f"alarms.tf: the alarm {section} links to the section {link}")
-            found[section] = (names, text)
-    else:
-        entries = re.findall(r"^    (\w+) = \{\n      description += (.*)$", (module / "alarms.tf").read_text(), re.M)
-        for key, description in entries:
-            section = key.replace("_", "-")
-            found[section] = ([section], string(description))
+    for name, description, source in entry.findall((module / "alarms.tf").read_text()):
+        section = name.replace("_", "-")
+        names = [f"{section}-{part}" for part in PARTS[source]] if source in PARTS else [section]
+        found[section] = (names, string(description))
     return {section: (names, *severity(section, text)) for section, (names, text) in found.items()}
 
 

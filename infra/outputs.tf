@@ -83,7 +83,7 @@ output "alarm_topic_arn" {
 
 output "alarms" {
   description = "Every alarm, with what to do when it fires."
-  value       = { for name, alarm in local.alarms : name => alarm.alarm_description }
+  value       = { for name, alarm in aws_cloudwatch_metric_alarm.this : replace(name, "_", "-") => alarm.alarm_description }
 }
 
 output "dashboard_name" {

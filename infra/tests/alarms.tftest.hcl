@@ -28,27 +28,27 @@ run "all_present" {
   }
 
   assert {
-    condition     = alltrue([for a in local.alarms : a.alarm_actions == toset([aws_sns_topic.alarms[0].arn]) && a.ok_actions == toset([aws_sns_topic.alarms[0].arn])])
+    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.this : a.alarm_actions == toset([aws_sns_topic.alarms[0].arn]) && a.ok_actions == toset([aws_sns_topic.alarms[0].arn])])
     error_message = "Every alarm must notify the topic when it fires and when it ends."
   }
 
   assert {
-    condition     = alltrue([for a in local.alarms : length(a.alarm_description) > 80])
+    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.this : length(a.alarm_description) > 80])
     error_message = "Every alarm must say what to do."
   }
 
   assert {
     # The section has the alarm's name. An alarm of each stream or node shares it with its siblings.
     condition = alltrue([
-      for name, a in local.alarms :
+      for a in aws_cloudwatch_metric_alarm.this :
       can(regex("^Severity [123]\\. [A-Z].* Runbook: docs/operations\\.md#[a-z-]+$", a.alarm_description)) &&
-      trimsuffix(trimsuffix(trimsuffix(trimsuffix(name, "-events"), "-coins"), "-001"), "-002") == trimsuffix(split("#", a.alarm_description)[1], "-events")
+      trimsuffix(trimsuffix(trimsuffix(trimsuffix(trimprefix(a.alarm_name, "defillama-events-prod-"), "-events"), "-coins"), "-001"), "-002") == trimsuffix(split("#", a.alarm_description)[1], "-events")
     ])
     error_message = "Every alarm must begin with its severity and end with a link to its section of the runbook."
   }
 
   assert {
-    condition     = alltrue([for a in local.alarms : length(a.alarm_description) <= 1024])
+    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.this : length(a.alarm_description) <= 1024])
     error_message = "CloudWatch refuses a description of more than 1,024 characters."
   }
 
@@ -64,7 +64,7 @@ run "what_they_watch" {
 
   assert {
     condition = jsonencode({
-      for name, a in local.alarms : name => [
+      for a in aws_cloudwatch_metric_alarm.this : trimprefix(a.alarm_name, "defillama-events-prod-") => [
         a.namespace, a.metric_name, a.statistic, a.comparison_operator, a.threshold,
         a.period, a.evaluation_periods, a.datapoints_to_alarm, a.treat_missing_data,
       ]
@@ -102,7 +102,7 @@ run "what_they_watch" {
 
   assert {
     # The dimensions of each alarm. The many alarms on the function are checked below.
-    condition = jsonencode({ for name, a in local.alarms : name => a.dimensions if try(a.dimensions.FunctionName, null) == null }) == jsonencode({
+    condition = jsonencode({ for a in aws_cloudwatch_metric_alarm.this : trimprefix(a.alarm_name, "defillama-events-prod-") => a.dimensions if try(a.dimensions.FunctionName, null) == null }) == jsonencode({
       dropped-records-events       = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["events"].uuid }
       dropped-records-coins        = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["coins"].uuid }
       on-failure-deliveries-events = { EventSourceMappingUUID = aws_lambda_event_source_mapping.stream["events"].uuid }
@@ -130,22 +130,20 @@ run "what_they_watch" {
   }
 
   assert {
-    condition     = alltrue([for name, a in local.alarms : jsonencode(a.dimensions) == jsonencode({ FunctionName = "defillama-events-prod" }) if try(a.dimensions.FunctionName, null) != null])
+    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.this : jsonencode(a.dimensions) == jsonencode({ FunctionName = "defillama-events-prod" }) if try(a.dimensions.FunctionName, null) != null])
     error_message = "An alarm watches the wrong function."
   }
 
   assert {
     condition = alltrue([
-      for alarms in [
-        aws_cloudwatch_metric_alarm.cache_memory, aws_cloudwatch_metric_alarm.cache_evictions,
-        aws_cloudwatch_metric_alarm.cache_engine_cpu, aws_cloudwatch_metric_alarm.cache_replication_lag,
-      ] : keys(alarms) == ["001", "002"]
+      for alarm in ["cache-memory", "cache-evictions", "cache-engine-cpu", "cache-replication-lag"] :
+      [for name in keys(output.alarms) : trimprefix(name, "${alarm}-") if startswith(name, alarm)] == ["001", "002"]
     ])
     error_message = "Every node of the cache must have its alarms."
   }
 
   assert {
-    condition     = alltrue([for a in local.alarms : a.actions_enabled != false])
+    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.this : a.actions_enabled != false])
     error_message = "An alarm must not have its actions disabled."
   }
 }
@@ -159,7 +157,7 @@ run "thresholds_are_settings" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.iterator_age.threshold == 60000 && aws_cloudwatch_metric_alarm.oldest_message_age.threshold == 30
+    condition     = aws_cloudwatch_metric_alarm.this["iterator_age"].threshold == 60000 && aws_cloudwatch_metric_alarm.this["oldest_message_age"].threshold == 30
     error_message = "The thresholds must be those of the variables."
   }
 }
@@ -172,7 +170,7 @@ run "without_a_consumer" {
   }
 
   assert {
-    condition     = toset([for name, a in local.alarms : name if a.actions_enabled == false]) == toset(["queue-depth", "oldest-message-age"])
+    condition     = toset([for name, a in aws_cloudwatch_metric_alarm.this : name if a.actions_enabled == false]) == toset(["queue_depth", "oldest_message_age"])
     error_message = "Without a consumer, these alarms, and no other, must notify nobody."
   }
 }
@@ -185,7 +183,7 @@ run "without_writers" {
   }
 
   assert {
-    condition     = toset([for name, a in local.alarms : name if a.actions_enabled == false]) == toset(["no-events", "polled-records-events", "polled-records-coins"])
+    condition     = toset([for name, a in aws_cloudwatch_metric_alarm.this : name if a.actions_enabled == false]) == toset(["no_events", "polled_records_events", "polled_records_coins"])
     error_message = "Without a writer, these alarms, and no other, must notify nobody."
   }
 }
@@ -198,7 +196,7 @@ run "the_runbook_is_elsewhere" {
   }
 
   assert {
-    condition     = alltrue([for a in local.alarms : strcontains(a.alarm_description, " Runbook: https://wiki.example.org/operations.md#")])
+    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.this : strcontains(a.alarm_description, " Runbook: https://wiki.example.org/operations.md#")])
     error_message = "Every alarm must link to the given runbook."
   }
 }
@@ -207,22 +205,22 @@ run "of_the_seed" {
   command = plan
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.errors.metric_name == "Errors" && aws_cloudwatch_metric_alarm.errors.statistic == "Sum" && aws_cloudwatch_metric_alarm.errors.period == 300 && aws_cloudwatch_metric_alarm.errors.threshold == 5 && aws_cloudwatch_metric_alarm.errors.comparison_operator == "GreaterThanThreshold"
+    condition     = aws_cloudwatch_metric_alarm.this["errors"].metric_name == "Errors" && aws_cloudwatch_metric_alarm.this["errors"].statistic == "Sum" && aws_cloudwatch_metric_alarm.this["errors"].period == 300 && aws_cloudwatch_metric_alarm.this["errors"].threshold == 5 && aws_cloudwatch_metric_alarm.this["errors"].comparison_operator == "GreaterThanThreshold"
     error_message = "More than 5 errors in 5 minutes must raise an alarm."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.duration.metric_name == "Duration" && aws_cloudwatch_metric_alarm.duration.threshold == 60000 && aws_cloudwatch_metric_alarm.duration.statistic == "Maximum" && aws_lambda_function.processor.timeout > 60
+    condition     = aws_cloudwatch_metric_alarm.this["duration"].metric_name == "Duration" && aws_cloudwatch_metric_alarm.this["duration"].threshold == 60000 && aws_cloudwatch_metric_alarm.this["duration"].statistic == "Maximum" && aws_lambda_function.processor.timeout > 60
     error_message = "An invocation of more than 60 s must raise an alarm, and must be possible."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.queue_depth.metric_name == "ApproximateNumberOfMessagesVisible" && aws_cloudwatch_metric_alarm.queue_depth.threshold == 1000 && aws_cloudwatch_metric_alarm.queue_depth.dimensions.QueueName == aws_sqs_queue.events.name
+    condition     = aws_cloudwatch_metric_alarm.this["queue_depth"].metric_name == "ApproximateNumberOfMessagesVisible" && aws_cloudwatch_metric_alarm.this["queue_depth"].threshold == 1000 && aws_cloudwatch_metric_alarm.this["queue_depth"].dimensions.QueueName == aws_sqs_queue.events.name
     error_message = "More than 1,000 events in the queue must raise an alarm."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.dlq_depth.metric_name == "ApproximateNumberOfMessagesVisible" && aws_cloudwatch_metric_alarm.dlq_depth.threshold == 0 && aws_cloudwatch_metric_alarm.dlq_depth.dimensions.QueueName == aws_sqs_queue.dlq.name
+    condition     = aws_cloudwatch_metric_alarm.this["dlq_depth"].metric_name == "ApproximateNumberOfMessagesVisible" && aws_cloudwatch_metric_alarm.this["dlq_depth"].threshold == 0 && aws_cloudwatch_metric_alarm.this["dlq_depth"].dimensions.QueueName == aws_sqs_queue.dlq.name
     error_message = "Anything in the dead-letter queue must raise an alarm."
   }
 }
@@ -231,27 +229,27 @@ run "of_the_stream" {
   command = plan
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.iterator_age.metric_name == "IteratorAge" && aws_cloudwatch_metric_alarm.iterator_age.threshold == 300000
+    condition     = aws_cloudwatch_metric_alarm.this["iterator_age"].metric_name == "IteratorAge" && aws_cloudwatch_metric_alarm.this["iterator_age"].threshold == 300000
     error_message = "A lag of 5 minutes must raise an alarm."
   }
 
   assert {
-    condition     = toset(keys(aws_cloudwatch_metric_alarm.polled_records)) == toset(["events", "coins"]) && alltrue([for a in aws_cloudwatch_metric_alarm.polled_records : a.metric_name == "PolledEventCount" && a.treat_missing_data == "breaching"])
+    condition     = alltrue([for table in ["events", "coins"] : aws_cloudwatch_metric_alarm.this["polled_records_${table}"].metric_name == "PolledEventCount" && aws_cloudwatch_metric_alarm.this["polled_records_${table}"].treat_missing_data == "breaching"])
     error_message = "A mapping that polls nothing must raise an alarm of its own, also if it writes no metric."
   }
 
   assert {
-    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.dropped_records : a.metric_name == "DroppedEventCount" && a.threshold == 0])
+    condition     = alltrue([for table in ["events", "coins"] : aws_cloudwatch_metric_alarm.this["dropped_records_${table}"].metric_name == "DroppedEventCount" && aws_cloudwatch_metric_alarm.this["dropped_records_${table}"].threshold == 0])
     error_message = "A dropped record must raise an alarm."
   }
 
   assert {
-    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.on_failure_deliveries : a.metric_name == "OnFailureDestinationDeliveredEventCount" && a.threshold == 0])
+    condition     = alltrue([for table in ["events", "coins"] : aws_cloudwatch_metric_alarm.this["on_failure_deliveries_${table}"].metric_name == "OnFailureDestinationDeliveredEventCount" && aws_cloudwatch_metric_alarm.this["on_failure_deliveries_${table}"].threshold == 0])
     error_message = "A given-up record must raise an alarm."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.on_failure_delivery_failed.metric_name == "DestinationDeliveryFailures" && aws_cloudwatch_metric_alarm.throttles.metric_name == "Throttles" && aws_cloudwatch_metric_alarm.oldest_message_age.metric_name == "ApproximateAgeOfOldestMessage"
+    condition     = aws_cloudwatch_metric_alarm.this["on_failure_delivery_failed"].metric_name == "DestinationDeliveryFailures" && aws_cloudwatch_metric_alarm.this["throttles"].metric_name == "Throttles" && aws_cloudwatch_metric_alarm.this["oldest_message_age"].metric_name == "ApproximateAgeOfOldestMessage"
     error_message = "Failed deliveries, throttles and old messages must raise alarms."
   }
 }
@@ -264,42 +262,42 @@ run "of_the_processor" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.failed_records.metric_name == "errorCount" && aws_cloudwatch_metric_alarm.failed_records.dimensions == tomap({ Stage = "dev" })
+    condition     = aws_cloudwatch_metric_alarm.this["failed_records"].metric_name == "errorCount" && aws_cloudwatch_metric_alarm.this["failed_records"].dimensions == tomap({ Stage = "dev" })
     error_message = "Failed records must raise an alarm: Lambda counts a partial failure as a success."
   }
 
   assert {
     condition = alltrue([
-      for a in [aws_cloudwatch_metric_alarm.breaker_open, aws_cloudwatch_metric_alarm.outbox_depth, aws_cloudwatch_metric_alarm.no_events] :
+      for a in [aws_cloudwatch_metric_alarm.this["breaker_open"], aws_cloudwatch_metric_alarm.this["outbox_depth"], aws_cloudwatch_metric_alarm.this["no_events"]] :
       a.namespace == "DeFiLlama/Events" && a.dimensions == tomap({ Stage = "dev" })
     ]) && aws_lambda_function.processor.environment[0].variables["METRICS_STAGE"] == "dev"
     error_message = "The alarms and the function must use the same stage as the dimension of the processor's metrics."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.breaker_open.metric_name == "breakerOpen" && aws_cloudwatch_metric_alarm.breaker_open.threshold == 1
+    condition     = aws_cloudwatch_metric_alarm.this["breaker_open"].metric_name == "breakerOpen" && aws_cloudwatch_metric_alarm.this["breaker_open"].threshold == 1
     error_message = "An open breaker must raise an alarm."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.no_events.metric_name == "eventsGenerated" && aws_cloudwatch_metric_alarm.no_events.period == 3600 && aws_cloudwatch_metric_alarm.no_events.threshold == 1 && aws_cloudwatch_metric_alarm.no_events.comparison_operator == "LessThanThreshold" && aws_cloudwatch_metric_alarm.no_events.treat_missing_data == "breaching"
+    condition     = aws_cloudwatch_metric_alarm.this["no_events"].metric_name == "eventsGenerated" && aws_cloudwatch_metric_alarm.this["no_events"].period == 3600 && aws_cloudwatch_metric_alarm.this["no_events"].threshold == 1 && aws_cloudwatch_metric_alarm.this["no_events"].comparison_operator == "LessThanThreshold" && aws_cloudwatch_metric_alarm.this["no_events"].treat_missing_data == "breaching"
     error_message = "An hour without events, or without metrics, must raise an alarm."
   }
 
   assert {
     condition = (
-      aws_cloudwatch_metric_alarm.cache_hit_ratio.threshold == 90 &&
-      aws_cloudwatch_metric_alarm.cache_hit_ratio.comparison_operator == "LessThanThreshold" &&
-      one([for q in aws_cloudwatch_metric_alarm.cache_hit_ratio.metric_query : q.id if q.return_data == true]) == "ratio" &&
-      jsonencode({ for q in aws_cloudwatch_metric_alarm.cache_hit_ratio.metric_query : q.id => [for m in q.metric : [m.metric_name, m.dimensions.Stage]] }) == jsonencode({ ratio = [], hits = [["cacheHits", "dev"]], misses = [["cacheMisses", "dev"]] })
+      aws_cloudwatch_metric_alarm.this["cache_hit_ratio"].threshold == 90 &&
+      aws_cloudwatch_metric_alarm.this["cache_hit_ratio"].comparison_operator == "LessThanThreshold" &&
+      one([for q in aws_cloudwatch_metric_alarm.this["cache_hit_ratio"].metric_query : q.id if q.return_data == true]) == "ratio" &&
+      jsonencode({ for q in aws_cloudwatch_metric_alarm.this["cache_hit_ratio"].metric_query : q.id => [for m in q.metric : [m.metric_name, m.dimensions.Stage]] }) == jsonencode({ ratio = [], hits = [["cacheHits", "dev"]], misses = [["cacheMisses", "dev"]] })
     )
     error_message = "A cache hit ratio below 90 % must raise an alarm."
   }
 
   assert {
     condition = (
-      one([for q in aws_cloudwatch_metric_alarm.cache_hit_ratio.metric_query : q.expression if q.id == "ratio"]) == "IF(hits + misses >= 100, 100 * hits / (hits + misses), 100)" &&
-      alltrue([for q in aws_cloudwatch_metric_alarm.cache_hit_ratio.metric_query : alltrue([for m in q.metric : m.namespace == "DeFiLlama/Events" && m.stat == "Sum" && m.period == 300])])
+      one([for q in aws_cloudwatch_metric_alarm.this["cache_hit_ratio"].metric_query : q.expression if q.id == "ratio"]) == "IF(hits + misses >= 100, 100 * hits / (hits + misses), 100)" &&
+      alltrue([for q in aws_cloudwatch_metric_alarm.this["cache_hit_ratio"].metric_query : alltrue([for m in q.metric : m.namespace == "DeFiLlama/Events" && m.stat == "Sum" && m.period == 300])])
     )
     error_message = "The ratio must be hits to lookups, and must not alarm with few lookups."
   }
@@ -333,7 +331,7 @@ run "an_existing_topic" {
   }
 
   assert {
-    condition     = alltrue([for a in local.alarms : a.alarm_actions == toset([var.alarm_topic_arn]) && a.ok_actions == toset([var.alarm_topic_arn])]) && output.alarm_topic_arn == var.alarm_topic_arn
+    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.this : a.alarm_actions == toset([var.alarm_topic_arn]) && a.ok_actions == toset([var.alarm_topic_arn])]) && output.alarm_topic_arn == var.alarm_topic_arn
     error_message = "Every alarm must notify the given topic."
   }
 
@@ -398,7 +396,7 @@ run "dashboard" {
     condition = alltrue([
       for stat, metric in merge(
         { for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : "${w.properties.title} ${w.properties.stat}" => jsonencode(w.properties.metrics) if w.type == "metric" },
-        { for name, a in local.alarms : "${name} ${coalesce(a.statistic, "-")}" => coalesce(a.metric_name, "-") },
+        { for name, a in aws_cloudwatch_metric_alarm.this : "${name} ${coalesce(a.statistic, "-")}" => coalesce(a.metric_name, "-") },
       ) : endswith(stat, " Maximum") || !(strcontains(metric, "outboxDepth") || strcontains(metric, "breakerOpen"))
     ])
     error_message = "Gauges must be read by their maximum, in alarms and on the dashboard."

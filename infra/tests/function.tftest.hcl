@@ -180,7 +180,7 @@ run "names_and_tags" {
         aws_elasticache_parameter_group.this[0].name, trimprefix(aws_ssm_parameter.auth_token[0].name, "/"),
         aws_secretsmanager_secret.redis_url[0].name_prefix, aws_s3_bucket.on_failure.bucket_prefix,
         aws_scheduler_schedule_group.this.name, aws_scheduler_schedule.outbox.name,
-      ], [for t in aws_dynamodb_table.this : t.name], [for a in local.alarms : a.alarm_name]) : startswith(name, "other-dev")
+      ], [for t in aws_dynamodb_table.this : t.name], [for a in aws_cloudwatch_metric_alarm.this : a.alarm_name]) : startswith(name, "other-dev")
     ])
     error_message = "Every name must begin with name and stage, so that two stages in one account do not collide."
   }
@@ -194,7 +194,7 @@ run "names_and_tags" {
         ], aws_elasticache_replication_group.this, aws_elasticache_parameter_group.this, aws_elasticache_subnet_group.this,
         aws_ssm_parameter.auth_token, aws_secretsmanager_secret.redis_url, aws_vpc.this, aws_subnet.private, aws_route_table.private,
         aws_default_security_group.none, aws_security_group.endpoints, aws_security_group.cache, values(aws_vpc_endpoint.interface),
-        values(aws_dynamodb_table.this), values(aws_lambda_event_source_mapping.stream), values(local.alarms),
+        values(aws_dynamodb_table.this), values(aws_lambda_event_source_mapping.stream), values(aws_cloudwatch_metric_alarm.this),
       ) : r.tags["Application"] == "other" && r.tags["Stage"] == "dev" && r.tags["Owner"] == "data"
     ])
     error_message = "Every resource that supports tags must have them."

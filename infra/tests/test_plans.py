@@ -68,8 +68,9 @@ class Examples(unittest.TestCase):
         plan = plans("examples/new", "tests/plan.tftest.hcl")["with_every_variable"]
         module = {c["address"].removeprefix("module.events."): c["change"]["after"] for c in plan["resource_changes"]}
         alarms = {name: values for name, values in module.items() if name.startswith("aws_cloudwatch_metric_alarm.")}
-        muted = {name.split(".")[1].split("[")[0] for name, alarm in alarms.items() if alarm["actions_enabled"] is False}
-        self.assertEqual(muted, {"queue_depth", "oldest_message_age", "no_events", "polled_records"})
+        muted = {alarm["alarm_name"].removeprefix("defillama-events-prod-") for alarm in alarms.values() if alarm["actions_enabled"] is False}
+        streams = {"polled-records-events", "polled-records-coins"}
+        self.assertEqual(muted, {"queue-depth", "oldest-message-age", "no-events"} | streams)
         self.assertTrue(all("https://wiki.example.org/operations.md#" in a["alarm_description"] for a in alarms.values()))
         mail = module["aws_sns_topic_subscription.email[\"ops@example.org\"]"]
         self.assertEqual(mail["topic_arn"], "arn:aws:sns:eu-central-1:000000000000:on-call")
@@ -91,6 +92,22 @@ class Examples(unittest.TestCase):
             severity, anchor = re.fullmatch(r"Severity ([123])\. .*#(.*)", alarm["alarm_description"]).groups()
             self.assertIn((severity, anchor, anchor), [row[:3] for row in rows], alarm["alarm_name"])
             self.assertEqual(runbook.count(f"\n### {anchor}\n"), 1, anchor)
+
+
+class Moves(unittest.TestCase):
+    """Every alarm was once a resource of its own. An installation of that time must keep each of them, also those of six nodes."""
+
+    def test_every_alarm_of_an_earlier_installation_keeps_its_name(self):
+        address = r"aws_cloudwatch_metric_alarm\."
+        text = (INFRA / "moved.tf").read_text()
+        moves = re.findall(rf'from = {address}(\w+?)(?:\["(\w+)"\])?\n +to += {address}this\["(\w+)"\]\n', text)
+        self.assertEqual((text.count("moved {"), len(moves), len(set(moves))), (43, 43, 43))
+        plan = plans(".", "tests/plan.tftest.hcl")["answered"]
+        names = {c["index"] for c in plan["resource_changes"] if c["type"] == "aws_cloudwatch_metric_alarm"}
+        for name, part, to in moves:
+            self.assertEqual(to, f"{name}_{part}" if part else name)
+            # This plan has two nodes.
+            self.assertIn(re.sub("_00[3-6]$", "_002", to), names)
 
 
 class Lifecycles(unittest.TestCase):
