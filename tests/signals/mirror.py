@@ -42,8 +42,6 @@ def amount(text):
 
 def amount_text(value):
     mantissa, exponent = value
-    while mantissa and mantissa % 10 == 0:
-        mantissa, exponent = mantissa // 10, exponent + 1
     return f"{mantissa}e{exponent}"
 
 

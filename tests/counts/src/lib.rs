@@ -8,7 +8,8 @@ mod yardstick;
 
 pub use batch::{Batch, Kind};
 
-use events_core::plan::{Config, PlanTimes, plan, read_request};
+use events_core::delivery::Snapshot;
+use events_core::plan::{Config, PlanTimes, Signals, plan, read_request};
 use events_core::source::Record;
 use events_core::source::dynamodb::decode_batch;
 
@@ -23,13 +24,16 @@ pub enum Stage {
     Read,
     /// Compares the rows and plans the baselines, with hot keys, publishing and the queue off.
     Plan,
-    /// The same, with hot keys, publishing and the queue.
+    /// The same with signals: each value has a meter that is read, stepped and written.
+    PlanSignals,
+    /// Without signals, with hot keys, publishing and the queue.
     PlanAll,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 5] = [Self::Parse, Self::Decode, Self::Read, Self::Plan, Self::PlanAll];
+    pub const ALL: [Self; 6] =
+        [Self::Parse, Self::Decode, Self::Read, Self::Plan, Self::PlanSignals, Self::PlanAll];
 
     /// The name in the file of counts.
     pub fn name(self) -> &'static str {
@@ -38,6 +42,7 @@ impl Stage {
             Self::Decode => "decode",
             Self::Read => "read",
             Self::Plan => "plan",
+            Self::PlanSignals => "plan-signals",
             Self::PlanAll => "plan-all",
         }
     }
@@ -56,6 +61,8 @@ pub struct Work<'a> {
     config: Config,
     /// What is decoded before the stage begins.
     records: Vec<Record>,
+    /// What the store holds.
+    snapshot: &'a Snapshot,
 }
 
 impl<'a> Work<'a> {
@@ -67,13 +74,15 @@ impl<'a> Work<'a> {
             pubsub: everything,
             event_log_max_length: if everything { 50_000 } else { 0 },
             queueing: everything,
+            signals: (stage == Stage::PlanSignals).then(Signals::default),
             ..Config::default()
         };
         let records = match stage {
             Stage::Parse | Stage::Decode => Vec::new(),
-            Stage::Read | Stage::Plan | Stage::PlanAll => decode(batch),
+            Stage::Read | Stage::Plan | Stage::PlanSignals | Stage::PlanAll => decode(batch),
         };
-        Self { batch, stage, config, records }
+        let snapshot = if stage == Stage::PlanSignals { &batch.with_meters } else { &batch.snapshot };
+        Self { batch, stage, config, records, snapshot }
     }
 }
 
@@ -81,14 +90,14 @@ impl<'a> Work<'a> {
 /// out. Valgrind counts what this function does, so it must keep its name.
 #[inline(never)]
 pub fn counted_work(work: Work<'_>) -> usize {
-    let Work { batch, stage, config, records } = work;
+    let Work { batch, stage, config, records, snapshot } = work;
     match stage {
         Stage::Parse => batch.records.iter().map(|record| yardstick::parse(record.get())).sum(),
         Stage::Decode => decode(batch).len(),
         Stage::Read => read_request(&records, &config).baselines.len(),
-        Stage::Plan | Stage::PlanAll => {
+        Stage::Plan | Stage::PlanSignals | Stage::PlanAll => {
             let times = PlanTimes { now_ms: batch::NOW_MS, processing_ms: 1.5 };
-            let plans = plan(records, &batch.snapshot, &config, times);
+            let plans = plan(records, snapshot, &config, times);
             plans.iter().map(|plan| plan.events.len()).sum()
         }
     }

@@ -96,11 +96,11 @@ fn compare(seed: u64, steps: u64) -> u64 {
                 hint: &|| hint,
                 id: &|| event_id.clone(),
             };
-            let stored = meter.to_string().replace(' ', ",");
+            let stored = meter.to_text().replace(' ', ",");
             let line = format!("{unit_name} {last} {current} {now} {then} {hint_name} {event_id} {stored}");
             let (after, signal) = step(&meter, &facts);
             writeln!(input, "{line}").unwrap();
-            let expected_line = format!("{after}|{}", signal_text(signal.as_ref()));
+            let expected_line = format!("{}|{}", after.to_text(), signal_text(signal.as_ref()));
             if expected.send((line, expected_line)).is_err() {
                 break;
             }

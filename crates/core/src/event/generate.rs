@@ -198,21 +198,13 @@ impl EventSource<'_> {
         self.assemble(id, EventType::ProtocolUpdate, metadata, Data::Protocol(data))
     }
 
-    /// The id of an event of the row that has this value.
-    pub fn value_id(&self, event_type: EventType, chain: Option<&str>, value: &Number) -> String {
-        self.id(event_type, chain, &value.canonical())
+    fn value_id(&self, event_type: EventType, chain: Option<&str>, value: &Number) -> String {
+        value_id(self.row, self.occurrence, event_type, chain, value)
     }
 
     /// The id of an event: it depends on the new value, in canonical form.
     fn id(&self, event_type: EventType, chain: Option<&str>, value: &str) -> String {
-        value::of_event(&EventName {
-            pk: &self.row.pk,
-            data_time_ms: self.row.data_time_ms,
-            event_type: event_type.name(),
-            chain,
-            value,
-            occurrence: self.occurrence,
-        })
+        id(self.row, self.occurrence, event_type, chain, value)
     }
 
     fn assemble(&self, event_id: String, event_type: EventType, metadata: Metadata, data: Data) -> Event {
@@ -247,6 +239,22 @@ impl EventSource<'_> {
             tags: tags.iter().flatten().copied().chain(sizes).map(str::to_owned).collect(),
         }
     }
+}
+
+/// The id of the event of a row that has this value.
+pub fn value_id(
+    row: &SourceRow,
+    occurrence: u32,
+    event_type: EventType,
+    chain: Option<&str>,
+    value: &Number,
+) -> String {
+    id(row, occurrence, event_type, chain, &value.canonical())
+}
+
+fn id(row: &SourceRow, occurrence: u32, event_type: EventType, chain: Option<&str>, value: &str) -> String {
+    let (pk, data_time_ms, event_type) = (row.pk.as_str(), row.data_time_ms, event_type.name());
+    value::of_event(&EventName { pk, data_time_ms, event_type, chain, value, occurrence })
 }
 
 fn chain_change(previous_value: Value, current_value: Value) -> FieldChange {

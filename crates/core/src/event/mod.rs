@@ -6,7 +6,7 @@ mod channels;
 mod generate;
 
 pub use channels::{Channels, protocol_channel, protocol_of_channel, token_channel, token_of_channel};
-pub use generate::{EventSource, PriorityRule, ProtocolMeta};
+pub use generate::{EventSource, PriorityRule, ProtocolMeta, value_id};
 
 use std::collections::BTreeMap;
 

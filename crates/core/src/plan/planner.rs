@@ -15,7 +15,7 @@ use crate::delivery::{
     Commit, DeadLetterWriter, EventLog, KeyRenewal, Message, Publication, Snapshot, Undeliverable,
     event_message,
 };
-use crate::event::{Event, EventSource, EventType, ProtocolMeta};
+use crate::event::{Event, EventSource, EventType, ProtocolMeta, value_id};
 use crate::signal::{ValueSignal, keep_meters, observe};
 use crate::source::{
     Judgement, ProtocolRow, Record, RecordContent, Row, SourceRow, Subject, UndecodableRecord,
@@ -237,16 +237,7 @@ impl<'a> Planner<'a> {
     ) {
         let Comparison { detection, rules, occurrence, cached } = comparison;
         let Detection { findings, compared, mut next, gone_chains } = detection;
-        let meta = self.meta(source, subject);
-        let events = EventSource {
-            row: source,
-            meta: &meta,
-            least_tvl: &rules.tvl.absolute,
-            occurrence,
-            priority: self.config.signals.unwrap_or_default().priority,
-            processing_ms: self.times.processing_ms,
-        };
-        let signals = self.signals(&events, cached, &findings, &mut next);
+        let signals = self.signals(source, occurrence, cached, &findings, &mut next);
         let mut commit = Commit {
             baseline_key: this_row.baseline_key,
             version: this_row.version,
@@ -271,7 +262,9 @@ impl<'a> Planner<'a> {
             (false, _) => RecordOutcome::Events,
         };
         let has_findings = !findings.is_empty();
-        self.events(&events, subject, findings, signals, plan, &mut commit);
+        if has_findings || !signals.is_empty() {
+            self.events(source, subject, (findings, signals), rules, plan, &mut commit);
+        }
         if has_findings && plan.events.is_empty() {
             plan.outcome = RecordOutcome::DeadLetter("every event of the record is invalid".into());
         }
@@ -281,7 +274,8 @@ impl<'a> Planner<'a> {
     /// The signals of a row. Puts the meters of its values into the next baseline.
     fn signals<'v>(
         &self,
-        events: &EventSource<'v>,
+        source: &'v SourceRow,
+        occurrence: u32,
         cached: Option<(&BaselineValues<'v>, i64)>,
         findings: &[Finding],
         next: &mut BaselineValues<'v>,
@@ -289,14 +283,14 @@ impl<'a> Planner<'a> {
         if self.config.signals.is_none() {
             return Vec::new();
         }
-        if events.row.judgement.as_ref().is_some_and(|judgement| judgement.silent) {
+        if source.judgement.as_ref().is_some_and(|judgement| judgement.silent) {
             if let Some((values, _)) = cached {
                 keep_meters(values, next);
             }
             return Vec::new();
         }
         // A signal is about the event of its value, or about its own where the value has none.
-        let of_value = match events.row.row {
+        let of_value = match source.row {
             Row::Price(_) => EventType::PriceUpdate,
             Row::Tvl(_) | Row::Protocol(_) => EventType::TvlChange,
         };
@@ -305,22 +299,30 @@ impl<'a> Planner<'a> {
             // A price row names its chain, and has one value.
             let has_event = has_event(chain.filter(|_| of_value == EventType::TvlChange));
             let event_type = if has_event { of_value } else { EventType::Signal };
-            events.value_id(event_type, chain, value)
+            value_id(source, occurrence, event_type, chain, value)
         };
-        observe(events.row, cached, next, &id)
+        observe(source, cached, next, &id)
     }
 
     /// Makes of each finding, and of each signal without one, an event with its message and publication, or a dead
     /// letter.
     fn events(
         &self,
-        events: &EventSource<'_>,
+        source: &SourceRow,
         subject: &Subject,
-        findings: Vec<Finding>,
-        mut signals: Vec<ValueSignal>,
+        (findings, mut signals): (Vec<Finding>, Vec<ValueSignal>),
+        rules: &ChangeRules,
         plan: &mut RecordPlan,
         commit: &mut Commit,
     ) {
+        let events = EventSource {
+            row: source,
+            meta: &self.meta(source, subject),
+            least_tvl: &rules.tvl.absolute,
+            occurrence: commit.occurrence,
+            priority: self.config.signals.unwrap_or_default().priority,
+            processing_ms: self.times.processing_ms,
+        };
         for finding in findings {
             let own = signals.iter().position(|found| finding.is_move_of(found.chain.as_deref()));
             let signal = own.map(|own| signals.remove(own).signal);

@@ -9,6 +9,8 @@ use crate::value::Number;
 pub(super) const WHOLE_SHARE: i64 = 1_000_000;
 
 const DIGITS: u32 = 12;
+/// Least magnitude of a mantissa that is not 0, and the limit of all.
+const LEAST: u64 = 100_000_000_000;
 const LIMIT: u64 = 1_000_000_000_000;
 /// Largest exponent of a stored text: beyond every [`Number`].
 const MAX_EXPONENT: i32 = 200;
@@ -28,20 +30,28 @@ impl Amount {
     /// 1: the peg of a token that keeps to a dollar.
     pub const ONE: Self = Self { mantissa: 100_000_000_000, exponent: -11 };
 
-    fn new(mut magnitude: u128, mut exponent: i32, is_negative: bool) -> Self {
-        if magnitude == 0 {
-            return Self::default();
-        }
-        let digits = magnitude.ilog10() + 1;
-        if digits > DIGITS {
-            magnitude /= 10_u128.pow(digits - DIGITS);
-        } else {
-            magnitude *= 10_u128.pow(DIGITS - digits);
-        }
-        // A u128 has at most 39 digits, and the result has twelve.
-        exponent += digits as i32 - DIGITS as i32;
-        let mantissa = magnitude as i64;
+    fn new(magnitude: u128, exponent: i32, is_negative: bool) -> Self {
+        // Nearly all numbers are short, and 128 bits cost several times as much.
+        let (mantissa, exponent) = match u64::try_from(magnitude) {
+            Ok(0) => return Self::default(),
+            Ok(short) => match short.ilog10() + 1 {
+                digits @ ..=DIGITS => (short * power(DIGITS - digits), exponent - (DIGITS - digits) as i32),
+                digits => (short / power(digits - DIGITS), exponent + (digits - DIGITS) as i32),
+            },
+            Err(_) => {
+                let surplus = magnitude.ilog10() + 1 - DIGITS;
+                // Twelve digits are left.
+                ((magnitude / 10_u128.pow(surplus)) as u64, exponent + surplus as i32)
+            }
+        };
+        // Below 10^12.
+        let mantissa = mantissa as i64;
         Self { mantissa: if is_negative { -mantissa } else { mantissa }, exponent }
+    }
+
+    /// The mantissa and the exponent.
+    pub(super) fn parts(self) -> (i64, i32) {
+        (self.mantissa, self.exponent)
     }
 
     /// True below zero.
@@ -88,21 +98,38 @@ impl Amount {
             amounts.iter().filter(|amount| amount.mantissa != 0).map(|amount| amount.exponent).max();
         let exponent = exponent.unwrap_or_default();
         let align = |amount: Self| match (exponent - amount.exponent).unsigned_abs() {
-            shift if shift < DIGITS && amount.mantissa != 0 => amount.mantissa / 10_i64.pow(shift),
+            0 => amount.mantissa,
+            shift if shift < DIGITS => amount.mantissa / power(shift) as i64,
             _ => 0,
         };
         (amounts.map(align), exponent)
     }
 }
 
-fn dollars(mantissa: i64, exponent: i32) -> i64 {
-    let (magnitude, shift) = (mantissa.abs(), exponent.unsigned_abs());
-    let most = MOST_DOLLARS;
-    match exponent {
-        0.. => {
-            10_i64.checked_pow(shift).and_then(|power| magnitude.checked_mul(power)).unwrap_or(most).min(most)
+/// Ten to the power of `exponent`, which is at most [`DIGITS`].
+fn power(exponent: u32) -> u64 {
+    const POWERS: [u64; DIGITS as usize + 1] = {
+        let mut powers = [1; DIGITS as usize + 1];
+        let mut at = 1;
+        while at < powers.len() {
+            powers[at] = powers[at - 1] * 10;
+            at += 1;
         }
-        _ => 10_i64.checked_pow(shift).map_or(0, |power| magnitude / power),
+        powers
+    };
+    POWERS[exponent as usize]
+}
+
+fn dollars(mantissa: i64, exponent: i32) -> i64 {
+    let (magnitude, shift) = (mantissa.unsigned_abs(), exponent.unsigned_abs());
+    match exponent {
+        // Twelve digits and twelve zeros are 10^24.
+        13.. if magnitude > 0 => MOST_DOLLARS,
+        0.. => magnitude
+            .checked_mul(power(shift.min(DIGITS)))
+            .map_or(MOST_DOLLARS, |dollars| i64::try_from(dollars).unwrap_or(MOST_DOLLARS).min(MOST_DOLLARS)),
+        _ if shift <= DIGITS => (magnitude / power(shift)) as i64,
+        _ => 0,
     }
 }
 
@@ -156,7 +183,7 @@ impl Span {
         let fixed = |amount: Amount| match amount.exponent - self.exponent {
             // A part that is far larger than its total.
             1.. => amount.mantissa.signum() * LIMIT as i64,
-            shift if shift.unsigned_abs() < DIGITS => amount.mantissa / 10_i64.pow(shift.unsigned_abs()),
+            shift if shift.unsigned_abs() < DIGITS => amount.mantissa / power(shift.unsigned_abs()) as i64,
             _ => 0,
         };
         let part = fixed(to) - fixed(from);
@@ -204,11 +231,7 @@ impl From<&Number> for Amount {
 
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut mantissa, mut exponent) = (self.mantissa, self.exponent);
-        while mantissa != 0 && mantissa % 10 == 0 {
-            (mantissa, exponent) = (mantissa / 10, exponent + 1);
-        }
-        write!(f, "{mantissa}e{exponent}")
+        write!(f, "{}e{}", self.mantissa, self.exponent)
     }
 }
 
@@ -226,7 +249,10 @@ impl FromStr for Amount {
         if mantissa.unsigned_abs() >= LIMIT || exponent.unsigned_abs() > MAX_EXPONENT.unsigned_abs() {
             return Err(NoAmount);
         }
-        Ok(Self::new(mantissa.unsigned_abs().into(), exponent, mantissa < 0))
+        Ok(match mantissa.unsigned_abs() {
+            LEAST.. => Self { mantissa, exponent },
+            short => Self::new(short.into(), exponent, mantissa < 0),
+        })
     }
 }
 

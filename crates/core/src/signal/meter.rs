@@ -1,8 +1,5 @@
 //! What is remembered of one value.
 
-use std::fmt;
-use std::str::FromStr;
-
 use super::Kind;
 use super::amount::Amount;
 
@@ -11,7 +8,7 @@ const FIRST_DEVIATION: u64 = 4_000;
 /// Largest variance, ppm²: that of moves of 200 % in a quarter of an hour. See [`super::rule`].
 const MAX_VARIANCE: u64 = 4_000_000_000_000;
 
-/// What is remembered of one value: at most 200 bytes of text, see [`Meter::to_string`].
+/// What is remembered of one value: at most 200 bytes of text, see [`Meter::to_text`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meter {
     /// Rows that have taught the meter, at most 40.
@@ -83,7 +80,7 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// Reads the text of [`Meter::to_string`]. Any other text, such as that of another version, gives a new meter.
+    /// Reads the text of [`Meter::to_text`]. Any other text, such as that of another version, gives a new meter.
     pub fn from_text(text: &str) -> Self {
         Self::parse(text).unwrap_or_default()
     }
@@ -91,6 +88,35 @@ impl Meter {
     /// Forgets what depends on the last amount: rows that made no signals have moved it.
     pub fn moved_silently(self) -> Self {
         Self { anchor: None, next_anchor: None, jump: None, ..self }
+    }
+
+    /// The text that the baseline stores.
+    pub fn to_text(&self) -> String {
+        let Self { rows, variance, anchor, next_anchor, pegged, jump } = self;
+        let mut text = Writer(String::with_capacity(if jump.is_some() { 200 } else { 80 }));
+        text.number(*rows);
+        text.number(*variance);
+        for anchor in [anchor, next_anchor] {
+            match anchor {
+                Some(Anchor { amount, at_s }) => {
+                    text.amount(*amount);
+                    text.number(*at_s);
+                }
+                None => text.word("-"),
+            }
+        }
+        text.number(*pegged);
+        if let Some(Jump { id, from, to, kind, score, rows, state, variance }) = jump {
+            text.word(id);
+            text.amount(*from);
+            text.amount(*to);
+            text.number(*kind as u8);
+            text.number(*score);
+            text.number(*rows);
+            text.word(state.text());
+            text.number(*variance);
+        }
+        text.0
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -124,21 +150,26 @@ fn parse_variance(text: &str) -> Option<u64> {
     text.parse().ok().filter(|variance| *variance <= MAX_VARIANCE)
 }
 
-/// The text that the baseline stores.
-impl fmt::Display for Meter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rows, variance, anchor, next_anchor, pegged, jump } = self;
-        write!(f, "{rows} {variance}")?;
-        for anchor in [anchor, next_anchor] {
-            match anchor {
-                Some(Anchor { amount, at_s }) => write!(f, " {amount} {at_s}")?,
-                None => f.write_str(" -")?,
-            }
+/// Words with a blank between them. The general formatting costs several times this.
+struct Writer(String);
+
+impl Writer {
+    fn word(&mut self, word: &str) {
+        if !self.0.is_empty() {
+            self.0.push(' ');
         }
-        write!(f, " {pegged}")?;
-        let Some(Jump { id, from, to, kind, score, rows, state, variance }) = jump else { return Ok(()) };
-        let kind = *kind as usize;
-        write!(f, " {id} {from} {to} {kind} {score} {rows} {} {variance}", state.text())
+        self.0.push_str(word);
+    }
+
+    fn number(&mut self, number: impl itoa::Integer) {
+        self.word(itoa::Buffer::new().format(number));
+    }
+
+    fn amount(&mut self, amount: Amount) {
+        let (mantissa, exponent) = amount.parts();
+        self.number(mantissa);
+        self.0.push('e');
+        self.0.push_str(itoa::Buffer::new().format(exponent));
     }
 }
 
@@ -153,13 +184,5 @@ impl JumpState {
 
     fn from_text(text: &str) -> Option<Self> {
         [Self::Pending, Self::Settled, Self::Reverted].into_iter().find(|state| state.text() == text)
-    }
-}
-
-impl FromStr for Meter {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::parse(text).ok_or(())
     }
 }

@@ -71,7 +71,7 @@ pub fn observe<'a>(
 
 /// The meters after a row that makes no signals, such as one of a backfill: they keep what they know of typical moves.
 pub fn keep_meters<'a>(cached: &BaselineValues<'a>, next: &mut BaselineValues<'a>) {
-    let kept = |text: &Text<'a>| Text::from(Meter::from_text(text.as_str()).moved_silently().to_string());
+    let kept = |text: &Text<'a>| Text::from(Meter::from_text(text.as_str()).moved_silently().to_text());
     match (cached, next) {
         (BaselineValues::Tvl(cached), BaselineValues::Tvl(next)) => {
             let remains = |key: &str| key.is_empty() || next.chains.contains_key(key);
@@ -166,7 +166,7 @@ impl<'a> TvlObserver<'_, 'a> {
         (meter, signal): (Meter, Option<ValueSignal>),
         next: &mut TvlValues<'a>,
     ) {
-        next.signals.insert(key.into(), Text::from(meter.to_string()));
+        next.signals.insert(key.into(), Text::from(meter.to_text()));
         self.found.extend(signal);
     }
 
@@ -269,7 +269,7 @@ fn price<'a>(
         id: &|| ids(chain, &row.price),
     };
     let (meter, step) = step(&meter, &facts);
-    next.signal = Some(Text::from(meter.to_string()));
+    next.signal = Some(Text::from(meter.to_text()));
     let signal = step.map(|step| value_signal(step, &facts, None, None, (last, at), &row.price));
     signal.into_iter().collect()
 }

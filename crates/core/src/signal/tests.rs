@@ -47,7 +47,7 @@ impl Value {
         };
         let (meter, signal) = step(&self.meter, &facts);
         // What is stored is what is known.
-        assert_eq!(Meter::from_text(&meter.to_string()), meter);
+        assert_eq!(Meter::from_text(&meter.to_text()), meter);
         (self.meter, self.last) = (meter, value);
         signal
     }
@@ -255,7 +255,7 @@ proptest! {
             };
             let (meter, signal) = step(&Meter::from_text(&text), &facts);
             prop_assert!(signal.is_none_or(|signal| signal.score <= 100));
-            text = meter.to_string();
+            text = meter.to_text();
             prop_assert!(text.len() <= 200, "{} bytes: {text}", text.len());
             prop_assert_eq!(Meter::from_text(&text), meter);
             (last, now) = (current, now + gap);
