@@ -31,8 +31,9 @@ fn locked() -> Vec<BTreeMap<String, String>> {
     read("Cargo.lock").split("\n[[package]]\n").skip(1).map(fields).collect()
 }
 
+/// All packages of the lock file. Cargo downloads those that only other platforms need.
 fn packages() -> Vec<Value> {
-    let arguments = ["metadata", "--offline", "--locked", "--format-version", "1"];
+    let arguments = ["metadata", "--locked", "--format-version", "1"];
     let output = Command::new(env!("CARGO")).args(arguments).current_dir(workspace()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut metadata: Value = serde_json::from_slice(&output.stdout).unwrap();

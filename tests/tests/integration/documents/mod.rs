@@ -24,7 +24,7 @@ mod schemas;
 mod sources;
 
 use events_core::delivery::KeyStyle;
-use events_core::plan::Config;
+use events_core::plan::{Config, Signals};
 use events_core::source::Subject;
 use events_harness::processors::{fixture_records, in_memory, process};
 use events_harness::servers::process::{read_workspace_file as read, workspace};
@@ -211,7 +211,7 @@ fn values_in_a_channel_are_replaced_with_field_names() {
 
 #[tokio::test]
 async fn the_documented_channels_are_those_the_code_publishes_on() {
-    let processor = in_memory(Config::default());
+    let processor = in_memory(Config { signals: Some(Signals::default()), ..Config::default() });
     let records: Vec<_> = fixture_records();
     process(&processor, &records).await;
     let published = processor.store().published();
