@@ -47,12 +47,16 @@ mod tests {
     use super::*;
     use crate::change::{Baseline, RowVersion, TvlValues};
     use crate::delivery::Snapshot;
-    use crate::plan::{Config, PlanTimes, RecordOutcome, RecordPlan, plan};
+    use crate::plan::{Config, PlanTimes, RecordOutcome, RecordPlan, Signals, plan};
     use crate::source::SequenceNumber;
     use crate::source::postgres::{OutboxEntry, decode};
     use crate::value::Number;
 
     fn planned(body: &str, silent: bool, snapshot: &Snapshot) -> RecordPlan {
+        planned_with(body, silent, snapshot, &Config::default())
+    }
+
+    fn planned_with(body: &str, silent: bool, snapshot: &Snapshot, config: &Config) -> RecordPlan {
         let entry = OutboxEntry {
             kind: "tvl".into(),
             id: "7".into(),
@@ -64,7 +68,7 @@ mod tests {
             body: body.into(),
         };
         let times = PlanTimes { now_ms: 173_800_000, processing_ms: 1.0 };
-        plan(vec![decode(&entry, "db")], snapshot, &Config::default(), times).remove(0)
+        plan(vec![decode(&entry, "db")], snapshot, config, times).remove(0)
     }
 
     fn cached() -> Snapshot {
@@ -122,6 +126,27 @@ mod tests {
         let commit = plan.commit.unwrap();
         assert!(commit.publications.is_empty());
         assert_eq!(commit.writes.len(), 3);
+    }
+
+    #[test]
+    fn what_a_change_leaves_out_and_what_a_backfill_writes_teaches_nothing() {
+        let meters = |silent| {
+            let mut snapshot = cached();
+            for baseline in snapshot.baselines.values_mut() {
+                let mut values: serde_json::Value = serde_json::from_str(&baseline.values).unwrap();
+                let meter = "9 1 - - 0";
+                values["tvl"]["signals"] = serde_json::json!({"": meter, "base": meter, "xdai": meter});
+                baseline.values = values.to_string();
+            }
+            let config = Config { signals: Some(Signals::default()), ..Config::default() };
+            let commit = planned_with(ONE_CHAIN, silent, &snapshot, &config).commit.unwrap();
+            serde_json::from_str::<serde_json::Value>(&commit.values).unwrap()["tvl"]["signals"].clone()
+        };
+        let live = meters(false);
+        assert_eq!((&live["xdai"], &live[""]), (&"9 1 - - 0".into(), &"9 1 - - 0".into()));
+        assert!(live["base"].as_str().unwrap().starts_with("10 "), "{live}");
+        let silent = meters(true);
+        assert!(["", "base", "xdai"].iter().all(|key| silent[key] == "9 1 - - 0"), "{silent}");
     }
 
     #[test]

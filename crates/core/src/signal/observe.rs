@@ -98,13 +98,12 @@ struct TvlObserver<'o, 'a> {
 
 impl<'a> TvlObserver<'_, 'a> {
     fn total(&mut self, previous: &PreviousTvl<'_, 'a>, next: &mut TvlValues<'a>) {
-        let Some(current) = &self.row.total else {
-            // Unknown in this row: the meter waits.
-            let kept = self.meters.and_then(|meters| meters.get_key_value(""));
-            next.signals.extend(kept.map(|(key, text)| (key.clone(), text.clone())));
-            return;
-        };
+        // Unknown in this row: the meter waits.
+        let Some(current) = &self.row.total else { return self.wait("".into(), next) };
         let Some((last, at)) = previous.total_with_time(self.source.data_time_ms - HOUR_MS) else { return };
+        if self.is_unwritten(&last, current) {
+            return self.wait("".into(), next);
+        }
         let (from, to) = (Amount::from(&last), Amount::from(current));
         let hint = || self.total_hint(from, to);
         let observed = self.step("", None, (last, at), current, &hint);
@@ -116,15 +115,13 @@ impl<'a> TvlObserver<'_, 'a> {
         for (chain, last) in self.previous.clone() {
             let key = chain.as_str();
             match self.row.chains.get(key) {
+                Some(current) if self.is_unwritten(&last, current) => self.wait(chain, next),
                 Some(current) => {
                     let hint = || chain_hint(Amount::from(&last), Amount::from(current));
                     let observed = self.step(key, Some(key), (last, at), current, &hint);
                     self.keep(chain.clone(), observed, next);
                 }
-                None if self.row.unknown_chains.contains(key) => {
-                    let kept = self.meters.and_then(|meters| meters.get(key));
-                    next.signals.extend(kept.map(|text| (chain.clone(), text.clone())));
-                }
+                None if self.row.unknown_chains.contains(key) => self.wait(chain, next),
                 // The chain is gone, and with it its meter.
                 None => {}
             }
@@ -158,6 +155,17 @@ impl<'a> TvlObserver<'_, 'a> {
             value_signal(step, &facts, chain, main, (last, at), current)
         });
         (meter, signal)
+    }
+
+    /// A change that its source has judged writes some values, and the others are filled in from the cache.
+    fn is_unwritten(&self, last: &Number, current: &Number) -> bool {
+        self.source.judgement.is_some() && last == current
+    }
+
+    /// Keeps the meter of a value that this row does not write.
+    fn wait(&self, key: Text<'a>, next: &mut TvlValues<'a>) {
+        let kept = self.meters.and_then(|meters| meters.get(key.as_str())).cloned();
+        next.signals.extend(kept.map(|text| (key, text)));
     }
 
     fn keep(
