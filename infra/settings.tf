@@ -13,6 +13,9 @@ locals {
       PRICE_MIN_CHANGE_ABSOLUTE = tostring(var.price_min_change_absolute)
       PROTOCOL_ALWAYS_TRIGGER   = tostring(var.protocol_always_trigger)
       CHANGE_BASELINE           = var.change_baseline
+      SIGNALS                   = var.signals
+      PRIORITY                  = var.priority
+      QUEUE_SIGNALS             = tostring(var.queue_signals)
 
       ENABLE_CACHING        = tostring(var.enable_caching)
       ENABLE_PUBSUB         = tostring(var.enable_pubsub)

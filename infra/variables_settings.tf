@@ -70,6 +70,47 @@ variable "change_baseline" {
   }
 }
 
+variable "signals" {
+  description = "`SIGNALS`: `on` adds `metadata.signal` to unusual changes, and publishes confirmations, returns and drift. `off`: every byte is as without them."
+  type        = string
+  default     = "off"
+  nullable    = false
+
+  validation {
+    condition     = contains(["off", "on"], var.signals)
+    error_message = "signals must be off or on."
+  }
+
+  validation {
+    condition     = var.signals != "off" || var.priority != "signal"
+    error_message = "signals must be on with priority = signal: without signals there are no scores, and the function would refuse to start."
+  }
+
+  validation {
+    condition     = var.signals != "off" || !var.queue_signals
+    error_message = "signals must be on with queue_signals = true: without signals there is nothing to queue, and the function would refuse to start."
+  }
+}
+
+variable "priority" {
+  description = "`PRIORITY`: what decides the priority of a change of TVL or of a price. `percent`: its size. `signal`: the score of its signal; needs `signals` = `on`."
+  type        = string
+  default     = "percent"
+  nullable    = false
+
+  validation {
+    condition     = contains(["percent", "signal"], var.priority)
+    error_message = "priority must be percent or signal."
+  }
+}
+
+variable "queue_signals" {
+  description = "`QUEUE_SIGNALS`: whether signals on rows without an event of their own are queued too, and not only published. `true` needs `signals` = `on`."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 # Outputs
 
 variable "enable_caching" {

@@ -215,6 +215,9 @@ run "defaults_of_every_setting" {
       PRICE_MIN_CHANGE_ABSOLUTE = "0.01"
       PROTOCOL_ALWAYS_TRIGGER   = "true"
       CHANGE_BASELINE           = "previous"
+      SIGNALS                   = "off"
+      PRIORITY                  = "percent"
+      QUEUE_SIGNALS             = "false"
       ENABLE_CACHING            = "true"
       ENABLE_PUBSUB             = "true"
       ENABLE_SQS                = "true"
@@ -263,6 +266,9 @@ run "every_setting_reaches_the_function" {
     price_min_change_absolute = 4
     protocol_always_trigger   = false
     change_baseline           = "last_event"
+    signals                   = "on"
+    priority                  = "signal"
+    queue_signals             = true
     enable_caching            = false
     enable_pubsub             = false
     event_log_max_length      = 21
@@ -304,6 +310,9 @@ run "every_setting_reaches_the_function" {
       PRICE_MIN_CHANGE_ABSOLUTE = "4"
       PROTOCOL_ALWAYS_TRIGGER   = "false"
       CHANGE_BASELINE           = "last_event"
+      SIGNALS                   = "on"
+      PRIORITY                  = "signal"
+      QUEUE_SIGNALS             = "true"
       ENABLE_CACHING            = "false"
       ENABLE_PUBSUB             = "false"
       EVENT_LOG_MAX_LENGTH      = "21"

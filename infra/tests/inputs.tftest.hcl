@@ -372,6 +372,38 @@ run "change_baseline" {
   expect_failures = [var.change_baseline]
 }
 
+run "signals" {
+  command = plan
+  variables {
+    signals = "true"
+  }
+  expect_failures = [var.signals]
+}
+
+run "signals_2" {
+  command = plan
+  variables {
+    priority = "signal"
+  }
+  expect_failures = [var.signals]
+}
+
+run "signals_3" {
+  command = plan
+  variables {
+    queue_signals = true
+  }
+  expect_failures = [var.signals]
+}
+
+run "priority" {
+  command = plan
+  variables {
+    priority = "score"
+  }
+  expect_failures = [var.priority]
+}
+
 run "sqs_min_priority" {
   command = plan
   variables {

@@ -54,7 +54,7 @@ run "plans_both" {
 
   assert {
     # The relay's module refuses names that it does not know, so this also checks that it knows all of the function's settings.
-    condition     = length(module.events.settings) == 31 && !anytrue([for name in keys(module.events.settings) : strcontains(name, "URL") || strcontains(name, "STAGE")])
+    condition     = length(module.events.settings) == 34 && !anytrue([for name in keys(module.events.settings) : strcontains(name, "URL") || strcontains(name, "STAGE")])
     error_message = "The relay must get all settings of the function, without queues, secrets and stage."
   }
 }
