@@ -1,5 +1,6 @@
 //! The page of a replay's signals: one file of HTML with pictures, without scripts and without requests.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use events_core::signal::{Kind, Stage};
@@ -35,7 +36,9 @@ pub(crate) fn page(input: &str, summary: &SignalSummary, gallery: &Gallery) -> S
         introduction(summary),
         table(summary)
     );
-    for (kind, signals, pictures) in gallery.kinds().filter(|(_, _, pictures)| !pictures.is_empty()) {
+    let mut kinds: Vec<_> = gallery.kinds().filter(|(_, _, pictures)| !pictures.is_empty()).collect();
+    kinds.sort_by_key(|(kind, _, _)| Reverse(alerts_and_all(summary, *kind)));
+    for (kind, signals, pictures) in kinds {
         let name = kind.name();
         let shown = pictures.len();
         let _ = write!(
@@ -71,7 +74,9 @@ fn table(summary: &SignalSummary) -> String {
     }
     let mut table = "<table>\n<tr><th>kind<th class=\"n\">new<th class=\"n\">confirmed<th class=\"n\">returned<th class=\"n\">alerts\n"
         .to_owned();
-    for (kind, counts) in &summary.kinds {
+    let mut kinds: Vec<_> = summary.kinds.iter().collect();
+    kinds.sort_by_key(|(kind, _)| Reverse(alerts_and_all(summary, **kind)));
+    for (kind, counts) in kinds {
         let name = kind.name();
         let [new, confirmed, reverted, alerts] =
             [counts.new, counts.confirmed, counts.reverted, counts.alerts].map(count);
@@ -81,6 +86,11 @@ fn table(summary: &SignalSummary) -> String {
         );
     }
     table + "</table>\n"
+}
+
+/// The kinds that alert come first, then the frequent ones.
+fn alerts_and_all(summary: &SignalSummary, kind: Kind) -> (u64, u64) {
+    summary.kinds.get(&kind).map_or((0, 0), |counts| (counts.alerts, counts.new))
 }
 
 /// What a kind means to a reader of the page.
