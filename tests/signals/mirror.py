@@ -1,6 +1,6 @@
 """The rule of the signals for one value, a second time: crates/core/src/signal/rule.rs in Python's whole numbers.
 
-Reads lines "unit previous current previous_ms current_ms hint id meter" from standard input, where meter is the text that
+Reads lines "unit previous current previous_ms current_ms market_cap hint id meter" from standard input, where meter is the text that
 is stored, with blanks as commas, or "-". Writes "meter|signal" for each, to be compared with what the Rust code gives.
 """
 
@@ -129,7 +129,8 @@ def root_of_hours(ms):
 
 
 class Rule:
-    def __init__(self, meter, unit, previous, current, previous_ms, current_ms, hint, event_id):
+    def __init__(self, meter, unit, previous, current, previous_ms, current_ms, cap, hint, event_id):
+        self.cap = cap
         self.meter, self.unit, self.previous, self.current = meter, unit, previous, current
         self.current_ms, self.hint, self.event_id = current_ms, hint, event_id
         self.took = max(0, current_ms - previous_ms)
@@ -227,9 +228,11 @@ class Rule:
 
     def score(self, z, start, credibility):
         unusual = 1000 * z // (z + 400)
-        dollars = dollars_between(start, self.current)
-        dollars = 1000 * dollars // (dollars + 250_000) if self.unit == "tvl" else 1000
-        size = 400 + 600 * min(size_of(start, self.current), 200_000) // 200_000
+        parts = size_of(start, self.current)
+        dollars = dollars_between(start, self.current) if self.unit == "tvl" else (self.cap or 0) * parts // 10**6
+        known = self.unit == "tvl" or self.cap is not None
+        dollars = 1000 * dollars // (dollars + 250_000) if known else 500
+        size = 400 + 600 * min(parts, 200_000) // 200_000
         return unusual * dollars * size * credibility // 10**9
 
     def waited(self, after):
@@ -311,8 +314,9 @@ def text_of(meter):
 
 def main():
     for line in sys.stdin:
-        unit, previous, current, previous_ms, current_ms, hint, event_id, meter = line.split()
-        rule = Rule(read(meter), unit, amount(previous), amount(current), int(previous_ms), int(current_ms), hint, event_id)
+        unit, previous, current, before, now, cap, hint, event_id, meter = line.split()
+        cap = None if cap == "-" else int(cap)
+        rule = Rule(read(meter), unit, amount(previous), amount(current), int(before), int(now), cap, hint, event_id)
         after, signal = rule.step()
         sys.stdout.write(f"{text_of(after)}|{' '.join(map(str, signal)) if signal else '-'}\n")
 

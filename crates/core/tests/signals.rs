@@ -137,6 +137,19 @@ fn a_confirmation_is_a_message_of_its_own_that_names_the_first_event() {
 }
 
 #[test]
+fn who_is_alerted_by_the_queue_also_learns_that_the_value_returned() {
+    let spike: &[&[_]] = &[&[("base", 1e6)], &[("base", 4e6)], &[("base", 1e6)]];
+    let queued = |queued| {
+        let signals = Some(Signals { priority: PriorityRule::Signal, queued });
+        let config = Config { signals, min_priority: Priority::High, ..Config::default() };
+        plans(spike, &config).iter().map(|plan| plan.messages.len()).collect::<Vec<_>>()
+    };
+    // The total and the chain.
+    assert_eq!(queued(false), [0, 2, 0]);
+    assert_eq!(queued(true), [0, 2, 2]);
+}
+
+#[test]
 fn an_event_with_a_signal_is_also_on_the_channel_of_signals() {
     let mut plans = drained_for_three_rows(&by_signal());
     let first = plans.remove(1);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use events_adapters::time::SystemTimer;
-use events_core::plan::Config;
+use events_core::plan::{Config, Signals};
 use events_core::source::dynamodb::decode_batch;
 use events_processor::memory::{MemoryQueue, MemoryStore};
 use events_processor::ports::Timer;
@@ -27,7 +27,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A processor that keeps everything in memory, and queues nothing.
 pub(crate) fn memory_processor() -> MemoryProcessor {
-    let core = Config { queueing: false, pubsub: false, ..Config::default() };
+    // So that the page shows them. Their priorities are those of a usual installation.
+    let signals = Some(Signals::default());
+    let core = Config { signals, queueing: false, pubsub: false, ..Config::default() };
     let settings = Settings { core, ..Settings::default() };
     let (queue, dead_letters) = (MemoryQueue::default(), MemoryQueue::default());
     Processor::new(MemoryStore::logging(), queue, dead_letters, SystemTimer::default(), settings)

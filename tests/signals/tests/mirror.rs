@@ -86,6 +86,8 @@ fn compare(seed: u64, steps: u64) -> u64 {
             let then = now + gap[(random.below(20) % 8) as usize];
             let (hint, hint_name) = HINTS[if random.chance(0.7) { 0 } else { random.below(5) as usize }];
             id += 1;
+            let market_cap = random.chance(0.5).then(|| random.number() >> random.below(64));
+            let cap = market_cap.map_or("-".to_owned(), |cap| cap.to_string());
             let event_id = format!("{seed:08x}-0000-5000-8000-{id:012x}");
             let facts = Facts {
                 unit,
@@ -93,11 +95,13 @@ fn compare(seed: u64, steps: u64) -> u64 {
                 current: Amount::from(&current.parse::<Number>().unwrap()),
                 previous_ms: now,
                 current_ms: then,
+                market_cap,
                 hint: &|| hint,
                 id: &|| event_id.clone(),
             };
             let stored = meter.to_text().replace(' ', ",");
-            let line = format!("{unit_name} {last} {current} {now} {then} {hint_name} {event_id} {stored}");
+            let line =
+                format!("{unit_name} {last} {current} {now} {then} {cap} {hint_name} {event_id} {stored}");
             let (after, signal) = step(&meter, &facts);
             writeln!(input, "{line}").unwrap();
             let expected_line = format!("{}|{}", after.to_text(), signal_text(signal.as_ref()));

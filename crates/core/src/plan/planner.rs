@@ -16,7 +16,7 @@ use crate::delivery::{
     event_message,
 };
 use crate::event::{Event, EventSource, EventType, ProtocolMeta, value_id};
-use crate::signal::{ValueSignal, keep_meters, observe};
+use crate::signal::{Stage, ValueSignal, keep_meters, observe};
 use crate::source::{
     Judgement, ProtocolRow, Record, RecordContent, Row, SourceRow, Subject, UndecodableRecord,
 };
@@ -368,9 +368,15 @@ impl<'a> Planner<'a> {
     }
 
     fn is_queued(&self, event: &Event) -> bool {
-        let queues_type = event.event_type != EventType::Signal
-            || self.config.signals.is_some_and(|signals| signals.queued);
-        self.config.queueing && queues_type && event.metadata.priority >= self.config.min_priority
+        let queues_signals = self.config.signals.is_some_and(|signals| signals.queued);
+        let follows = event.metadata.signal.as_ref().is_some_and(|signal| signal.stage != Stage::New);
+        let is_wanted = match event.event_type {
+            EventType::Signal => queues_signals,
+            EventType::PriceUpdate | EventType::TvlChange | EventType::ProtocolUpdate => true,
+        };
+        // Who was alerted must also learn what became of it, whose priority is mostly low.
+        let is_urgent = event.metadata.priority >= self.config.min_priority || (queues_signals && follows);
+        self.config.queueing && is_wanted && is_urgent
     }
 
     fn dead_letter(&self, event: &Event, text: &str, error: &str, stage: &str) -> Message {

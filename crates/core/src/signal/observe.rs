@@ -100,7 +100,10 @@ impl<'a> TvlObserver<'_, 'a> {
     fn total(&mut self, previous: &PreviousTvl<'_, 'a>, next: &mut TvlValues<'a>) {
         // Unknown in this row: the meter waits.
         let Some(current) = &self.row.total else { return self.wait("".into(), next) };
-        let Some((last, at)) = previous.total_with_time(self.source.data_time_ms - HOUR_MS) else { return };
+        let Some((last, at)) = previous.total_with_time(self.source.data_time_ms.saturating_sub(HOUR_MS))
+        else {
+            return;
+        };
         if self.is_unwritten(&last, current) {
             return self.wait("".into(), next);
         }
@@ -144,6 +147,7 @@ impl<'a> TvlObserver<'_, 'a> {
             current: Amount::from(current),
             previous_ms: at,
             current_ms: self.source.data_time_ms,
+            market_cap: None,
             hint,
             id: &|| (self.ids)(chain, current),
         };
@@ -273,6 +277,8 @@ fn price<'a>(
         current: Amount::from(&row.price),
         previous_ms: at,
         current_ms: source.data_time_ms,
+        // Finite, and what is below zero or beyond 64 bits becomes the nearest that fits.
+        market_cap: row.market_cap.map(|cap| cap as u64),
         hint: &|| Hint::None,
         id: &|| ids(chain, &row.price),
     };

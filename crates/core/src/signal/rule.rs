@@ -38,6 +38,8 @@ const MOST_TAUGHT: u64 = 8;
 const DUST: i64 = 10_000;
 /// The change that counts half, USD.
 const HALF_DOLLARS: u64 = 250_000;
+/// The part of the score, of a thousand, that the dollars of a price have whose market is unknown: no alert.
+const UNKNOWN_MARKET: u64 = 500;
 /// The move from which the size counts whole, ppm.
 const WHOLE_SIZE_PPM: u64 = 200_000;
 /// What a confirmation adds to the credibility, per cent.
@@ -91,6 +93,8 @@ pub struct Facts<'a> {
     pub previous_ms: i64,
     /// Data time of the new amount, ms since 1970.
     pub current_ms: i64,
+    /// Market capitalisation of the token, whole USD, if known; `None` for TVL.
+    pub market_cap: Option<u64>,
     /// What the other values of the row say. It is asked only if the value has jumped.
     pub hint: &'a dyn Fn() -> Hint,
     /// Makes the id of the event of this move, if a signal needs it.
@@ -310,13 +314,14 @@ impl<'a> Rule<'a> {
     /// 0 to 100: how unusual, how many dollars, how large, and how credible.
     fn score(&self, z: u64, span: Span, credibility: u64) -> u64 {
         let unusual = 1_000 * z / (z + 400);
-        let dollars = span.dollars().unsigned_abs();
-        let dollars = match self.facts.unit {
-            Unit::Tvl => (1_000 * u128::from(dollars) / u128::from(dollars + HALF_DOLLARS)) as u64,
-            // A price says nothing of dollars.
-            Unit::Price => 1_000,
+        let ppm = span.ppm().unsigned_abs();
+        let part = |dollars: u128| (1_000 * dollars / (dollars + u128::from(HALF_DOLLARS))) as u64;
+        let dollars = match (self.facts.unit, self.facts.market_cap) {
+            (Unit::Tvl, _) => part(span.dollars().unsigned_abs().into()),
+            (Unit::Price, Some(cap)) => part(u128::from(cap) * u128::from(ppm) / 1_000_000),
+            (Unit::Price, None) => UNKNOWN_MARKET,
         };
-        let size = 400 + 600 * span.ppm().unsigned_abs().min(WHOLE_SIZE_PPM) / WHOLE_SIZE_PPM;
+        let size = 400 + 600 * ppm.min(WHOLE_SIZE_PPM) / WHOLE_SIZE_PPM;
         unusual * dollars * size * credibility / 1_000_000_000
     }
 

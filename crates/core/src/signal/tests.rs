@@ -42,6 +42,7 @@ impl Value {
             current: amount(value),
             previous_ms: (self.row - 1) * 3_600_000,
             current_ms: self.row * 3_600_000,
+            market_cap: None,
             hint: &|| hint,
             id: &|| format!("row-{}", self.row),
         };
@@ -192,6 +193,26 @@ fn a_token_that_kept_to_a_dollar_and_leaves_it_is_a_depeg() {
 }
 
 #[test]
+fn a_price_alerts_if_its_market_is_known_to_be_large() {
+    let score = |market_cap| {
+        let facts = Facts {
+            unit: Unit::Price,
+            previous: amount(2.0),
+            current: amount(1.0),
+            previous_ms: 0,
+            current_ms: 300_000,
+            market_cap,
+            hint: &|| Hint::None,
+            id: &String::new,
+        };
+        step(&Meter::default(), &facts).1.unwrap().score
+    };
+    assert!(score(Some(50_000_000)) > 90);
+    assert!(score(Some(100_000)) < 20);
+    assert!((40..60).contains(&score(None)));
+}
+
+#[test]
 fn a_longer_time_allows_a_larger_move() {
     let signal = |hours: i64| {
         let facts = Facts {
@@ -200,6 +221,7 @@ fn a_longer_time_allows_a_larger_move() {
             current: amount(1.06 * MILLION),
             previous_ms: 0,
             current_ms: hours * 3_600_000,
+            market_cap: None,
             hint: &|| Hint::None,
             id: &String::new,
         };
@@ -250,6 +272,7 @@ proptest! {
                 current,
                 previous_ms: now,
                 current_ms: now + gap,
+                market_cap: outage.then_some(u64::MAX),
                 hint: &|| if *outage { Hint::ChainOutage } else { Hint::None },
                 id: &|| "ea73303a-6748-5989-8dd5-4f8f56b82f50".to_owned(),
             };
